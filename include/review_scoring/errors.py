@@ -1,0 +1,50 @@
+"""What can go wrong, in one small tree. Each message names the thing, what was found, and what to do.
+
+No message ever holds review text or credentials: rows are named by their id, databases by their connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class ReviewScoringError(Exception):
+    """Any error that this package raises on purpose."""
+
+
+class ConfigurationError(ReviewScoringError):
+    """Something was set up wrong. Running again without changing it gives the same error, so nobody retries it."""
+
+
+class PreflightError(ConfigurationError):
+    """Everything that preflight found wrong, told at once: a person fixes a list faster than a series of failures."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        heading = "1 thing is" if count == 1 else f"{count} things are"
+        super().__init__("\n".join([f"{heading} wrong with the set-up:", *(f"  - {p}" for p in self.problems)]))
+
+
+class ModelError(ConfigurationError):
+    """The model is missing, incomplete, or says something that its catalogue entry does not allow."""
+
+
+class TransientError(ReviewScoringError):
+    """The same call may go through later: a retry is worth its while."""
+
+
+class JobBusyError(TransientError):
+    """Another run holds the lease of this job, so scoring now would classify reviews twice."""
+
+
+class WarehouseUnavailableError(TransientError):
+    """The database did not answer, or dropped the connection, for longer than a run waits."""
+
+
+class LeaseLostError(ReviewScoringError):
+    """Another run has taken this run's lease over; whatever this run still wanted to write is not written."""
+
+
+class ScoringInterruptedError(ReviewScoringError):
+    """The run was told to stop. What was committed stays; the next run goes on from there."""

@@ -1,0 +1,45 @@
+"""A flag that tells a run to stop, safe to set from a signal handler."""
+
+from __future__ import annotations
+
+import time
+
+from review_scoring.errors import ScoringInterruptedError
+
+POLL_S = 0.05
+
+
+class StopFlag:
+    """What `threading.Event` does, without its lock.
+
+    A signal handler runs in the main thread between two instructions; if those hold the event's lock, `Event.set`
+    waits for ever.
+    """
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self) -> None:
+        """Ask the run to stop."""
+        self._set = True
+
+    def is_set(self) -> bool:
+        """Say whether the run was asked to stop."""
+        return self._set
+
+    def wait(self, timeout: float) -> bool:
+        """Sleep for `timeout` seconds, or less if asked to stop; say whether it was asked."""
+        deadline = time.monotonic() + timeout
+        while not self._set and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(POLL_S, left))
+        return self._set
+
+    def check(self) -> None:
+        """Raise if the run was asked to stop.
+
+        :raises ScoringInterruptedError: what was committed stays
+        """
+        if self._set:
+            raise ScoringInterruptedError(
+                "the run was told to stop; what it had committed stays, and the next run goes on from there"
+            )
