@@ -1,0 +1,70 @@
+"""A model's folder in Hugging Face layout, checked as far as that goes without loading it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from review_scoring.errors import ModelError
+
+REQUIRED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model ready to be loaded.
+
+    `labels` are the warehouse's names of the classes, in the order of the model's outputs; `revision` is the SHA-256
+    of the files, so two folders with the same revision give the same scores.
+    """
+
+    name: str
+    revision: str
+    path: Path
+    labels: tuple[str, ...]
+    max_tokens: int
+
+
+def open_folder(path: Path, *, name: str, labels: Mapping[str, str], max_tokens: int) -> ModelFolder:
+    """Check a model's files and labels, and compute its revision.
+
+    :param labels: the model's label -> the warehouse's label
+    :raises ModelError: for missing files, an unreadable config, or labels that do not map
+    """
+    missing = [file for file in REQUIRED_FILES if not (path / file).is_file()]
+    if missing:
+        raise ModelError(f"model {name!r}: folder {path} lacks {', '.join(missing)}; it needs {', '.join(REQUIRED_FILES)}")
+    return ModelFolder(
+        name=name,
+        revision=content_hash(path),
+        path=path,
+        labels=_mapped_labels(path / "config.json", name, labels),
+        max_tokens=max_tokens,
+    )
+
+
+def content_hash(path: Path) -> str:
+    """Return the SHA-256 over the names and contents of the files that decide a score, as hexadecimal."""
+    digest = hashlib.sha256()
+    for file in REQUIRED_FILES:
+        with (path / file).open("rb") as stream:
+            digest.update(f"{file}:{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _mapped_labels(config_file: Path, name: str, labels: Mapping[str, str]) -> tuple[str, ...]:
+    try:
+        id2label = json.loads(config_file.read_text(encoding="utf-8"))["id2label"]
+        own = [str(id2label[str(index)]) for index in range(len(id2label))]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"model {name!r}: {config_file} has no usable id2label ({type(error).__name__})") from None
+    unmapped = [label for label in own if label not in labels]
+    if unmapped or len(set(own)) < len(own) or len(own) < 2:
+        raise ModelError(
+            f"model {name!r} has the labels {own}, and its catalogue entry maps {dict(labels)}: "
+            f"map each of {unmapped or own} to a label of the warehouse"
+        )
+    return tuple(labels[label] for label in own)
