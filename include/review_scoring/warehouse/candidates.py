@@ -1,0 +1,137 @@
+"""Which reviews a run has to look at, in chunks: the new ones, the changed ones, or all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import ColumnElement, true
+
+from review_scoring.job import Rescore
+from review_scoring.reviews import RejectReason, Review, canonical_id, canonical_time
+from review_scoring.warehouse.ledger import Ledger, Recorded
+from review_scoring.warehouse.source import KeyRange, NativeId, ReviewSource, SourceRow, as_review
+
+ID_PAGE_ROWS = 10_000
+"""Ids that are compared with the ledger at once; they are small, unlike texts."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Reviews that one transaction will commit; `recorded` is what the ledger holds of those it knows."""
+
+    reviews: Sequence[Review]
+    duplicates: int = 0
+    recorded: Mapping[str | None, Recorded] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.reviews) + self.duplicates
+
+
+@dataclass
+class Candidates:
+    """One pass over a source. `unrecordable` counts, by reason, the rows met so far whose ids no key can hold.
+
+    :param ledger: None for a job that has nothing recorded yet
+    :param this_run: reviews recorded by this run are done, whatever `rescore` says
+    """
+
+    source: ReviewSource
+    ledger: Ledger | None
+    rescore: Rescore = Rescore.NOTHING
+    chunk_rows: int = 1000
+    limit: int | None = None
+    keys: KeyRange = KeyRange()
+    this_run: int | None = None
+    unrecordable: Counter[str] = field(default_factory=Counter)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the candidates in the source's order, `chunk_rows` at a time, `limit` in all."""
+        if nulls := self.source.null_ids():
+            self.unrecordable[RejectReason.NULL_ID] = nulls
+        left = self.limit
+        found = self._new() if self.rescore is Rescore.NOTHING else None
+        for chunk in found if found is not None else self._compared():
+            if left is not None:
+                if left <= 0:
+                    return
+                chunk = Chunk(chunk.reviews[:left], chunk.duplicates if len(chunk.reviews) <= left else 0, chunk.recorded)
+                left -= len(chunk.reviews)
+            yield chunk
+
+    def count(self) -> int:
+        """Return how many reviews wait, without reading their texts; changed texts are counted before their hash."""
+        if self.rescore is Rescore.NOTHING and (condition := self._condition()) is not None:
+            waiting = self.source.count(condition, self.keys)
+        else:
+            waiting = sum(len(wanted) for wanted in self._wanted())
+        return waiting if self.limit is None else min(waiting, self.limit)
+
+    def _new(self) -> Iterator[Chunk] | None:
+        """Let the database leave out what is recorded, if source and ledger are in the same one; else None."""
+        condition = self._condition()
+        if condition is None:
+            return None
+        pages = self.source.pages(self.chunk_rows, texts=True, where=condition, keys=self.keys)
+        return (self._chunk([(row, self._canonical(row)) for row in page], {}) for page in pages)
+
+    def _condition(self) -> ColumnElement[bool] | None:
+        """Return the SQL condition that a row of the source is new, if there can be one."""
+        if self.ledger is None:
+            return true()
+        id_as_text = self.source.id_as_text(self.ledger.engine)
+        return None if id_as_text is None else self.ledger.not_recorded(id_as_text)
+
+    def _compared(self) -> Iterator[Chunk]:
+        """Compare pages of ids with the ledger, and fetch the texts of those that are wanted."""
+        wanted: dict[NativeId, Recorded | None] = {}
+        for more in self._wanted():
+            wanted.update(more)
+            while len(wanted) >= self.chunk_rows:
+                yield self._fetched({id_: wanted.pop(id_) for id_ in list(wanted)[: self.chunk_rows]})
+        if wanted:
+            yield self._fetched(wanted)
+
+    def _wanted(self) -> Iterator[dict[NativeId, Recorded | None]]:
+        """Yield, page by page, the ids that are to be looked at, with what is recorded of them."""
+        for page in self.source.pages(ID_PAGE_ROWS, texts=False, keys=self.keys):
+            rows = {review_id: row for row in reversed(page) if (review_id := self._canonical(row)) is not None}
+            recorded = self.ledger.recorded(list(rows)) if self.ledger else {}
+            yield {
+                row.id: recorded.get(review_id)
+                for review_id, row in reversed(rows.items())
+                if self._is_wanted(row, recorded.get(review_id))
+            }
+
+    def _is_wanted(self, row: SourceRow, recorded: Recorded | None) -> bool:
+        if recorded is None:
+            return True
+        if recorded.run_id == self.this_run:
+            return False
+        if self.rescore is Rescore.CHANGED and self.source.updated_at is not None:
+            return canonical_time(row.updated_at) != recorded.updated_at
+        return self.rescore is not Rescore.NOTHING
+
+    def _fetched(self, wanted: dict[NativeId, Recorded | None]) -> Chunk:
+        order = {id_: n for n, id_ in enumerate(wanted)}
+        rows = sorted((row for row in self.source.reviews(list(wanted)) if row.id in order), key=lambda r: order[r.id])
+        recorded = {canonical_id(id_): known for id_, known in wanted.items() if known is not None}
+        return self._chunk([(row, canonical_id(row.id)) for row in rows], recorded)
+
+    def _canonical(self, row: SourceRow) -> str | None:
+        review_id = canonical_id(row.id)
+        if review_id is None:
+            self.unrecordable[RejectReason.UNUSABLE_ID] += 1
+        return review_id
+
+    def _chunk(self, rows: Sequence[tuple[SourceRow, str | None]], recorded: Mapping[str | None, Recorded]) -> Chunk:
+        """Make a chunk of rows and their canonical ids: of rows with the same id, the first is the review."""
+        reviews: dict[str, Review] = {}
+        usable = 0
+        for row, review_id in rows:
+            if review_id is not None:
+                usable += 1
+                if review_id not in reviews:
+                    reviews[review_id] = as_review(row, review_id)
+        return Chunk(list(reviews.values()), usable - len(reviews), recorded)

@@ -1,0 +1,69 @@
+"""SQLAlchemy engines as this project needs them: parameters hidden, SQLite's transactions made explicit."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+BUSY_TIMEOUT_S = 30
+"""Seconds that SQLite waits for another writer before it says "database is locked"."""
+
+CONNECT_TIMEOUT_S = 10
+
+
+def make_engine(url: URL | str) -> Engine:
+    """Return an engine whose errors and logs never show bound values, since those are review texts.
+
+    Idle connections are checked before use, so that one dropped overnight costs nothing.
+    """
+    url = make_url(url)
+    connect_args: dict[str, Any] = {}
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        connect_args = {"timeout": BUSY_TIMEOUT_S}
+    elif backend == "postgresql" and "connect_timeout" not in url.query:
+        connect_args = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "review_scoring"}
+    engine = create_engine(
+        url, hide_parameters=True, pool_pre_ping=True, pool_size=3, max_overflow=2, connect_args=connect_args
+    )
+    if backend == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def writing(engine: Engine) -> Engine:
+    """Return the same engine for transactions that write.
+
+    SQLite then takes its write lock when the transaction begins, and cannot fail half way for want of it.
+    """
+    return engine.execution_options(review_scoring_writes=True)
+
+
+def same_database(one: Engine, other: Engine) -> bool:
+    """Say whether both engines reach the same database, so that one statement may name tables of both."""
+
+    def place(url: URL) -> tuple[str, str | None, int | None, str | None]:
+        return url.get_backend_name(), url.host, url.port, url.database
+
+    return one is other or place(one.url) == place(other.url)
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    """Leave transactions to `_begin_sqlite`, and let invalid UTF-8 through to where it is rejected row by row."""
+    assert isinstance(connection, sqlite3.Connection)
+    connection.isolation_level = None
+    connection.text_factory = _decode
+
+
+def _decode(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("review_scoring_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,274 @@
+"""Where scores go: which reviews are done, and one transaction for each chunk that is added to them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, delete, exists, insert, literal, select, update
+from sqlalchemy.exc import IntegrityError
+
+from review_scoring.errors import ConfigurationError, JobBusyError
+from review_scoring.job import ScoringJob
+from review_scoring.reviews import Prediction, Reject, RejectReason, Review
+from review_scoring.stop import StopFlag
+from review_scoring.warehouse import runs
+from review_scoring.warehouse.dialects import dialect_of
+from review_scoring.warehouse.engine import writing
+from review_scoring.warehouse.retry import patiently
+from review_scoring.warehouse.runs import Counts, Lease, RunKey
+from review_scoring.warehouse.schema import Tables, tables
+from review_scoring.warehouse.source import ReviewSource
+
+T = TypeVar("T")
+
+BUSY_POLL_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the warehouse holds of a review, scored or rejected."""
+
+    text_hash: str
+    updated_at: str | None
+    run_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A review with the hash of its text, and what became of it."""
+
+    review: Review
+    text_hash: str
+    result: Prediction | Reject
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """All of one chunk, ready to be committed.
+
+    `unchanged` are reviews whose text has the hash that is recorded; `duplicates` counts rows that repeat the id of
+    another row of the chunk; `device` names what classified it.
+    """
+
+    outcomes: Sequence[Outcome]
+    unchanged: Sequence[Review] = ()
+    duplicates: int = 0
+    device: str = ""
+    device_seconds: float = 0.0
+
+    def counts(self) -> Counts:
+        """Return what this chunk adds to its run."""
+        scored = [o.result for o in self.outcomes if isinstance(o.result, Prediction)]
+        return Counts(
+            read=len(self.outcomes) + len(self.unchanged) + self.duplicates,
+            scored=len(scored),
+            unchanged=len(self.unchanged),
+            rejected=len(self.outcomes) - len(scored) + self.duplicates,
+            tokens=sum(prediction.token_count for prediction in scored),
+            device_seconds=self.device_seconds,
+            unkeyed={RejectReason.DUPLICATE_ID: self.duplicates} if self.duplicates else {},
+        )
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The scores and rejects of one job in the target database. Made by :func:`open_ledger`."""
+
+    engine: Engine
+    job_id: int
+    owned: Tables
+    stop: StopFlag = field(default_factory=StopFlag)
+
+    def recorded(self, ids: Sequence[str]) -> dict[str, Recorded]:
+        """Return what is recorded of those of these reviews that are scored or rejected."""
+
+        def look(connection: Connection) -> dict[str, Recorded]:
+            found = {}
+            for table in (self.owned.scores, self.owned.rejects):
+                columns = (table.c.review_id, table.c.text_hash, table.c.source_updated_at, table.c.run_id)
+                member = dialect_of(connection).member(table.c.review_id, ids)
+                for review_id, *rest in connection.execute(select(*columns).where(table.c.job_id == self.job_id, member)):
+                    found[review_id] = Recorded(*rest)
+            return found
+
+        return self._transaction(look, "looking up what is scored", self.engine) if ids else {}
+
+    def not_recorded(self, review_id: ColumnElement[str]) -> ColumnElement[bool]:
+        """Return the condition that a review, by its canonical id in SQL, is neither scored nor rejected."""
+        both = (self.owned.scores, self.owned.rejects)
+        found = (select(literal(1)).where(t.c.job_id == self.job_id, t.c.review_id == review_id) for t in both)
+        return and_(*(~exists(each) for each in found))
+
+    def begin(self, key: RunKey, model: str, revision: str, *, wait_s: float = 0.0) -> Lease:
+        """Take the job's lease for a run, waiting up to `wait_s` seconds for another run to end.
+
+        :raises JobBusyError: if another run still holds it then
+        :raises ScoringInterruptedError: if told to stop while waiting
+        """
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                return self._transaction(
+                    lambda c: runs.begin_run(c, self.owned, self.job_id, key, model, revision), "taking the lease"
+                )
+            except JobBusyError:
+                if time.monotonic() >= deadline:
+                    raise
+            self.stop.wait(BUSY_POLL_S)
+            self.stop.check()
+
+    def commit(self, lease: Lease, chunk: ChunkResult) -> Lease:
+        """Write a chunk's scores, rejects and progress in one transaction, and return the lease moved on.
+
+        A commit whose answer was lost is recognised by its number when it is tried again: neither lost nor doubled.
+
+        :raises LeaseLostError: if another run took this one's place; nothing of the chunk is written then
+        """
+        after = lease.moved_on(chunk.counts())
+
+        def write(connection: Connection) -> None:
+            now = dialect_of(connection).now(connection)
+            if runs.advance(connection, self.owned, lease, after, now, chunk.device):
+                self._write_scores(connection, lease, chunk, now)
+                self._write_rejects(connection, lease, chunk, now)
+                self._write_unchanged(connection, chunk)
+
+        self._transaction(write, "committing a chunk")
+        return after
+
+    def renew(self, lease: Lease) -> None:
+        """Tell other runs that this one is alive.
+
+        :raises LeaseLostError: if another run took this one's place
+        """
+        self._transaction(
+            lambda c: runs.renew(c, self.owned, lease, dialect_of(c).now(c)), "renewing the lease"
+        )
+
+    def end(self, lease: Lease, state: str, unrecordable: Mapping[str, int] | None = None) -> Counts:
+        """Give the lease back, and return the run's counts with the rows that no key can hold.
+
+        :param state: `runs.SUCCESS` or `runs.FAILED`
+        :param unrecordable: number of NULL and unusable ids that the pass over the source met
+        """
+        rows = sum((unrecordable or {}).values())
+        ended = replace(lease, counts=lease.counts + Counts(read=rows, rejected=rows, unkeyed=unrecordable or {}))
+        self._transaction(
+            lambda c: runs.end_run(c, self.owned, ended, dialect_of(c).now(c), state), "ending the run"
+        )
+        return ended.counts
+
+    def _transaction(self, work: Callable[[Connection], T], what: str, engine: Engine | None = None) -> T:
+        """Do one transaction (a writing one unless an engine is given), again if it fails for a passing reason."""
+
+        def once() -> T:
+            with (engine or writing(self.engine)).begin() as connection:
+                return work(connection)
+
+        return patiently(once, what=what, stop=self.stop)
+
+    def _write_scores(self, connection: Connection, lease: Lease, chunk: ChunkResult, now: datetime) -> None:
+        rows = [
+            {
+                **self._row(lease, outcome),
+                "label": outcome.result.label,
+                "score": outcome.result.score,
+                "probabilities": json.dumps(outcome.result.probabilities),
+                "model": lease.model,
+                "revision": lease.revision,
+                "token_count": outcome.result.token_count,
+                "truncated": outcome.result.truncated,
+                "scored_at": now,
+            }
+            for outcome in chunk.outcomes
+            if isinstance(outcome.result, Prediction)
+        ]
+        self._replace(connection, self.owned.scores, self.owned.rejects, rows)
+
+    def _write_rejects(self, connection: Connection, lease: Lease, chunk: ChunkResult, now: datetime) -> None:
+        rejected = [(o, o.result) for o in chunk.outcomes if isinstance(o.result, Reject)]
+        if not rejected:
+            return
+        rejects = self.owned.rejects
+        member = dialect_of(connection).member(rejects.c.review_id, [o.review.id for o, _ in rejected])
+        known = {
+            row.review_id: row
+            for row in connection.execute(select(rejects).where(rejects.c.job_id == self.job_id, member))
+        }
+        rows = []
+        for outcome, reject in rejected:
+            before = known.get(outcome.review.id)
+            rows.append(
+                {
+                    **self._row(lease, outcome),
+                    "reason": reject.reason.value,
+                    "detail": reject.detail,
+                    "first_seen": before.first_seen if before else now,
+                    "attempts": before.attempts + 1 if before else 1,
+                }
+            )
+        self._replace(connection, rejects, self.owned.scores, rows)
+
+    def _write_unchanged(self, connection: Connection, chunk: ChunkResult) -> None:
+        """Remember the new `updated_at` of texts that did not change, so that they are not fetched every night."""
+        seen = [{"b_id": r.id, "b_at": r.updated_at} for r in chunk.unchanged if r.updated_at is not None]
+        for table in (self.owned.scores, self.owned.rejects) if seen else ():
+            one = and_(table.c.job_id == self.job_id, table.c.review_id == bindparam("b_id"))
+            connection.execute(update(table).where(one).values(source_updated_at=bindparam("b_at")), seen)
+
+    def _row(self, lease: Lease, outcome: Outcome) -> dict[str, Any]:
+        return {
+            "job_id": self.job_id,
+            "review_id": outcome.review.id,
+            "text_hash": outcome.text_hash,
+            "source_updated_at": outcome.review.updated_at,
+            "run_id": lease.run_id,
+        }
+
+    def _replace(self, connection: Connection, into: Any, out_of: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows into one of the two tables and take their reviews out of the other: never in both."""
+        if rows:
+            dialect = dialect_of(connection)
+            member = dialect.member(out_of.c.review_id, [row["review_id"] for row in rows])
+            connection.execute(delete(out_of).where(out_of.c.job_id == self.job_id, member))
+            dialect.upsert(connection, into, rows)
+
+
+def open_ledger(
+    engine: Engine, job: ScoringJob, source: ReviewSource, stop: StopFlag | None = None, *, create: bool = True
+) -> Ledger | None:
+    """Return the ledger of a job, registered under its name; None if it is new and not to be created.
+
+    :raises ConfigurationError: if the name belongs to another source already
+    """
+    owned = tables(job.target_schema)
+    jobs = owned.jobs
+    identity = {"source": f"{source.name}.{source.id.name}", "id_type": source.id_type}
+    known = _find_job(engine, jobs, job.name)
+    if known is None and create:
+        try:
+            with writing(engine).begin() as connection:
+                now = dialect_of(connection).now(connection)
+                new = {"name": job.name, "created_at": now, "last_fencing_token": 0, **identity}
+                connection.execute(insert(jobs).values(new))
+        except IntegrityError:
+            pass  # another run registered it at the same moment
+        known = _find_job(engine, jobs, job.name)
+    if known is None:
+        return None
+    if (known.source, known.id_type) != (identity["source"], identity["id_type"]):
+        raise ConfigurationError(
+            f"job {job.name!r} was made for {known.source} ({known.id_type} ids), and is now asked to score "
+            f"{identity['source']} ({source.id_type} ids); give the new source a job name of its own"
+        )
+    return Ledger(engine, known.id, owned, stop or StopFlag())
+
+
+def _find_job(engine: Engine, jobs: Any, name: str) -> Any:
+    with engine.connect() as connection:
+        return connection.execute(select(jobs).where(jobs.c.name == name)).one_or_none()

@@ -1,0 +1,96 @@
+"""Bring the project's tables to this version, or print the DDL for those whose DBAs do it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, column, delete, insert, inspect, select, table, update
+from sqlalchemy.schema import CreateSchema
+
+from review_scoring.errors import PreflightError
+from review_scoring.warehouse.dialects import dialect_of
+from review_scoring.warehouse.engine import writing
+from review_scoring.warehouse.schema import VERSION_TABLE, tables
+
+
+def head() -> str:
+    """Return the schema revision that this version of the package works with."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    assert revision is not None
+    return revision
+
+
+def current(engine: Engine, schema: str | None) -> str | None:
+    """Return the schema revision of the tables in a database, or None where there are none."""
+    with engine.connect() as connection:
+        return _current(connection, schema)
+
+
+def upgrade(engine: Engine, schema: str | None) -> None:
+    """Create or migrate the tables in one transaction, under a lock that lets one process do it.
+
+    :raises PreflightError: if the tables were made by a newer version of the package
+    """
+    with writing(engine).begin() as connection:
+        dialect_of(connection).lock_migrations(connection)
+        if schema is not None and not inspect(connection).has_schema(schema):
+            connection.execute(CreateSchema(schema))
+        revision = _current(connection, schema)
+        if revision == head():
+            return
+        refuse_newer(revision)
+        config = _config()
+        config.attributes.update(connection=connection, schema=schema, dialect=engine.dialect.name)
+        command.upgrade(config, "head")
+
+
+def refuse_newer(revision: str | None) -> None:
+    """Raise unless this package knows how to go on from a revision."""
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise PreflightError(
+            [
+                f"the scoring tables are at revision {revision}, which a newer version of review-scoring made; "
+                f"this one knows revisions up to {head()}: upgrade the package on this worker"
+            ]
+        )
+
+
+def probe_rights(engine: Engine, schema: str | None) -> None:
+    """Run statements that touch no row but need every right a run needs; the database's own error tells what lacks."""
+    owned = tables(schema)
+    with writing(engine).begin() as connection:
+        for each in (owned.jobs, owned.runs, owned.scores, owned.rejects):
+            key = next(iter(each.primary_key))
+            nothing = key == -1
+            connection.execute(insert(each).from_select(list(each.c.keys()), select(each).where(nothing)))
+            connection.execute(update(each).where(nothing).values({key: key}))
+        for each in (owned.scores, owned.rejects):
+            connection.execute(delete(each).where(each.c.job_id == -1))
+
+
+def ddl(dialect: str, schema: str | None) -> str:
+    """Return the SQL that creates the tables, for a dialect's name such as `postgresql`."""
+    out = io.StringIO()
+    config = _config(out)
+    config.attributes.update(schema=schema, dialect=dialect)
+    command.upgrade(config, "head", sql=True)
+    return out.getvalue()
+
+
+def _current(connection: Connection, schema: str | None) -> str | None:
+    if not inspect(connection).has_table(VERSION_TABLE, schema=schema):
+        return None
+    versions = table(VERSION_TABLE, column("version_num"), schema=schema)
+    return connection.scalar(select(versions.c.version_num))
+
+
+def _config(out: io.StringIO | None = None) -> Config:
+    config = Config(output_buffer=out)
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
