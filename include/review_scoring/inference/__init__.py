@@ -1,0 +1,1 @@
+"""The only rooms with torch: texts in, labels and scores out."""

@@ -1,0 +1,145 @@
+"""Texts in, labels and scores out, with a transformers model."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from tokenizers import Encoding, Tokenizer
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from review_scoring.errors import ModelError
+from review_scoring.inference.batching import batch_size
+from review_scoring.inference.device import Device, pick_device
+from review_scoring.models.folder import ModelFolder
+from review_scoring.reviews import Prediction, Reject, RejectReason
+
+log = logging.getLogger(__name__)
+
+BATCH_SECONDS = 1.0
+"""What one forward pass may take: a run that is told to stop looks up between them."""
+
+SMALLEST_BUDGET, LARGEST_BUDGET = 1024, 65_536
+"""Tokens of one forward pass."""
+
+
+@dataclass
+class Classifier:
+    """A loaded model. Make it with :meth:`load`; it is used from one thread."""
+
+    model: PreTrainedModel
+    tokenizer: Tokenizer
+    device: Device
+    labels: tuple[str, ...]
+    max_tokens: int
+    token_budget: int = SMALLEST_BUDGET
+    _pad_id: int = field(default=0)
+
+    @classmethod
+    def load(cls, folder: ModelFolder, *, device: str = "auto", precision: str = "auto") -> Classifier:
+        """Load a model from its folder: safetensors only, nothing of the folder is executed.
+
+        :raises ConfigurationError: for a device that is not there
+        :raises ModelError: for files that do not make a classifier with the folder's labels
+        """
+        started = time.monotonic()
+        chosen = pick_device(device, precision)
+        transformers_logging.disable_progress_bar()
+        try:
+            tokenizer = Tokenizer.from_file(str(folder.path / "tokenizer.json"))
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                folder.path,
+                dtype=chosen.dtype,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise ModelError(f"model {folder.name!r} in {folder.path} does not load: {type(error).__name__}: {error}") from None
+        unmatched = {key: sorted(info[key]) for key in ("missing_keys", "unexpected_keys") if info.get(key)}
+        if unmatched:
+            raise ModelError(f"model {folder.name!r}: the weights do not fit its config: {unmatched}")
+        if model.config.num_labels != len(folder.labels):
+            raise ModelError(f"model {folder.name!r} has {model.config.num_labels} outputs for labels {folder.labels}")
+        limit = min(folder.max_tokens, _positions(model.config))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(limit)
+        log.info(
+            "%s at revision %s on %s, loaded in %.1f s", folder.name, folder.revision[:12], chosen, time.monotonic() - started
+        )
+        model = model.to(chosen.device).eval()
+        return cls(model, tokenizer, chosen, folder.labels, limit, _pad_id=model.config.pad_token_id or 0)
+
+    def classify(
+        self, texts: Sequence[str], *, between_batches: Callable[[int], None] = lambda done: None
+    ) -> list[Prediction | Reject]:
+        """Classify texts and return one result for each, in their order.
+
+        :param texts: valid Unicode strings, of any length: what is beyond the model's tokens is cut off, and said so
+        :param between_batches: called after each forward pass with the number of texts done so far; may raise
+        """
+        encodings = self.tokenizer.encode_batch(list(texts))
+        results: dict[int, Prediction | Reject] = {
+            n: Reject(RejectReason.NO_TOKENS, "the tokenizer finds nothing in the text")
+            for n, encoding in enumerate(encodings)
+            if all(encoding.special_tokens_mask)
+        }
+        waiting = sorted(set(range(len(texts))) - set(results), key=lambda n: (-len(encodings[n].ids), n))
+        while waiting:
+            size = batch_size([len(encodings[n].ids) for n in waiting], self.token_budget)
+            batch, waiting = waiting[:size], waiting[size:]
+            started = time.monotonic()
+            probabilities = self._forward([encodings[n].ids for n in batch])
+            self._adapt_budget(sum(len(encodings[n].ids) for n in batch), time.monotonic() - started)
+            for n, row in zip(batch, probabilities, strict=True):
+                results[n] = self._result(encodings[n], row)
+            between_batches(len(texts) - len(waiting))
+        return [results[n] for n in range(len(texts))]
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Return how many tokens the model would read of these texts."""
+        return sum(len(encoding.ids) for encoding in self.tokenizer.encode_batch(list(texts)))
+
+    @torch.inference_mode()
+    def _forward(self, ids: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Run the model over one batch and return the probabilities, one row a text."""
+        longest = max(map(len, ids))
+        input_ids = torch.full((len(ids), longest), self._pad_id)
+        mask = torch.zeros((len(ids), longest), dtype=torch.long)
+        for n, row in enumerate(ids):
+            input_ids[n, : len(row)] = torch.tensor(row)
+            mask[n, : len(row)] = 1
+        logits = self.model(
+            input_ids=input_ids.to(self.device.device), attention_mask=mask.to(self.device.device)
+        ).logits
+        return logits.double().softmax(dim=-1).tolist()
+
+    def _result(self, encoding: Encoding, probabilities: Sequence[float]) -> Prediction | Reject:
+        if not all(map(math.isfinite, probabilities)):
+            return Reject(RejectReason.NOT_FINITE, "the model's output is not a finite number")
+        best = max(range(len(probabilities)), key=probabilities.__getitem__)
+        return Prediction(
+            label=self.labels[best],
+            score=probabilities[best],
+            probabilities=tuple(probabilities),
+            token_count=len(encoding.ids),
+            truncated=bool(encoding.overflowing),
+        )
+
+    def _adapt_budget(self, tokens: int, seconds: float) -> None:
+        """Let the next batch take about `BATCH_SECONDS`, from what this one took."""
+        fits = int(tokens / max(seconds, 1e-6) * BATCH_SECONDS)
+        self.token_budget = max(SMALLEST_BUDGET, min(fits, 2 * self.token_budget, LARGEST_BUDGET))
+
+
+def _positions(config: Any) -> int:
+    """Return how many tokens a model has positions for; RoBERTa's begin behind the padding's own."""
+    offset = config.pad_token_id + 1 if "roberta" in config.model_type else 0
+    return int(config.max_position_embeddings) - offset

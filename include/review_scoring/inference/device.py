@@ -1,0 +1,69 @@
+"""Which device classifies, and in which precision."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from review_scoring.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+DeviceChoice = Literal["auto", "cuda", "mps", "cpu"]
+PrecisionChoice = Literal["auto", "float32", "bfloat16", "float16"]
+
+AMPERE = (8, 0)
+"""CUDA compute capability from which bfloat16 runs on tensor cores."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A torch device and the type in which the model's weights are held there."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def __str__(self) -> str:
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        return f"{name} {str(self.dtype).removeprefix('torch.')}"
+
+
+def pick_device(device: str = "auto", precision: str = "auto") -> Device:
+    """Pick cuda, mps or cpu, in this order, and the precision that it is fast at; or check what was asked for.
+
+    :param device: `auto`, or a torch device such as `cuda:1`
+    :param precision: `auto`, `float32`, `bfloat16` or `float16`
+    :raises ConfigurationError: for a device that is not there or a precision that is none
+    """
+    if device == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        chosen = torch.device(kind)
+    else:
+        chosen = _as_asked(device)
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if precision != "auto" and precision not in dtypes:
+        raise ConfigurationError(f"precision {precision!r} is none of auto, {', '.join(dtypes)}")
+    return Device(chosen, _fast_dtype(chosen) if precision == "auto" else dtypes[precision])
+
+
+def _as_asked(device: str) -> torch.device:
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError):
+        raise ConfigurationError(
+            f"device {device!r} is not there; set device='auto', or run this task on a worker that has it"
+        ) from None
+    return chosen
+
+
+def _fast_dtype(device: torch.device) -> torch.dtype:
+    """Return bfloat16 where the hardware multiplies it, float16 on older CUDA devices, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= AMPERE else torch.float16
+    if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        return torch.bfloat16
+    return torch.float32
