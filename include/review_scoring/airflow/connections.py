@@ -1,0 +1,72 @@
+"""From an Airflow Connection to a SQLAlchemy engine, without the provider packages' hooks."""
+
+from __future__ import annotations
+
+from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowException
+from sqlalchemy import URL, Engine
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from review_scoring.errors import ConfigurationError
+from review_scoring.warehouse.engine import make_engine
+
+DRIVERS = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+    "sqlite": "sqlite",
+}
+"""Airflow connection type -> SQLAlchemy driver."""
+
+
+def engine_of(conn_id: str) -> Engine:
+    """Return the engine of an Airflow Connection.
+
+    :raises ConfigurationError: if there is no such Connection, or its type or driver is not supported
+    """
+    try:
+        connection = Connection.get(conn_id)
+    except AirflowException:
+        raise ConfigurationError(
+            f"there is no Airflow Connection {conn_id!r}; add it under Admin > Connections, with "
+            f"`airflow connections add`, or as the environment variable AIRFLOW_CONN_{conn_id.upper()}"
+        ) from None
+    try:
+        return make_engine(url_of(connection))
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigurationError(
+            f"connection {conn_id!r} of type {connection.conn_type!r} needs a driver that is not installed ({error})"
+        ) from None
+    except ArgumentError:
+        raise ConfigurationError(f"connection {conn_id!r} does not make a database address; check its fields") from None
+
+
+def url_of(connection: Connection) -> URL:
+    """Return the SQLAlchemy URL that the fields of an Airflow Connection mean.
+
+    Extras that are strings or numbers go into the query, as drivers take `sslmode` and the like.
+
+    :raises ConfigurationError: for a connection type that is not supported
+    """
+    driver = DRIVERS.get(connection.conn_type or "")
+    if driver is None:
+        raise ConfigurationError(
+            f"connection {connection.conn_id!r} is of type {connection.conn_type!r}; reviews are read from and scores "
+            f"written to {', '.join(sorted(set(DRIVERS)))}"
+        )
+    if driver == "sqlite":
+        path = connection.schema or connection.host
+        if not path:
+            raise ConfigurationError(f"connection {connection.conn_id!r} names no SQLite file; put its path into host")
+        return URL.create(driver, database=path)
+    extras = {key: str(value) for key, value in connection.extra_dejson.items() if isinstance(value, str | int)}
+    return URL.create(
+        driver,
+        username=connection.login,
+        password=connection.password,
+        host=connection.host,
+        port=connection.port,
+        database=connection.schema,
+        query=extras,
+    )

@@ -1,0 +1,1 @@
+"""Operators: what they do is in the rooms that do not know Airflow."""

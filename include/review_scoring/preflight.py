@@ -1,0 +1,110 @@
+"""Everything that can be wrong with a job's set-up, found before a device is loaded and told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from review_scoring.errors import ConfigurationError, PreflightError
+from review_scoring.job import ScoringJob
+from review_scoring.models.folder import ModelFolder
+from review_scoring.stop import StopFlag
+from review_scoring.warehouse import migrate
+from review_scoring.warehouse.ledger import Ledger, open_ledger
+from review_scoring.warehouse.retry import describe
+from review_scoring.warehouse.source import ReviewSource, open_source
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job that is ready to be scored; `ledger` is None only for a dry run of a job that has nothing recorded."""
+
+    source: ReviewSource
+    ledger: Ledger | None
+    model: ModelFolder
+
+
+def preflight(
+    job: ScoringJob,
+    *,
+    source_engine: Callable[[], Engine],
+    target_engine: Callable[[], Engine],
+    model: Callable[[], ModelFolder],
+    stop: StopFlag,
+    migrate_tables: bool = True,
+    dry_run: bool = False,
+) -> Prepared:
+    """Check connections, table, columns, model and rights, and bring the project's own tables up to date.
+
+    :param source_engine: gives the engine of the reviews; like the two below it may raise ConfigurationError
+    :param migrate_tables: False where the tables are somebody else's to create: then they are only checked
+    :param dry_run: write nothing, not even the project's tables
+    :raises PreflightError: with everything that is wrong
+    """
+    problems: list[str] = []
+    found_source: ReviewSource | None = None
+    found_model: ModelFolder | None = None
+    target: Engine | None = None
+    with _collected(problems):
+        found_model = model()
+    with _collected(problems):
+        found_source = open_source(source_engine(), job, stop)
+    with _collected(problems):
+        target = target_engine()
+        _check_tables(target, job, migrate_tables=migrate_tables and not problems, dry_run=dry_run)
+    if problems or found_source is None or found_model is None or target is None:
+        raise PreflightError(problems)
+    ledger = None
+    with _collected(problems):
+        if not dry_run or migrate.current(target, job.target_schema) is not None:
+            ledger = open_ledger(target, job, found_source, stop, create=not dry_run)
+    if problems:
+        raise PreflightError(problems)
+    return Prepared(found_source, ledger, found_model)
+
+
+def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_run: bool) -> None:
+    """See that the project's tables are there, of this version, and may be written."""
+    schema = job.target_schema
+    conn_id = job.target_conn_id or job.source_conn_id
+    try:
+        revision = migrate.current(target, schema)
+        migrate.refuse_newer(revision)
+        if dry_run:
+            return
+        if migrate_tables:
+            migrate.upgrade(target, schema)
+        elif revision != migrate.head():
+            found = f"at revision {revision}" if revision else "not there"
+            raise PreflightError(
+                [
+                    f"the scoring tables in connection {conn_id!r} are {found}, and this version needs {migrate.head()}: "
+                    "let the run create them (migrate=True), or run the SQL that "
+                    f"`review-scoring ddl {target.dialect.name}` prints"
+                ]
+            )
+        if migrate.current(target, schema) is not None:
+            migrate.probe_rights(target, schema)
+    except DBAPIError as error:
+        where = f"schema {schema!r} of connection" if schema else "connection"
+        raise PreflightError(
+            [
+                f"{where} {conn_id!r} cannot take scores ({describe(error)}): its user needs to read and write the "
+                "scoring tables, and to create them where migrate=True"
+            ]
+        ) from None
+
+
+@contextmanager
+def _collected(problems: list[str]) -> Iterator[None]:
+    """Keep what is wrong for later, so that the other checks still run."""
+    try:
+        yield
+    except PreflightError as error:
+        problems.extend(error.problems)
+    except ConfigurationError as error:
+        problems.append(str(error))

@@ -1,0 +1,247 @@
+"""The loop: read, classify, commit. While one chunk is classified, the next is read and the last committed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from review_scoring.errors import ConfigurationError
+from review_scoring.job import Rescore
+from review_scoring.models.folder import ModelFolder
+from review_scoring.progress import Progress
+from review_scoring.reviews import Prediction, Reject, Review, screen, text_hash
+from review_scoring.stop import POLL_S, StopFlag
+from review_scoring.warehouse import runs
+from review_scoring.warehouse.candidates import Candidates, Chunk
+from review_scoring.warehouse.ledger import ChunkResult, Ledger, Outcome
+from review_scoring.warehouse.runs import Counts, Lease, RunKey
+from review_scoring.warehouse.source import ReviewSource
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+RENEW_S = 20.0
+"""Seconds between two signs of life of a run whose chunk takes long."""
+
+LAST_COMMIT_S = 3.0
+"""Seconds that a run which is told to stop gives its last commit."""
+
+MAX_CHUNK_ROWS = 20_000
+
+
+class TextClassifier(Protocol):
+    """What the loop needs of a classifier; `inference.classifier.Classifier` is the real one."""
+
+    device: object
+
+    def classify(
+        self, texts: Sequence[str], *, between_batches: Callable[[int], None] = ...
+    ) -> list[Prediction | Reject]:
+        """Return one result for each text, in their order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringOptions:
+    """How one run scores.
+
+    :param chunk_rows: reviews that one transaction commits; a worker that dies loses the work on one chunk
+    :param limit: score this many reviews at most; None for all that wait
+    :param rescore: which reviews that are done already are looked at again
+    :param wait_s: seconds to wait for another run of the same job to end
+    """
+
+    chunk_rows: int = 1000
+    limit: int | None = None
+    rescore: Rescore = Rescore.NOTHING
+    wait_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not 1 <= self.chunk_rows <= MAX_CHUNK_ROWS:
+            raise ConfigurationError(f"chunk_rows is {self.chunk_rows}; it must be from 1 to {MAX_CHUNK_ROWS}")
+        if self.limit is not None and self.limit < 1:
+            raise ConfigurationError(f"limit is {self.limit}; it must be at least 1, or None for all")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """What a run did: its counts over all its tries, and the speed of this one (reviews per second, start to end)."""
+
+    counts: Counts
+    run: int
+    model: str
+    revision: str
+    device: str | None
+    seconds: float
+    reviews_per_second: float
+
+
+def score_reviews(
+    *,
+    source: ReviewSource,
+    ledger: Ledger,
+    key: RunKey,
+    model: ModelFolder,
+    load_classifier: Callable[[], TextClassifier],
+    options: ScoringOptions,
+    stop: StopFlag,
+) -> RunSummary:
+    """Score what waits, and return what was done.
+
+    :param load_classifier: called once, when there is a text to classify
+    :param stop: looked at between batches; what was committed stays
+    :raises JobBusyError: if another run holds the job
+    :raises ScoringInterruptedError: if told to stop
+    """
+    started = time.monotonic()
+    lease = ledger.begin(key, model.name, model.revision, wait_s=options.wait_s)
+    before = lease.counts.read
+    left = None if options.limit is None else max(options.limit - before, 0)
+    candidates = Candidates(
+        source, ledger, options.rescore, options.chunk_rows, limit=left, this_run=lease.run_id
+    )
+    run = _Run(ledger, lease, load_classifier, options.rescore, stop, Progress(candidates.count))
+    try:
+        run.score(candidates)
+        counts = ledger.end(run.lease, runs.SUCCESS, candidates.unrecordable)
+    except BaseException:
+        run.give_up()
+        raise
+    seconds = time.monotonic() - started
+    log.info("%s", counts)
+    return RunSummary(
+        counts=counts,
+        run=lease.run_id,
+        model=model.name,
+        revision=model.revision,
+        device=run.device,
+        seconds=round(seconds, 3),
+        reviews_per_second=round((counts.read - before) / seconds, 1),
+    )
+
+
+class _Run:
+    """One run at work: the chunk that is being classified, and the commit that is on its way."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        lease: Lease,
+        load_classifier: Callable[[], TextClassifier],
+        rescore: Rescore,
+        stop: StopFlag,
+        progress: Progress,
+    ) -> None:
+        self.lease = lease
+        self.device: str | None = None
+        self._ledger = ledger
+        self._load_classifier = load_classifier
+        self._classifier: TextClassifier | None = None
+        self._rescore = rescore
+        self._stop = stop
+        self._progress = progress
+        self._reader = ThreadPoolExecutor(1, "read")
+        self._writer = ThreadPoolExecutor(1, "commit")
+        self._writing: Future[None] | None = None
+        self._last_sign = time.monotonic()
+
+    def score(self, candidates: Candidates) -> None:
+        """Score all candidates; at the end everything is committed."""
+        for chunk in self._read_ahead(candidates.chunks()):
+            result = self._classify(chunk)
+            self._finish_writing()
+            self._write(lambda result=result: self._commit(result))
+        self._finish_writing()
+        self._stop.check()
+        self._close()
+
+    def give_up(self) -> None:
+        """Let the last commit end, and give the lease back, so that the next run need not wait for it to run out."""
+        self._stop.set()
+        try:
+            if self._writing is not None:
+                self._writing.result(timeout=LAST_COMMIT_S)
+            self._ledger.end(self.lease, runs.FAILED)
+        except Exception as error:  # noqa: BLE001 the first error is the one to raise; this one is only told
+            log.warning("the run's end could not be written (%s); its lease runs out by itself", type(error).__name__)
+        self._close()
+
+    def _read_ahead(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        reading = self._reader.submit(next, chunks, None)
+        while (chunk := self._wait(reading)) is not None:
+            reading = self._reader.submit(next, chunks, None)
+            if len(chunk):
+                yield chunk
+
+    def _classify(self, chunk: Chunk) -> ChunkResult:
+        """Turn a chunk into what is to be committed."""
+        outcomes: list[Outcome] = []
+        unchanged: list[Review] = []
+        waiting: list[tuple[Review, str, str]] = []
+        for review in chunk.reviews:
+            digest = text_hash(review.text)
+            known = chunk.recorded.get(review.id)
+            if self._rescore is Rescore.CHANGED and known is not None and known.text_hash == digest:
+                unchanged.append(review)
+            elif (reject := screen(review.text)) is not None:
+                outcomes.append(Outcome(review, digest, reject))
+            else:
+                waiting.append((review, digest, str(review.text)))
+        seconds = 0.0
+        if waiting:
+            classifier = self._loaded()
+            started = time.monotonic()
+            results = classifier.classify([text for _, _, text in waiting], between_batches=self._between_batches)
+            seconds = time.monotonic() - started
+            outcomes += [Outcome(r, digest, result) for (r, digest, _), result in zip(waiting, results, strict=True)]
+        return ChunkResult(outcomes, unchanged, chunk.duplicates, self.device or "", seconds)
+
+    def _loaded(self) -> TextClassifier:
+        if self._classifier is None:
+            self._stop.check()
+            self._classifier = self._load_classifier()
+            self.device = str(self._classifier.device)
+        return self._classifier
+
+    def _between_batches(self, done_of_chunk: int) -> None:
+        """Look whether to stop, tell how far it is, and give a sign of life."""
+        self._stop.check()
+        counts = self.lease.counts
+        self._progress.tick(counts.read + done_of_chunk, counts.read, counts.rejected)
+        if time.monotonic() - self._last_sign > RENEW_S and (self._writing is None or self._writing.done()):
+            self._finish_writing()
+            self._write(lambda: self._ledger.renew(self.lease))
+
+    def _commit(self, result: ChunkResult) -> None:
+        self.lease = self._ledger.commit(self.lease, result)
+
+    def _write(self, work: Callable[[], None]) -> None:
+        self._last_sign = time.monotonic()
+        self._writing = self._writer.submit(work)
+
+    def _finish_writing(self) -> None:
+        if self._writing is not None:
+            self._wait(self._writing)
+            self._writing = None
+
+    def _wait(self, future: Future[T]) -> T:
+        """Wait for another thread, but not when told to stop."""
+        while True:
+            try:
+                return future.result(timeout=POLL_S)
+            except FutureTimeoutError:
+                if future.done():
+                    raise
+                self._stop.check()
+
+    def _close(self) -> None:
+        self._progress.close()
+        self._reader.shutdown(wait=False, cancel_futures=True)
+        self._writer.shutdown(wait=False, cancel_futures=True)
+
+
