@@ -94,7 +94,7 @@ def score_reviews(
     """Score what waits, and return what was done.
 
     :param load_classifier: called once, when there is a text to classify
-    :param stop: looked at between batches; what was committed stays
+    :param stop: looked at between batches; what was committed stays. A run that fails sets it, to end its threads
     :raises JobBusyError: if another run holds the job
     :raises ScoringInterruptedError: if told to stop
     """

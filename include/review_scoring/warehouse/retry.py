@@ -59,7 +59,7 @@ def patiently(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: f
 
     retrying = Retrying(
         retry=retry_if_exception(is_transient),
-        wait=backoff(initial=0.2, max=10.0),
+        wait=backoff(multiplier=0.2, max=10.0),
         stop=stop_after_delay(patience_s) | (lambda _: stop.is_set()),
         sleep=stop.wait,
         before_sleep=told,

@@ -1,0 +1,49 @@
+# Portable: any make runs this. The work is in bin/, which tells what is missing before it installs anything.
+
+.PHONY: help demo test up lint types check prove bench lock clean
+
+help:
+	@echo "make demo    set up, score the sample reviews with the nightly DAG, show the result"
+	@echo "make test    set up, run all tests that need no service"
+	@echo "make up      set up, start Airflow with the DAGs on the sample reviews; Ctrl-C stops it"
+	@echo "make check   lint, types and the import walls"
+	@echo "make prove   the long checks: kills, fuzzing, soak"
+	@echo "make bench   speed and memory beside what one would use instead"
+	@echo "make lock    resolve requirements.txt anew from pyproject.toml"
+	@echo "make clean   remove what demo and up have written (not the virtual environment)"
+	@echo ""
+	@echo "PYTHON=python3.12 picks an interpreter; TORCH_BUILD=cuda installs torch for a GPU worker."
+
+demo:
+	@bin/setup
+	@bin/demo
+
+test:
+	@bin/setup
+	@.venv/bin/python -m pytest
+
+up:
+	@bin/setup
+	@exec bin/up
+
+check:
+	@bin/setup
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+prove:
+	@bin/setup
+	@REVIEW_SCORING_PROVE=1 .venv/bin/python -m pytest -m prove -rA
+
+bench:
+	@bin/setup
+	@for script in benchmarks/bench_*.py; do .venv/bin/python "$$script" || exit 1; done
+
+lock:
+	@bin/setup
+	@bin/lock
+
+clean:
+	rm -rf .airflow

@@ -1,0 +1,96 @@
+"""The demo's two ends: put the sample reviews into SQLite, and show what the nightly DAG wrote."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import DateTime, Engine, Integer, MetaData, Table, Text, cast, func, select
+from sqlalchemy.schema import Column
+
+from review_scoring.warehouse.engine import make_engine, writing
+from review_scoring.warehouse.runs import Counts
+from review_scoring.warehouse.schema import tables
+
+SAMPLE = Path(__file__).parent / "data" / "sample_reviews.csv"
+UNUSABLE = (None, "", "   \n")
+"""Texts of three more rows, to show what becomes of a review that cannot be scored."""
+
+SHOWN = 8
+reviews = Table(
+    "film_reviews",
+    MetaData(),
+    Column("id", Integer, primary_key=True),
+    Column("text", Text),
+    Column("written_at", DateTime),
+)
+
+
+def prepare(path: str) -> None:
+    """Create the table of reviews in a SQLite file and fill it, unless that was done before."""
+    engine = make_engine(f"sqlite:///{path}")
+    reviews.metadata.create_all(engine)
+    with writing(engine).begin() as connection:
+        if connection.scalar(select(func.count()).select_from(reviews)):
+            return
+        rows = [{"id": int(row["id"]), "text": row["text"]} for row in sample_reviews()]
+        rows += [{"id": len(rows) + n, "text": text} for n, text in enumerate(UNUSABLE, 1)]
+        connection.execute(reviews.insert(), rows)
+
+
+def sample_reviews() -> list[dict[str, str]]:
+    """Return the rows of the sample: id, text, label, written_at."""
+    with SAMPLE.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def show(path: str) -> None:
+    """Print what the warehouse holds after the last run."""
+    engine = make_engine(f"sqlite:///{path}")
+    owned = tables()
+    with engine.connect() as connection:
+        run = connection.execute(select(owned.runs).order_by(owned.runs.c.id.desc()).limit(1)).one()
+        labels = connection.execute(
+            select(owned.scores.c.label, func.count(), func.avg(owned.scores.c.score)).group_by(owned.scores.c.label)
+        ).all()
+        reasons = connection.execute(
+            select(owned.rejects.c.reason, func.count()).group_by(owned.rejects.c.reason)
+        ).all()
+    _print_reviews(engine)
+    print()
+    for label, count, mean in labels:
+        print(f"  {label}: {count} reviews, mean score {mean:.3f}")
+    print("  rejected: " + (", ".join(f"{count} {reason}" for reason, count in reasons) or "none"))
+    seconds = (run.ended_at - run.started_at).total_seconds()
+    print(f"  {run.model} on {run.device or 'no device, since nothing was waiting'}, {seconds:.1f} s\n")
+    counts = Counts.from_row(run)
+    print(counts)
+    if not counts.read:
+        print("Nothing was new, so nothing was scored: each review is scored once.")
+    print(
+        "\nnext: make up                       Airflow's pages on the same data\n"
+        f"      sqlite3 {_short(path)}    the tables review_scores, review_rejects, scoring_runs\n"
+        "      README.md                     score a table of your own, in five minutes"
+    )
+
+
+def _print_reviews(engine: Engine) -> None:
+    """Print the head of the scores. Texts are shown because the project wrote them; no log ever holds one."""
+    scores = tables().scores
+    joined = scores.join(reviews, cast(reviews.c.id, Text) == scores.c.review_id)
+    columns = (reviews.c.id, scores.c.label, scores.c.score, scores.c.token_count, reviews.c.text)
+    with engine.connect() as connection:
+        rows: Any = connection.execute(select(*columns).select_from(joined).order_by(reviews.c.id).limit(SHOWN)).all()
+    print(f"\n  {'id':>4}  {'label':5}  {'score':>6}  {'tokens':>6}  text")
+    for row in rows:
+        print(f"  {row.id:>4}  {row.label:5}  {row.score:6.4f}  {row.token_count:>6}  {' '.join(row.text.split())[:70]}")
+
+
+def _short(path: str) -> str:
+    return str(Path(path).relative_to(Path.cwd())) if Path(path).is_relative_to(Path.cwd()) else path
+
+
+if __name__ == "__main__":
+    {"prepare": prepare, "show": show}[sys.argv[1]](sys.argv[2])

@@ -1,0 +1,101 @@
+"""What the tests share: real databases, a stub in place of the model, and how a missing service is told."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, make_url, text
+
+from review_scoring.warehouse.engine import make_engine
+from tests.stubs import Warehouse
+
+ROOT = Path(__file__).parent.parent
+REQUIRE_ALL = os.environ.get("REVIEW_SCORING_REQUIRE_ALL") == "1"
+POSTGRES = "REVIEW_SCORING_TEST_POSTGRES"
+
+
+def not_here(reason: str) -> None:
+    """Skip, unless everything was promised to be here: then a missing service fails the test."""
+    if REQUIRE_ALL:
+        pytest.fail(f"REVIEW_SCORING_REQUIRE_ALL=1, but {reason}")
+    pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell each reason for skipping once."""
+    reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"{count} skipped: {reason.removeprefix('Skipped: ')}")
+
+
+@pytest.fixture
+def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
+    """An empty SQLite database in a file."""
+    engine = make_engine(f"sqlite:///{tmp_path / 'warehouse.db'}")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def postgres_engine() -> Iterator[Engine]:
+    """An empty PostgreSQL database of its own, dropped afterwards."""
+    with temporary_postgres() as engine:
+        yield engine
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """An empty database, once of each kind."""
+    fixture = "sqlite_engine" if request.param == "sqlite" else "postgres_engine"
+    found: Engine = request.getfixturevalue(fixture)
+    return found
+
+
+@pytest.fixture
+def warehouse(engine: Engine) -> Warehouse:
+    """A table of reviews and a ledger in the same database."""
+    return Warehouse(engine)
+
+
+@pytest.fixture
+def allocine() -> Path:
+    """The folder with real AlloCiné rows, which are not part of the project."""
+    folder = Path(os.environ.get("REVIEW_SCORING_TEST_ALLOCINE", ROOT.parent / "shared" / "data"))
+    if not (folder / "allocine_test_sample.csv").is_file():
+        not_here(f"the AlloCiné sample is not in {folder}; REVIEW_SCORING_TEST_ALLOCINE names its folder")
+    return folder
+
+
+class temporary_postgres:  # noqa: N801 used as a context manager
+    """A PostgreSQL database that exists while the context does."""
+
+    def __enter__(self) -> Engine:
+        address = os.environ.get(POSTGRES)
+        if not address:
+            not_here(f"{POSTGRES} names no PostgreSQL server, such as postgresql+psycopg://postgres@127.0.0.1/postgres")
+            raise AssertionError
+        self._admin = make_engine(address).execution_options(isolation_level="AUTOCOMMIT")
+        self._name = f"review_scoring_{uuid.uuid4().hex[:12]}"
+        with self._admin.connect() as connection:
+            connection.execute(text(f'CREATE DATABASE "{self._name}"'))
+        self.engine = make_engine(make_url(address).set(database=self._name))
+        return self.engine
+
+    def __exit__(self, *_: object) -> None:
+        self.engine.dispose()
+        with self._admin.connect() as connection:
+            connection.execute(text(f'DROP DATABASE "{self._name}" WITH (FORCE)'))
+        self._admin.dispose()
+
+
+@pytest.fixture
+def run_in_airflow() -> Callable[..., object]:
+    """Run a DAG by Airflow itself."""
+    from tests.airflow.runner import run_dag
+
+    return run_dag

@@ -1,0 +1,146 @@
+"""A stand-in for the model, and a small warehouse around a database."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, select, text
+
+from review_scoring.job import Rescore, ScoringJob
+from review_scoring.models.folder import ModelFolder
+from review_scoring.preflight import Prepared, preflight
+from review_scoring.reviews import Prediction, Reject
+from review_scoring.scoring import RunSummary, ScoringOptions, score_reviews
+from review_scoring.stop import StopFlag
+from review_scoring.warehouse.engine import writing
+from review_scoring.warehouse.runs import RunKey
+from review_scoring.warehouse.schema import Tables, tables
+
+MODEL = ModelFolder("stub", "0" * 64, Path(), ("neg", "pos"), 512)
+
+
+@dataclass
+class StubClassifier:
+    """Classifies by a hash of the text, at once, and counts how often it is asked for each text."""
+
+    device: object = "stub"
+    calls: list[str] = field(default_factory=list)
+    before_batch: Callable[[Sequence[str]], None] = lambda texts: None
+
+    def classify(
+        self, texts: Sequence[str], *, between_batches: Callable[[int], None] = lambda done: None
+    ) -> list[Prediction | Reject]:
+        """Return one prediction for each text."""
+        self.before_batch(texts)
+        self.calls += texts
+        results: list[Prediction | Reject] = [predicted(each) for each in texts]
+        between_batches(len(texts))
+        return results
+
+
+def predicted(review: str) -> Prediction:
+    """Return what the stub says of a text."""
+    score = 0.5 + hashlib.sha256(review.encode()).digest()[0] / 512
+    label = "pos" if len(review) % 2 else "neg"
+    probabilities = (1 - score, score) if label == "pos" else (score, 1 - score)
+    return Prediction(label, score, probabilities, len(review.split()) + 2, truncated=False)
+
+
+@dataclass
+class Warehouse:
+    """One database with a source table `reviews (id, body, updated_at)` and the project's own tables."""
+
+    engine: Engine
+    target: Engine | None = None
+    classifier: StubClassifier = field(default_factory=StubClassifier)
+    stop: StopFlag = field(default_factory=StopFlag)
+    job: ScoringJob = field(
+        default_factory=lambda: ScoringJob(
+            name="films", source_conn_id="reviews", source_table="reviews", text_column="body"
+        )
+    )
+
+    @property
+    def owned(self) -> Tables:
+        """The project's tables."""
+        return tables(self.job.target_schema)
+
+    def create(self, id_type: str = "INTEGER PRIMARY KEY", *, extra: str = "") -> None:
+        """Create the source table."""
+        self.run(f"CREATE TABLE reviews (id {id_type}, body TEXT {extra})")
+
+    def insert(self, *rows: tuple[object, object]) -> None:
+        """Insert (id, text) rows into the source."""
+        values = [{"id": id_, "body": body} for id_, body in rows]
+        with writing(self.engine).begin() as connection:
+            connection.execute(text("INSERT INTO reviews (id, body) VALUES (:id, :body)"), values)
+
+    def fill(self, count: int, first: int = 1) -> None:
+        """Insert reviews with the ids first, first + 1, …"""
+        self.insert(*((n, f"review number {n} " + "mot " * (n % 7)) for n in range(first, first + count)))
+
+    def run(self, statement: str, **values: object) -> Any:
+        """Run one statement of SQL, written by a test, and return its rows if it has any."""
+        with writing(self.engine).begin() as connection:
+            result = connection.execute(text(statement), values)
+            return result.all() if result.returns_rows else None
+
+    def prepare(self, **options: Any) -> Prepared:
+        """Do the preflight of a new run."""
+        self.stop = StopFlag()
+        target = self.target or self.engine
+        return preflight(
+            self.job,
+            source_engine=lambda: self.engine,
+            target_engine=lambda: target,
+            model=lambda: MODEL,
+            stop=self.stop,
+            **options,
+        )
+
+    def score(self, run_id: str = "night 1", rescore: Rescore = Rescore.NOTHING, **options: Any) -> RunSummary:
+        """Score what waits with the stub."""
+        prepared = self.prepare()
+        assert prepared.ledger is not None
+        return score_reviews(
+            source=prepared.source,
+            ledger=prepared.ledger,
+            key=RunKey("dag", "score", run_id),
+            model=MODEL,
+            load_classifier=lambda: self.classifier,
+            options=ScoringOptions(rescore=rescore, **options),
+            stop=self.stop,
+        )
+
+    def scores(self) -> dict[str, Any]:
+        """Return the rows of `review_scores` by review id."""
+        return self._by_id("scores")
+
+    def rejects(self) -> dict[str, Any]:
+        """Return the rows of `review_rejects` by review id."""
+        return self._by_id("rejects")
+
+    def contents(self) -> tuple[list[Any], list[Any]]:
+        """Return what promise 1 compares: scores and rejects without times and run ids, in order."""
+        scores, rejects = self.owned.scores, self.owned.rejects
+        with (self.target or self.engine).connect() as connection:
+            return (
+                _all(connection, scores, {"scored_at", "run_id"}),
+                _all(connection, rejects, {"first_seen", "run_id", "attempts"}),
+            )
+
+    def _by_id(self, name: str) -> dict[str, Any]:
+        table = getattr(self.owned, name)
+        with (self.target or self.engine).connect() as connection:
+            rows = connection.execute(select(table)).all()
+            assert len(rows) == connection.scalar(select(func.count()).select_from(table))
+        return {row.review_id: row for row in rows}
+
+
+def _all(connection: Connection, table: Any, without: set[str]) -> list[Any]:
+    columns = [column for column in table.columns if column.name not in without]
+    return list(connection.execute(select(*columns).order_by(table.c.job_id, table.c.review_id)).all())
