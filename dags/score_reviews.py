@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import datetime, timedelta
+from typing import cast
 
 from airflow.sdk import DAG, Param, task
 
@@ -78,14 +80,14 @@ with DAG(
         task_id="preflight",
         job=JOB,
         model="{{ params.model }}",
-        dry_run="{{ params.dry_run }}",
+        estimate_only="{{ params.dry_run }}",
     )
     score = ScoreReviewsOperator(
         task_id="score",
         job=JOB,
         model="{{ params.model }}",
         limit="{{ params.limit }}",
-        dry_run="{{ params.dry_run }}",
+        estimate_only="{{ params.dry_run }}",
         rescore="{{ params.rescore }}",
         chunk_rows="{{ params.chunk_rows }}",
         pool=POOL,
@@ -97,9 +99,8 @@ with DAG(
         """Say in one line what the run did."""
         from review_scoring.summary import sentence
 
-        line = sentence(summary)
-        print(line)
+        logging.getLogger("review_scoring").info("%s", line := sentence(summary))
         return line
 
     preflight >> score
-    summarise(score.output)
+    summarise(cast("dict[str, object]", score.output))

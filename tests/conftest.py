@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, make_url, text
 
 from review_scoring.warehouse.engine import make_engine
+from tests.airflow.runner import AirflowHome
 from tests.stubs import Warehouse
 
 ROOT = Path(__file__).parent.parent
@@ -93,9 +94,9 @@ class temporary_postgres:  # noqa: N801 used as a context manager
         self._admin.dispose()
 
 
-@pytest.fixture
-def run_in_airflow() -> Callable[..., object]:
-    """Run a DAG by Airflow itself."""
-    from tests.airflow.runner import run_dag
-
-    return run_dag
+@pytest.fixture(scope="session")
+def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> AirflowHome:
+    """An Airflow of its own, ready to run DAGs."""
+    home = AirflowHome(tmp_path_factory.mktemp("airflow"))
+    home.migrate()
+    return home

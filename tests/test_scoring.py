@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from sqlalchemy import select, text
@@ -14,6 +14,7 @@ from review_scoring.reviews import RejectReason
 from review_scoring.scoring import ScoringOptions
 from review_scoring.warehouse import retry
 from review_scoring.warehouse.ledger import Ledger
+from review_scoring.warehouse.runs import RunKey
 from tests.stubs import StubClassifier, Warehouse, predicted
 
 
@@ -27,7 +28,11 @@ def test_every_new_review_gets_the_score_of_its_text(warehouse: Warehouse) -> No
     assert scores.keys() == texts.keys()
     for review_id, row in scores.items():
         expected = predicted(texts[review_id])
-        assert (row.label, row.score, row.token_count) == (expected.label, expected.score, expected.token_count)
+        assert (row.label, row.score, row.token_count) == (
+            expected.label,
+            expected.score,
+            expected.token_count,
+        )
         assert row.model == "stub"
 
 
@@ -55,13 +60,19 @@ def test_rows_that_come_late_in_the_middle_of_the_range_are_found(warehouse: War
     assert {str(n) for n in late} <= warehouse.scores().keys()
 
 
-def test_texts_that_cannot_be_scored_are_rejected_with_their_reason_and_the_run_goes_on(warehouse: Warehouse) -> None:
+def test_texts_that_cannot_be_scored_are_rejected_with_their_reason_and_the_run_goes_on(
+    warehouse: Warehouse,
+) -> None:
     warehouse.create()
     warehouse.insert((1, "bien"), (2, None), (3, ""), (4, " \n\t\u00a0"), (5, "nul"))
     summary = warehouse.score(chunk_rows=2)
     assert str(summary.counts) == "read=5 scored=2 unchanged=0 rejected=3"
     reasons = {review_id: row.reason for review_id, row in warehouse.rejects().items()}
-    assert reasons == {"2": RejectReason.NULL_TEXT, "3": RejectReason.EMPTY_TEXT, "4": RejectReason.EMPTY_TEXT}
+    assert reasons == {
+        "2": RejectReason.NULL_TEXT,
+        "3": RejectReason.EMPTY_TEXT,
+        "4": RejectReason.EMPTY_TEXT,
+    }
 
 
 def test_a_duplicate_id_costs_only_the_repeated_rows(warehouse: Warehouse) -> None:
@@ -78,7 +89,10 @@ def test_a_null_id_is_counted_as_a_reject_every_night(warehouse: Warehouse) -> N
     warehouse.create("INTEGER")
     warehouse.fill(12)
     warehouse.insert((None, "sans id"))
-    for night, expected in (("1", "read=13 scored=12 unchanged=0 rejected=1"), ("2", "read=1 scored=0 unchanged=0 rejected=1")):
+    for night, expected in (
+        ("1", "read=13 scored=12 unchanged=0 rejected=1"),
+        ("2", "read=1 scored=0 unchanged=0 rejected=1"),
+    ):
         summary = warehouse.score(night)
         assert str(summary.counts) == expected
         assert summary.counts.unkeyed == {"null_id": 1}
@@ -149,7 +163,7 @@ def test_rescoring_all_scores_each_review_once_even_when_its_task_is_retried(war
     warehouse.create()
     warehouse.fill(20)
     warehouse.score("1")
-    warehouse.classifier.before_batch = _fail_at_call(3, warehouse.classifier)
+    warehouse.classifier.before_batch = _fail_at_call(3)
     with pytest.raises(RuntimeError, match="planned"):
         warehouse.score("2", Rescore.ALL, chunk_rows=5)
     warehouse.classifier = StubClassifier()
@@ -181,7 +195,7 @@ def test_a_limit_is_kept_over_all_tries_of_a_run(warehouse: Warehouse) -> None:
 def test_a_failed_run_keeps_what_it_committed_and_gives_the_job_free_at_once(warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(20)
-    warehouse.classifier.before_batch = _fail_at_call(3, warehouse.classifier)
+    warehouse.classifier.before_batch = _fail_at_call(3)
     with pytest.raises(RuntimeError, match="planned"):
         warehouse.score("1", chunk_rows=5)
     assert len(warehouse.scores()) == 10
@@ -208,8 +222,6 @@ def test_another_run_of_the_job_is_refused_while_one_holds_the_lease(warehouse: 
     warehouse.create()
     warehouse.fill(3)
     ledger = _ledger(warehouse)
-    from review_scoring.warehouse.runs import RunKey
-
     ledger.begin(RunKey("dag", "score", "first"), "stub", "0")
     with pytest.raises(JobBusyError, match=r"'films' is being scored by dag\.score of first"):
         warehouse.score("second")
@@ -258,7 +270,7 @@ def test_options_out_of_range_are_refused_by_name(options: dict[str, int], named
         ScoringOptions(**options)  # type: ignore[arg-type]  # mypy does not see which field each dict is for
 
 
-def _fail_at_call(number: int, classifier: StubClassifier) -> object:
+def _fail_at_call(number: int) -> Callable[[Sequence[str]], None]:
     calls = iter(range(1, number + 1))
 
     def fail(texts: Sequence[str]) -> None:

@@ -85,7 +85,9 @@ def _print_reviews(engine: Engine) -> None:
         rows: Any = connection.execute(select(*columns).select_from(joined).order_by(reviews.c.id).limit(SHOWN)).all()
     print(f"\n  {'id':>4}  {'label':5}  {'score':>6}  {'tokens':>6}  text")
     for row in rows:
-        print(f"  {row.id:>4}  {row.label:5}  {row.score:6.4f}  {row.token_count:>6}  {' '.join(row.text.split())[:70]}")
+        print(
+            f"  {row.id:>4}  {row.label:5}  {row.score:6.4f}  {row.token_count:>6}  {' '.join(row.text.split())[:70]}"
+        )
 
 
 def _short(path: str) -> str:

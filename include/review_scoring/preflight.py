@@ -55,7 +55,7 @@ def preflight(
         found_source = open_source(source_engine(), job, stop)
     with _collected(problems):
         target = target_engine()
-        _check_tables(target, job, migrate_tables=migrate_tables and not problems, dry_run=dry_run)
+        _check_tables(target, job, migrate_tables=migrate_tables, dry_run=dry_run)
     if problems or found_source is None or found_model is None or target is None:
         raise PreflightError(problems)
     ledger = None
@@ -82,7 +82,7 @@ def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_
             found = f"at revision {revision}" if revision else "not there"
             raise PreflightError(
                 [
-                    f"the scoring tables in connection {conn_id!r} are {found}, and this version needs {migrate.head()}: "
+                    f"the scoring tables in connection {conn_id!r} are {found}, this version needs {migrate.head()}: "
                     "let the run create them (migrate=True), or run the SQL that "
                     f"`review-scoring ddl {target.dialect.name}` prints"
                 ]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 from review_scoring.errors import ConfigurationError
@@ -102,9 +103,7 @@ def score_reviews(
     lease = ledger.begin(key, model.name, model.revision, wait_s=options.wait_s)
     before = lease.counts.read
     left = None if options.limit is None else max(options.limit - before, 0)
-    candidates = Candidates(
-        source, ledger, options.rescore, options.chunk_rows, limit=left, this_run=lease.run_id
-    )
+    candidates = Candidates(source, ledger, options.rescore, options.chunk_rows, limit=left, this_run=lease.run_id)
     run = _Run(ledger, lease, load_classifier, options.rescore, stop, Progress(candidates.count))
     try:
         run.score(candidates)
@@ -155,7 +154,7 @@ class _Run:
         for chunk in self._read_ahead(candidates.chunks()):
             result = self._classify(chunk)
             self._finish_writing()
-            self._write(lambda result=result: self._commit(result))
+            self._write(partial(self._commit, result))
         self._finish_writing()
         self._stop.check()
         self._close()
@@ -243,5 +242,3 @@ class _Run:
         self._progress.close()
         self._reader.shutdown(wait=False, cancel_futures=True)
         self._writer.shutdown(wait=False, cancel_futures=True)
-
-

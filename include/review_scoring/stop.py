@@ -27,12 +27,11 @@ class StopFlag:
         """Say whether the run was asked to stop."""
         return self._set
 
-    def wait(self, timeout: float) -> bool:
-        """Sleep for `timeout` seconds, or less if asked to stop; say whether it was asked."""
-        deadline = time.monotonic() + timeout
+    def pause(self, seconds: float) -> None:
+        """Sleep, but no longer than until asked to stop."""
+        deadline = time.monotonic() + seconds
         while not self._set and (left := deadline - time.monotonic()) > 0:
             time.sleep(min(POLL_S, left))
-        return self._set
 
     def check(self) -> None:
         """Raise if the run was asked to stop.

@@ -50,7 +50,7 @@ class Classifier:
         """
         started = time.monotonic()
         chosen = pick_device(device, precision)
-        transformers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no annotations
         try:
             tokenizer = Tokenizer.from_file(str(folder.path / "tokenizer.json"))
             model, info = AutoModelForSequenceClassification.from_pretrained(
@@ -62,7 +62,9 @@ class Classifier:
                 output_loading_info=True,
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelError(f"model {folder.name!r} in {folder.path} does not load: {type(error).__name__}: {error}") from None
+            raise ModelError(
+                f"model {folder.name!r} in {folder.path} does not load: {type(error).__name__}: {error}"
+            ) from None
         unmatched = {key: sorted(info[key]) for key in ("missing_keys", "unexpected_keys") if info.get(key)}
         if unmatched:
             raise ModelError(f"model {folder.name!r}: the weights do not fit its config: {unmatched}")
@@ -72,7 +74,11 @@ class Classifier:
         tokenizer.no_padding()
         tokenizer.enable_truncation(limit)
         log.info(
-            "%s at revision %s on %s, loaded in %.1f s", folder.name, folder.revision[:12], chosen, time.monotonic() - started
+            "%s at revision %s on %s, loaded in %.1f s",
+            folder.name,
+            folder.revision[:12],
+            chosen,
+            time.monotonic() - started,
         )
         model = model.to(chosen.device).eval()
         return cls(model, tokenizer, chosen, folder.labels, limit, _pad_id=model.config.pad_token_id or 0)
@@ -119,7 +125,8 @@ class Classifier:
         logits = self.model(
             input_ids=input_ids.to(self.device.device), attention_mask=mask.to(self.device.device)
         ).logits
-        return logits.double().softmax(dim=-1).tolist()
+        rows: list[list[float]] = logits.double().softmax(dim=-1).tolist()
+        return rows
 
     def _result(self, encoding: Encoding, probabilities: Sequence[float]) -> Prediction | Reject:
         if not all(map(math.isfinite, probabilities)):

@@ -36,7 +36,9 @@ def open_folder(path: Path, *, name: str, labels: Mapping[str, str], max_tokens:
     """
     missing = [file for file in REQUIRED_FILES if not (path / file).is_file()]
     if missing:
-        raise ModelError(f"model {name!r}: folder {path} lacks {', '.join(missing)}; it needs {', '.join(REQUIRED_FILES)}")
+        raise ModelError(
+            f"model {name!r}: folder {path} lacks {', '.join(missing)}; it needs {', '.join(REQUIRED_FILES)}"
+        )
     return ModelFolder(
         name=name,
         revision=content_hash(path),
@@ -62,7 +64,7 @@ def _mapped_labels(config_file: Path, name: str, labels: Mapping[str, str]) -> t
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"model {name!r}: {config_file} has no usable id2label ({type(error).__name__})") from None
     unmapped = [label for label in own if label not in labels]
-    if unmapped or len(set(own)) < len(own) or len(own) < 2:
+    if unmapped or not own or len(set(own)) < len(own):
         raise ModelError(
             f"model {name!r} has the labels {own}, and its catalogue entry maps {dict(labels)}: "
             f"map each of {unmapped or own} to a label of the warehouse"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import ColumnElement, true
 
 from review_scoring.job import Rescore
 from review_scoring.reviews import RejectReason, Review, canonical_id, canonical_time
 from review_scoring.warehouse.ledger import Ledger, Recorded
-from review_scoring.warehouse.source import KeyRange, NativeId, ReviewSource, SourceRow, as_review
+from review_scoring.warehouse.source import EVERYTHING, KeyRange, NativeId, ReviewSource, SourceRow, as_review
 
 ID_PAGE_ROWS = 10_000
 """Ids that are compared with the ledger at once; they are small, unlike texts."""
@@ -42,7 +42,7 @@ class Candidates:
     rescore: Rescore = Rescore.NOTHING
     chunk_rows: int = 1000
     limit: int | None = None
-    keys: KeyRange = KeyRange()
+    keys: KeyRange = EVERYTHING
     this_run: int | None = None
     unrecordable: Counter[str] = field(default_factory=Counter)
 
@@ -50,15 +50,8 @@ class Candidates:
         """Yield the candidates in the source's order, `chunk_rows` at a time, `limit` in all."""
         if nulls := self.source.null_ids():
             self.unrecordable[RejectReason.NULL_ID] = nulls
-        left = self.limit
-        found = self._new() if self.rescore is Rescore.NOTHING else None
-        for chunk in found if found is not None else self._compared():
-            if left is not None:
-                if left <= 0:
-                    return
-                chunk = Chunk(chunk.reviews[:left], chunk.duplicates if len(chunk.reviews) <= left else 0, chunk.recorded)
-                left -= len(chunk.reviews)
-            yield chunk
+        chunks = self._new() or self._compared()
+        yield from chunks if self.limit is None else _limited(chunks, self.limit)
 
     def count(self) -> int:
         """Return how many reviews wait, without reading their texts; changed texts are counted before their hash."""
@@ -70,7 +63,7 @@ class Candidates:
 
     def _new(self) -> Iterator[Chunk] | None:
         """Let the database leave out what is recorded, if source and ledger are in the same one; else None."""
-        condition = self._condition()
+        condition = self._condition() if self.rescore is Rescore.NOTHING else None
         if condition is None:
             return None
         pages = self.source.pages(self.chunk_rows, texts=True, where=condition, keys=self.keys)
@@ -135,3 +128,14 @@ class Candidates:
                 if review_id not in reviews:
                     reviews[review_id] = as_review(row, review_id)
         return Chunk(list(reviews.values()), usable - len(reviews), recorded)
+
+
+def _limited(chunks: Iterator[Chunk], limit: int) -> Iterator[Chunk]:
+    """Yield chunks with `limit` reviews in all."""
+    for chunk in chunks:
+        if len(chunk.reviews) >= limit:
+            if limit:
+                yield replace(chunk, reviews=chunk.reviews[:limit])
+            return
+        limit -= len(chunk.reviews)
+        yield chunk

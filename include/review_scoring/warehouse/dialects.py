@@ -15,12 +15,12 @@ from sqlalchemy import (
     bindparam,
     cast,
     collate,
+    create_mock_engine,
     delete,
     func,
     insert,
     literal,
     select,
-    text,
     tuple_,
     type_coerce,
 )
@@ -42,7 +42,7 @@ class Dialect:
 
     def now(self, connection: Connection) -> datetime:
         """Return the database's own time (aware, UTC), so that leases do not depend on the workers' clocks."""
-        moment = connection.scalar(select(type_coerce(self.clock, UtcDateTime())))
+        moment: datetime | None = connection.scalar(select(type_coerce(self.clock, UtcDateTime())))
         assert moment is not None
         return moment
 
@@ -75,7 +75,14 @@ class PostgreSQL(Dialect):
     """PostgreSQL: arrays instead of long lists, and its own upsert."""
 
     clock = func.clock_timestamp()
-    _exact = (postgresql.INTEGER, postgresql.BIGINT, postgresql.SMALLINT, postgresql.UUID, postgresql.TEXT, postgresql.VARCHAR)
+    _exact = (
+        postgresql.INTEGER,
+        postgresql.BIGINT,
+        postgresql.SMALLINT,
+        postgresql.UUID,
+        postgresql.TEXT,
+        postgresql.VARCHAR,
+    )
 
     def upsert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Send each column as one array: as fast as COPY, with no staging table and no right to make one."""
@@ -129,6 +136,7 @@ class SQLite(Dialect):
         return cast(column, Text)
 
 
+_POSTGRESQL = create_mock_engine("postgresql+psycopg://", executor=lambda *_: None).dialect
 _DIALECTS: dict[str, type[Dialect]] = {"postgresql": PostgreSQL, "sqlite": SQLite}
 
 
@@ -138,5 +146,5 @@ def dialect_of(connection_or_engine: Any) -> Dialect:
 
 
 def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:
-    """Return the array element type of a column, without its variants for other databases."""
-    return type_.dialect_impl(postgresql.dialect()) if type_._variant_mapping else type_
+    """Return the type that a column has on PostgreSQL, as the element of an array."""
+    return type_.dialect_impl(_POSTGRESQL)

@@ -9,7 +9,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, delete, exists, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from review_scoring.errors import ConfigurationError, JobBusyError
@@ -92,7 +104,9 @@ class Ledger:
             for table in (self.owned.scores, self.owned.rejects):
                 columns = (table.c.review_id, table.c.text_hash, table.c.source_updated_at, table.c.run_id)
                 member = dialect_of(connection).member(table.c.review_id, ids)
-                for review_id, *rest in connection.execute(select(*columns).where(table.c.job_id == self.job_id, member)):
+                for review_id, *rest in connection.execute(
+                    select(*columns).where(table.c.job_id == self.job_id, member)
+                ):
                     found[review_id] = Recorded(*rest)
             return found
 
@@ -114,12 +128,13 @@ class Ledger:
         while True:
             try:
                 return self._transaction(
-                    lambda c: runs.begin_run(c, self.owned, self.job_id, key, model, revision), "taking the lease"
+                    lambda c: runs.begin_run(c, self.owned, self.job_id, key, model, revision),
+                    "taking the lease",
                 )
             except JobBusyError:
                 if time.monotonic() >= deadline:
                     raise
-            self.stop.wait(BUSY_POLL_S)
+            self.stop.pause(BUSY_POLL_S)
             self.stop.check()
 
     def commit(self, lease: Lease, chunk: ChunkResult) -> Lease:
@@ -146,9 +161,7 @@ class Ledger:
 
         :raises LeaseLostError: if another run took this one's place
         """
-        self._transaction(
-            lambda c: runs.renew(c, self.owned, lease, dialect_of(c).now(c)), "renewing the lease"
-        )
+        self._transaction(lambda c: runs.renew(c, self.owned, lease, dialect_of(c).now(c)), "renewing the lease")
 
     def end(self, lease: Lease, state: str, unrecordable: Mapping[str, int] | None = None) -> Counts:
         """Give the lease back, and return the run's counts with the rows that no key can hold.
@@ -158,9 +171,7 @@ class Ledger:
         """
         rows = sum((unrecordable or {}).values())
         ended = replace(lease, counts=lease.counts + Counts(read=rows, rejected=rows, unkeyed=unrecordable or {}))
-        self._transaction(
-            lambda c: runs.end_run(c, self.owned, ended, dialect_of(c).now(c), state), "ending the run"
-        )
+        self._transaction(lambda c: runs.end_run(c, self.owned, ended, dialect_of(c).now(c), state), "ending the run")
         return ended.counts
 
     def _transaction(self, work: Callable[[Connection], T], what: str, engine: Engine | None = None) -> T:
@@ -240,7 +251,12 @@ class Ledger:
 
 
 def open_ledger(
-    engine: Engine, job: ScoringJob, source: ReviewSource, stop: StopFlag | None = None, *, create: bool = True
+    engine: Engine,
+    job: ScoringJob,
+    source: ReviewSource,
+    stop: StopFlag | None = None,
+    *,
+    create: bool = True,
 ) -> Ledger | None:
     """Return the ledger of a job, registered under its name; None if it is new and not to be created.
 

@@ -58,10 +58,10 @@ def patiently(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: f
         log.warning("%s failed (%s), trying again", what, describe(error))
 
     retrying = Retrying(
-        retry=retry_if_exception(is_transient),
+        retry=retry_if_exception(lambda error: is_transient(error) and not stop.is_set()),
         wait=backoff(multiplier=0.2, max=10.0),
-        stop=stop_after_delay(patience_s) | (lambda _: stop.is_set()),
-        sleep=stop.wait,
+        stop=stop_after_delay(patience_s),
+        sleep=stop.pause,
         before_sleep=told,
         reraise=True,
     )

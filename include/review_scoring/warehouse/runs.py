@@ -149,7 +149,9 @@ def begin_run(connection: Connection, owned: Tables, job_id: int, key: RunKey, m
     if earlier is None:
         counts = Counts()
         new = {**vars(key), **held, **counts.as_columns(), "job_id": job_id, "chunks": 0, "started_at": now}
-        run_id = connection.execute(insert(runs).values(new)).inserted_primary_key[0]
+        inserted = connection.execute(insert(runs).values(new)).inserted_primary_key
+        assert inserted is not None
+        run_id = inserted[0]
         return Lease(run_id, token, 0, counts, model, revision)
     counts = Counts.from_row(earlier).without_unrecordable()
     connection.execute(update(runs).where(runs.c.id == earlier.id).values(**held, **counts.as_columns()))

@@ -1,4 +1,4 @@
-"""The tables that this project owns, as SQLAlchemy sees them. `migrations/` creates them; a test holds both together."""
+"""The tables that this project owns, as SQLAlchemy sees them. A test holds them and `migrations/` together."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         utc = value.astimezone(UTC)
         return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Give every time back aware, in UTC."""
         if value is None:
             return None
@@ -162,4 +162,3 @@ class Tables:
 def tables(schema: str | None = None) -> Tables:
     """Return the tables of a schema, made once."""
     return Tables(schema)
-

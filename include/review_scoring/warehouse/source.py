@@ -38,6 +38,9 @@ class KeyRange:
     upto: NativeId | None = None
 
 
+EVERYTHING = KeyRange()
+
+
 @dataclass(frozen=True)
 class ReviewSource:
     """A source that was looked at and found readable. Made by :func:`open_source`."""
@@ -53,7 +56,7 @@ class ReviewSource:
     stop: StopFlag = field(default_factory=StopFlag)
 
     def pages(
-        self, rows: int, *, texts: bool, where: ColumnElement[bool] | None = None, keys: KeyRange = KeyRange()
+        self, rows: int, *, texts: bool, where: ColumnElement[bool] | None = None, keys: KeyRange = EVERYTHING
     ) -> Iterator[Sequence[SourceRow]]:
         """Yield pages of about `rows` rows (id, updated_at and, with `texts`, text), in the source's order.
 
@@ -99,7 +102,7 @@ class ReviewSource:
         return dialect_of(self.engine).id_as_text(self.id) if same_database(self.engine, target) else None
 
     def _columns(self, *, texts: bool) -> list[ColumnElement[Any]]:
-        columns = [self.id.label("id")]
+        columns: list[ColumnElement[Any]] = [self.id.label("id")]
         if self.updated_at is not None:
             columns.append(self.updated_at.label("updated_at"))
         if texts:

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 class _ScoringOperator(BaseOperator):
     """What checking and scoring share: a job, a model, and the way to them."""
 
-    template_fields: Sequence[str] = ("job", "model", "dry_run")
+    template_fields: Sequence[str] = ("job", "model", "estimate_only")
     ui_color = "#e8f0fe"
 
     def __init__(
@@ -40,14 +40,14 @@ class _ScoringOperator(BaseOperator):
         *,
         job: ScoringJob | str,
         model: str = DEFAULT_MODEL,
-        dry_run: bool | str = False,
+        estimate_only: bool | str = False,
         migrate: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.job = job
         self.model = model
-        self.dry_run = dry_run
+        self.estimate_only = estimate_only
         self.migrate = migrate
         self._stop = StopFlag()
 
@@ -64,7 +64,7 @@ class _ScoringOperator(BaseOperator):
             model=lambda: find_model(self.model),
             stop=self._stop,
             migrate_tables=self.migrate,
-            dry_run=as_bool(self.dry_run),
+            dry_run=as_bool(self.estimate_only),
         )
 
 
@@ -75,7 +75,7 @@ class PreflightScoringOperator(_ScoringOperator):
 
     :param job: a :class:`ScoringJob`, or the name of one in the Variable `review_scoring_jobs` (templated)
     :param model: name of a model of the catalogue (templated)
-    :param dry_run: write nothing, not even the project's tables (templated)
+    :param estimate_only: write nothing, not even the project's tables (templated)
     :param migrate: False where a DBA creates the tables
     """
 
@@ -102,7 +102,7 @@ class ScoreReviewsOperator(_ScoringOperator):
     :param job: a :class:`ScoringJob`, or the name of one in the Variable `review_scoring_jobs` (templated)
     :param model: name of a model of the catalogue (templated)
     :param limit: score this many reviews at most; None for all (templated)
-    :param dry_run: print how many reviews and tokens wait and what they would take; write nothing (templated)
+    :param estimate_only: print how many reviews and tokens wait and what they would take; write nothing (templated)
     :param rescore: `nothing`, `changed` (texts that changed since they were scored) or `all` (templated)
     :param chunk_rows: reviews that one transaction commits (templated)
     :param device: `auto`, `cuda`, `mps`, `cpu` or a torch device such as `cuda:1` (templated)
@@ -144,7 +144,7 @@ class ScoreReviewsOperator(_ScoringOperator):
         with failing_at_once():
             options = self._options()
             prepared = self._prepare()
-            if as_bool(self.dry_run):
+            if as_bool(self.estimate_only):
                 return self._estimate(prepared, options)
             return as_xcom(self._score(prepared, options, context))
 
@@ -175,7 +175,12 @@ class ScoreReviewsOperator(_ScoringOperator):
         classifier = Classifier.load(prepared.model, device=self.device, precision=self.precision)
         found = estimate(candidates, classifier, self._stop)
         log.info("%s", found)
-        return {"dry_run": True, "waiting": found.waiting, "tokens": found.tokens, "seconds": round(found.seconds)}
+        return {
+            "dry_run": True,
+            "waiting": found.waiting,
+            "tokens": found.tokens,
+            "seconds": round(found.seconds),
+        }
 
     def _options(self) -> ScoringOptions:
         """Convert what templates give, which are strings."""

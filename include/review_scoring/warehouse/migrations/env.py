@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from alembic import context
 
 from review_scoring.warehouse.schema import VERSION_TABLE, tables
 
 handed_over = context.config.attributes
 schema = handed_over.get("schema")
-common = {
+common: dict[str, Any] = {
     "target_metadata": tables(schema).metadata,
     "version_table": VERSION_TABLE,
     "version_table_schema": schema,

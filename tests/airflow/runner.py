@@ -1,0 +1,72 @@
+"""Run a DAG by Airflow itself, in a process of its own and an Airflow home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@dataclass
+class AirflowHome:
+    """An Airflow with a metadata database, our DAGs and one job."""
+
+    folder: Path
+
+    def migrate(self) -> None:
+        """Create the metadata database."""
+        subprocess.run([airflow(), "db", "migrate"], env=self.environment(), check=True, capture_output=True)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Return the environment of every process of this Airflow."""
+        return {
+            **os.environ,
+            "AIRFLOW_HOME": str(self.folder),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.folder / 'airflow.db'}",
+            **more,
+        }
+
+    def dags_test(
+        self, dag_id: str, engine: Engine, job: dict[str, Any], **conf: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `airflow dags test` with a job on a database, and return its exit code and all it printed."""
+        environment = self.environment(
+            AIRFLOW_CONN_REVIEWS=connection(engine),
+            AIRFLOW_VAR_REVIEW_SCORING_JOBS=json.dumps({"film_reviews": {"source_conn_id": "reviews", **job}}),
+        )
+        command = [airflow(), "dags", "test", dag_id, *(["--conf", json.dumps(conf)] if conf else [])]
+        return subprocess.run(
+            command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+
+
+def airflow() -> str:
+    """Return the command of the Airflow that the tests run in."""
+    return str(Path(sys.executable).with_name("airflow"))
+
+
+def connection(engine: Engine) -> str:
+    """Return an Airflow Connection to an engine's database, as JSON for an environment variable."""
+    url = engine.url
+    if url.get_backend_name() == "sqlite":
+        return json.dumps({"conn_type": "sqlite", "host": url.database})
+    fields = {
+        "host": url.host,
+        "login": url.username,
+        "password": url.password,
+        "port": url.port,
+        "schema": url.database,
+    }
+    return json.dumps({"conn_type": "postgres", **{key: value for key, value in fields.items() if value is not None}})
