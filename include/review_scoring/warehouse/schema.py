@@ -96,7 +96,7 @@ class Tables:
             "scoring_runs",
             self.metadata,
             Column("id", surrogate_id_type(), primary_key=True),
-            Column("job_id", ForeignKey(f"{prefix}scoring_jobs.id"), nullable=False),
+            Column("job_id", BigInteger, ForeignKey(f"{prefix}scoring_jobs.id"), nullable=False),
             Column("dag_id", String(250), nullable=False),
             Column("task_id", String(250), nullable=False),
             Column("run_id", String(250), nullable=False),

@@ -1,0 +1,84 @@
+"""The project's tables: created once, by one process, and equal to what the code believes."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, text
+
+from review_scoring.errors import ConfigurationError, PreflightError
+from review_scoring.warehouse import migrate
+from review_scoring.warehouse.engine import writing
+from review_scoring.warehouse.schema import VERSION_TABLE, tables
+from tests.stubs import Warehouse
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(engine: Engine) -> None:
+    migrate.upgrade(engine, None)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
+        )
+        assert compare_metadata(context, tables().metadata) == []
+
+
+def test_the_printed_ddl_makes_tables_that_are_taken_for_current(engine: Engine) -> None:
+    with writing(engine).begin() as connection:
+        for statement in migrate.ddl(engine.dialect.name, None).split(";"):
+            if (stripped := statement.strip()) and stripped not in {"BEGIN", "COMMIT"}:
+                connection.execute(text(stripped))
+    assert migrate.current(engine, None) == migrate.head()
+    warehouse = Warehouse(engine)
+    warehouse.create()
+    warehouse.fill(5)
+    warehouse.prepare(migrate_tables=False)
+    assert warehouse.score().counts.scored == 5
+
+
+def test_many_processes_that_migrate_at_once_do_not_disturb_each_other(engine: Engine) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: migrate.upgrade(engine, None), range(8)))
+    assert migrate.current(engine, None) == migrate.head()
+
+
+def test_a_target_schema_of_ones_own_is_made_and_used(postgres_engine: Engine) -> None:
+    warehouse = Warehouse(postgres_engine)
+    warehouse.job = replace(warehouse.job, target_schema="Scoring")
+    warehouse.create()
+    warehouse.fill(5)
+    warehouse.score()
+    assert len(warehouse.scores()) == 5
+    assert warehouse.run('SELECT count(*) FROM "Scoring".review_scores')[0][0] == 5
+
+
+def test_missing_tables_are_told_where_they_may_not_be_made(warehouse: Warehouse) -> None:
+    warehouse.create()
+    with pytest.raises(PreflightError, match=r"are not there, this version needs 0001.*review-scoring ddl"):
+        warehouse.prepare(migrate_tables=False)
+
+
+def test_tables_of_a_newer_version_are_refused_and_left_alone(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.prepare()
+    warehouse.run(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    with pytest.raises(PreflightError, match="at revision 9999, which a newer version of review-scoring made"):
+        warehouse.prepare()
+
+
+def test_a_job_name_belongs_to_one_source(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.prepare()
+    warehouse.run("CREATE TABLE books (id INTEGER PRIMARY KEY, body TEXT)")
+    warehouse.job = replace(warehouse.job, source_table="books")
+    with pytest.raises(ConfigurationError, match=r"job 'films' was made for reviews\.id .* books\.id"):
+        warehouse.prepare()
+
+
+def test_a_dry_preflight_writes_nothing(warehouse: Warehouse) -> None:
+    warehouse.create()
+    assert warehouse.prepare(dry_run=True).ledger is None
+    assert migrate.current(warehouse.engine, None) is None

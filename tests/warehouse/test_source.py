@@ -1,0 +1,173 @@
+"""Reading a source: every row once, in pages, whatever its ids are."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+
+import pytest
+
+from review_scoring.errors import PreflightError
+from review_scoring.warehouse.engine import writing
+from review_scoring.warehouse.source import KeyRange, ReviewSource, open_source
+from tests.stubs import Warehouse
+
+
+def opened(warehouse: Warehouse) -> ReviewSource:
+    return open_source(warehouse.engine, warehouse.job)
+
+
+def ids(source: ReviewSource, rows: int, keys: KeyRange | None = None) -> list[object]:
+    return [row.id for page in source.pages(rows, texts=False, keys=keys or KeyRange()) for row in page]
+
+
+def test_pages_cover_every_row_once_and_are_no_larger_than_asked(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(23)
+    pages = list(opened(warehouse).pages(5, texts=True))
+    assert [len(page) for page in pages] == [5, 5, 5, 5, 3]
+    assert [row.id for page in pages for row in page] == list(range(1, 24))
+
+
+def test_a_range_leaves_out_its_lower_end_and_keeps_its_upper(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(20)
+    assert ids(opened(warehouse), 3, KeyRange(after=5, upto=12)) == list(range(6, 13))
+
+
+def test_negative_and_huge_ids_are_read_in_order(warehouse: Warehouse) -> None:
+    warehouse.create("BIGINT PRIMARY KEY")
+    wanted = [-(2**63), -5, 0, 7, 2**63 - 1]
+    warehouse.insert(*((n, "texte") for n in wanted))
+    assert ids(opened(warehouse), 2) == wanted
+
+
+def test_rows_inserted_updated_and_deleted_between_pages_never_hide_another_row(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(30)
+    seen: list[object] = []
+    for page in opened(warehouse).pages(4, texts=True):
+        seen += [row.id for row in page]
+        last = int(page[-1].id)
+        if last < 28:
+            warehouse.run("DELETE FROM reviews WHERE id = :id", id=last)
+            warehouse.run("INSERT INTO reviews (id, body) VALUES (:id, 'retard')", id=-last)
+            warehouse.run("UPDATE reviews SET body = 'autre' WHERE id = :id", id=last + 1)
+    assert seen == list(range(1, 31))
+
+
+def test_uuid_ids_are_read_and_bound_as_uuids(postgres_engine: object) -> None:
+    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+    warehouse.create("UUID PRIMARY KEY")
+    wanted = sorted(uuid.UUID(int=n * 0x1234567890ABCDEF1234567) for n in range(1, 12))
+    warehouse.insert(*((n, "texte") for n in wanted))
+    assert ids(opened(warehouse), 4) == wanted
+    warehouse.score(chunk_rows=4)
+    assert warehouse.scores().keys() == {str(n) for n in wanted}
+    assert warehouse.score("2").counts.read == 0
+
+
+@pytest.mark.parametrize("id_type", ["CHAR(6)", "NUMERIC(30)"])
+def test_ids_that_print_otherwise_in_sql_are_still_scored_once(postgres_engine: object, id_type: str) -> None:
+    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+    warehouse.create(f"{id_type} PRIMARY KEY")
+    warehouse.insert(*((str(n), "texte") for n in (1, 20, 300)))
+    assert warehouse.score("1", chunk_rows=2).counts.scored == 3
+    assert warehouse.score("2").counts.read == 0
+
+
+def test_ids_that_a_caseless_column_takes_for_equal_are_not_lost_at_a_page_end(sqlite_engine: object) -> None:
+    warehouse = Warehouse(sqlite_engine)  # type: ignore[arg-type]  # the fixture's engine
+    warehouse.create("TEXT COLLATE NOCASE")
+    warehouse.insert(*((id_, "texte") for id_ in ("a", "b", "B", "c", "C", "d")))
+    for rows in (1, 2, 3, 4):
+        assert sorted(map(str, ids(opened(warehouse), rows))) == ["B", "C", "a", "b", "c", "d"]
+
+
+def test_a_view_can_be_a_source(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(9)
+    warehouse.run("CREATE VIEW french AS SELECT id, body FROM reviews WHERE id > 4")
+    warehouse.job = replace(warehouse.job, source_table="french")
+    assert warehouse.score(chunk_rows=2).counts.scored == 5
+
+
+def test_a_missing_table_is_told_with_the_tables_there_are(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.job = replace(warehouse.job, source_table="revues")
+    with pytest.raises(PreflightError, match=r"connection 'reviews' has no table 'revues'; there is reviews"):
+        opened(warehouse)
+
+
+def test_an_id_type_that_is_no_id_is_told(warehouse: Warehouse) -> None:
+    warehouse.create("DOUBLE PRECISION")
+    with pytest.raises(PreflightError, match=r"column 'id' of 'reviews' is of type .*, which cannot serve as an id"):
+        opened(warehouse)
+
+
+def test_a_column_that_does_not_tell_reviews_apart_is_told(warehouse: Warehouse) -> None:
+    warehouse.create("INTEGER")
+    warehouse.insert(*((n % 3, "texte") for n in range(30)))
+    with pytest.raises(PreflightError, match="27 of 30 rows looked at repeat another row's id"):
+        opened(warehouse)
+
+
+def test_a_server_that_does_not_answer_is_told_without_its_password(warehouse: Warehouse) -> None:
+    from review_scoring.warehouse.engine import make_engine
+
+    dead = make_engine("postgresql+psycopg://somebody:hunter2@127.0.0.1:1/nowhere")
+    with pytest.raises(PreflightError, match="connection 'reviews' does not answer") as error:
+        open_source(dead, warehouse.job)
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_table_that_may_not_be_read_is_told(postgres_engine: object) -> None:
+    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+    warehouse.create()
+    warehouse.fill(3)
+    with limited_user(warehouse) as stranger, pytest.raises(PreflightError, match="grant SELECT on it"):
+        open_source(stranger.engine, warehouse.job)
+
+
+def test_a_table_that_may_not_be_written_is_told(postgres_engine: object) -> None:
+    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+    warehouse.create()
+    warehouse.fill(3)
+    warehouse.score()
+    with limited_user(warehouse, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}") as reader:
+        reader.job = warehouse.job
+        with pytest.raises(PreflightError, match=r"cannot take scores \(InsufficientPrivilege 42501\)"):
+            reader.prepare()
+
+
+def test_invalid_utf8_in_sqlite_costs_one_row(sqlite_engine: object) -> None:
+    warehouse = Warehouse(sqlite_engine)  # type: ignore[arg-type]  # the fixture's engine
+    warehouse.create()
+    warehouse.fill(3)
+    with writing(warehouse.engine).begin() as connection:
+        connection.exec_driver_sql("INSERT INTO reviews VALUES (4, CAST(X'66696CE96D' AS TEXT)), (5, X'00FF')")
+    assert str(warehouse.score().counts) == "read=5 scored=3 unchanged=0 rejected=2"
+    assert {i: r.reason for i, r in warehouse.rejects().items()} == {"4": "invalid_unicode", "5": "not_text"}
+
+
+class limited_user:  # noqa: N801 used as a context manager
+    """A warehouse seen by a user of the same database who may do nothing but what is granted."""
+
+    def __init__(self, warehouse: Warehouse, *grants: str) -> None:
+        self.owner = warehouse
+        self.name = f"limited_{uuid.uuid4().hex[:8]}"
+        self.grants = grants
+
+    def __enter__(self) -> Warehouse:
+        from review_scoring.warehouse.engine import make_engine
+
+        self.owner.run(f"CREATE ROLE {self.name} LOGIN")
+        for grant in self.grants:
+            self.owner.run(grant.format(self.name))
+        self.seen = Warehouse(make_engine(self.owner.engine.url.set(username=self.name)))
+        return self.seen
+
+    def __exit__(self, *_: object) -> None:
+        self.seen.engine.dispose()
+        self.owner.run(f"DROP OWNED BY {self.name}")
+        self.owner.run(f"DROP ROLE {self.name}")
