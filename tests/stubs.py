@@ -19,6 +19,7 @@ from review_scoring.stop import StopFlag
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.runs import RunKey
 from review_scoring.warehouse.schema import Tables, tables
+from review_scoring.warehouse.source import EVERYTHING, KeyRange
 
 MODEL = ModelFolder("stub", "0" * 64, Path(), ("neg", "pos"), 512)
 
@@ -102,11 +103,14 @@ class Warehouse:
             **options,
         )
 
-    def score(self, run_id: str = "night 1", rescore: Rescore = Rescore.NOTHING, **options: Any) -> RunSummary:
+    def score(
+        self, run_id: str = "night 1", rescore: Rescore = Rescore.NOTHING, keys: KeyRange = EVERYTHING, **options: Any
+    ) -> RunSummary:
         """Score what waits with the stub."""
         prepared = self.prepare()
         assert prepared.ledger is not None
         return score_reviews(
+            job=self.job,
             source=prepared.source,
             ledger=prepared.ledger,
             key=RunKey("dag", "score", run_id),
@@ -114,6 +118,7 @@ class Warehouse:
             load_classifier=lambda: self.classifier,
             options=ScoringOptions(rescore=rescore, **options),
             stop=self.stop,
+            keys=keys,
         )
 
     def scores(self) -> dict[str, Any]:

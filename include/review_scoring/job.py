@@ -31,6 +31,10 @@ class ScoringJob:
     :param id_column: unique id of a review: integer, string or UUID
     :param text_column: the text to classify
     :param updated_at_column: changes whenever the text does; without one, changed texts are found by their hash
+    :param cursor_column: an increasing integer or a time of insertion, with an index: a night then looks at the rows
+        above the highest value seen, less `cursor_lookback`, and at everything every `full_pass_days` days
+    :param cursor_lookback: how late a row may be committed and still be found the next night: in seconds, or in steps
+        of an integer cursor
     :param target_conn_id: Connection of the warehouse that takes the scores; None for the source's own
     :param target_schema: schema of the tables that this project owns; None for the connection's default
     """
@@ -42,13 +46,24 @@ class ScoringJob:
     id_column: str = "id"
     text_column: str = "text"
     updated_at_column: str | None = None
+    cursor_column: str | None = None
+    cursor_lookback: int = 86_400
+    full_pass_days: int = 7
     target_conn_id: str | None = None
     target_schema: str | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without a database, and tell everything that is wrong."""
-        problems = []
+        problems: list[str] = []
+        numbers = {name: getattr(self, name) for name in ("cursor_lookback", "full_pass_days")}
+        problems += [
+            f"{name} must be a whole number of at least 0, not {value!r}"
+            for name, value in numbers.items()
+            if type(value) is not int or value < 0
+        ]
         for field in fields(self):
+            if field.name in numbers:
+                continue
             value = getattr(self, field.name)
             required = field.name in {"name", "source_conn_id", "source_table", "id_column", "text_column"}
             if (required or value is not None) and not (isinstance(value, str) and value.strip()):

@@ -23,6 +23,7 @@ from review_scoring.warehouse.source import ReviewSource, open_source
 class Prepared:
     """A job that is ready to be scored; `ledger` is None only for a dry run of a job that has nothing recorded."""
 
+    job: ScoringJob
     source: ReviewSource
     ledger: Ledger | None
     model: ModelFolder
@@ -64,7 +65,7 @@ def preflight(
             ledger = open_ledger(target, job, found_source, stop, create=not dry_run)
     if problems:
         raise PreflightError(problems)
-    return Prepared(found_source, ledger, found_model)
+    return Prepared(job, found_source, ledger, found_model)
 
 
 def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_run: bool) -> None:

@@ -12,16 +12,17 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from review_scoring.errors import ConfigurationError
-from review_scoring.job import Rescore
+from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.folder import ModelFolder
 from review_scoring.progress import Progress
 from review_scoring.reviews import Prediction, Reject, Review, screen, text_hash
 from review_scoring.stop import POLL_S, StopFlag
 from review_scoring.warehouse import runs
 from review_scoring.warehouse.candidates import Candidates, Chunk
+from review_scoring.warehouse.cursor import Pass, next_pass
 from review_scoring.warehouse.ledger import ChunkResult, Ledger, Outcome
 from review_scoring.warehouse.runs import Counts, Lease, RunKey
-from review_scoring.warehouse.source import ReviewSource
+from review_scoring.warehouse.source import EVERYTHING, KeyRange, ReviewSource
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -84,6 +85,7 @@ class RunSummary:
 
 def score_reviews(
     *,
+    job: ScoringJob,
     source: ReviewSource,
     ledger: Ledger,
     key: RunKey,
@@ -91,8 +93,11 @@ def score_reviews(
     load_classifier: Callable[[], TextClassifier],
     options: ScoringOptions,
     stop: StopFlag,
+    keys: KeyRange = EVERYTHING,
 ) -> RunSummary:
     """Score what waits, and return what was done.
+
+    :param keys: only ids in this range
 
     :param load_classifier: called once, when there is a text to classify
     :param stop: looked at between batches; what was committed stays. A run that fails sets it, to end its threads
@@ -100,14 +105,26 @@ def score_reviews(
     :raises ScoringInterruptedError: if told to stop
     """
     started = time.monotonic()
-    lease = ledger.begin(key, model.name, model.revision, wait_s=options.wait_s)
+    lease = ledger.begin(key, model.name, model.revision, keys=keys, overlap=source.overlap, wait_s=options.wait_s)
     before = lease.counts.read
     left = None if options.limit is None else max(options.limit - before, 0)
-    candidates = Candidates(source, ledger, options.rescore, options.chunk_rows, limit=left, this_run=lease.run_id)
+    complete = left is None and keys == EVERYTHING and options.rescore is Rescore.NOTHING
+    scan = next_pass(job, source, ledger) if complete else Pass()
+    candidates = Candidates(
+        source,
+        ledger,
+        options.rescore,
+        options.chunk_rows,
+        limit=left,
+        keys=keys,
+        within=scan.condition,
+        this_run=lease.run_id,
+    )
     run = _Run(ledger, lease, load_classifier, options.rescore, stop, Progress(candidates.count))
     try:
         run.score(candidates)
-        counts = ledger.end(run.lease, runs.SUCCESS, candidates.unrecordable)
+        seen = scan.highest if complete else None
+        counts = ledger.end(run.lease, runs.SUCCESS, candidates.unrecordable, cursor_seen=seen, full_pass=scan.is_full)
     except BaseException:
         run.give_up()
         raise

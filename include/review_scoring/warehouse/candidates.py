@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import ColumnElement, true
+from sqlalchemy import ColumnElement, and_, true
 
 from review_scoring.job import Rescore
 from review_scoring.reviews import RejectReason, Review, canonical_id, canonical_time
@@ -34,6 +34,8 @@ class Candidates:
     """One pass over a source. `unrecordable` counts, by reason, the rows met so far whose ids no key can hold.
 
     :param ledger: None for a job that has nothing recorded yet
+    :param keys: only ids in this range
+    :param within: only rows that meet this condition; NULL ids are counted by a pass over everything alone
     :param this_run: reviews recorded by this run are done, whatever `rescore` says
     """
 
@@ -43,12 +45,14 @@ class Candidates:
     chunk_rows: int = 1000
     limit: int | None = None
     keys: KeyRange = EVERYTHING
+    within: ColumnElement[bool] | None = None
     this_run: int | None = None
     unrecordable: Counter[str] = field(default_factory=Counter)
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the candidates in the source's order, `chunk_rows` at a time, `limit` in all."""
-        if nulls := self.source.null_ids():
+        everything = self.keys.after is None and self.within is None
+        if everything and (nulls := self.source.null_ids()):
             self.unrecordable[RejectReason.NULL_ID] = nulls
         chunks = self._new() or self._compared()
         yield from chunks if self.limit is None else _limited(chunks, self.limit)
@@ -58,7 +62,8 @@ class Candidates:
         if self.rescore is Rescore.NOTHING and (condition := self._condition()) is not None:
             waiting = self.source.count(condition, self.keys)
         else:
-            waiting = sum(len(wanted) for wanted in self._wanted())
+            aside = replace(self, unrecordable=Counter())  # the pass that scores counts those rows itself
+            waiting = sum(len(wanted) for wanted in aside._wanted())
         return waiting if self.limit is None else min(waiting, self.limit)
 
     def _new(self) -> Iterator[Chunk] | None:
@@ -71,10 +76,11 @@ class Candidates:
 
     def _condition(self) -> ColumnElement[bool] | None:
         """Return the SQL condition that a row of the source is new, if there can be one."""
+        within = true() if self.within is None else self.within
         if self.ledger is None:
-            return true()
+            return within
         id_as_text = self.source.id_as_text(self.ledger.engine)
-        return None if id_as_text is None else self.ledger.not_recorded(id_as_text)
+        return None if id_as_text is None else and_(within, self.ledger.not_recorded(id_as_text))
 
     def _compared(self) -> Iterator[Chunk]:
         """Compare pages of ids with the ledger, and fetch the texts of those that are wanted."""
@@ -88,7 +94,7 @@ class Candidates:
 
     def _wanted(self) -> Iterator[dict[NativeId, Recorded | None]]:
         """Yield, page by page, the ids that are to be looked at, with what is recorded of them."""
-        for page in self.source.pages(ID_PAGE_ROWS, texts=False, keys=self.keys):
+        for page in self.source.pages(ID_PAGE_ROWS, texts=False, where=self.within, keys=self.keys):
             rows = {review_id: row for row in reversed(page) if (review_id := self._canonical(row)) is not None}
             recorded = self.ledger.recorded(list(rows)) if self.ledger else {}
             yield {

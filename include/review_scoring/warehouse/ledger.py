@@ -26,7 +26,7 @@ from sqlalchemy.exc import IntegrityError
 
 from review_scoring.errors import ConfigurationError, JobBusyError
 from review_scoring.job import ScoringJob
-from review_scoring.reviews import Prediction, Reject, RejectReason, Review
+from review_scoring.reviews import Prediction, Reject, RejectReason, Review, canonical_id
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse import runs
 from review_scoring.warehouse.dialects import dialect_of
@@ -34,7 +34,7 @@ from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.retry import patiently
 from review_scoring.warehouse.runs import Counts, Lease, RunKey
 from review_scoring.warehouse.schema import Tables, tables
-from review_scoring.warehouse.source import ReviewSource
+from review_scoring.warehouse.source import EVERYTHING, KeyRange, NativeId, ReviewSource, parse_id
 
 T = TypeVar("T")
 
@@ -93,6 +93,7 @@ class Ledger:
 
     engine: Engine
     job_id: int
+    id_type: str
     owned: Tables
     stop: StopFlag = field(default_factory=StopFlag)
 
@@ -118,17 +119,43 @@ class Ledger:
         found = (select(literal(1)).where(t.c.job_id == self.job_id, t.c.review_id == review_id) for t in both)
         return and_(*(~exists(each) for each in found))
 
-    def begin(self, key: RunKey, model: str, revision: str, *, wait_s: float = 0.0) -> Lease:
-        """Take the job's lease for a run, waiting up to `wait_s` seconds for another run to end.
+    def cursor(self) -> tuple[str | None, datetime | None, datetime]:
+        """Return the highest cursor value seen, when a full pass last began, and the time now."""
+        jobs = self.owned.jobs
+
+        def look(connection: Connection) -> tuple[str | None, datetime | None, datetime]:
+            job = connection.execute(select(jobs).where(jobs.c.id == self.job_id)).one()
+            return job.cursor_seen, job.full_pass_at, dialect_of(connection).now(connection)
+
+        return self._transaction(look, "looking up the cursor", self.engine)
+
+    def begin(
+        self,
+        key: RunKey,
+        model: str,
+        revision: str,
+        *,
+        keys: KeyRange = EVERYTHING,
+        overlap: Callable[[KeyRange, KeyRange], bool] = lambda one, other: True,
+        wait_s: float = 0.0,
+    ) -> Lease:
+        """Take the lease of a range of the job for a run, waiting up to `wait_s` seconds for other runs to end.
+
+        :param overlap: says whether two ranges have an id in common
 
         :raises JobBusyError: if another run still holds it then
         :raises ScoringInterruptedError: if told to stop while waiting
         """
         deadline = time.monotonic() + wait_s
+        mine = (canonical_id(keys.after), canonical_id(keys.upto))
+
+        def clashes(after: str | None, upto: str | None) -> bool:
+            return overlap(keys, KeyRange(self._native(after), self._native(upto)))
+
         while True:
             try:
                 return self._transaction(
-                    lambda c: runs.begin_run(c, self.owned, self.job_id, key, model, revision),
+                    lambda c: runs.begin_run(c, self.owned, self.job_id, key, model, revision, mine, clashes),
                     "taking the lease",
                 )
             except JobBusyError:
@@ -163,16 +190,38 @@ class Ledger:
         """
         self._transaction(lambda c: runs.renew(c, self.owned, lease, dialect_of(c).now(c)), "renewing the lease")
 
-    def end(self, lease: Lease, state: str, unrecordable: Mapping[str, int] | None = None) -> Counts:
+    def end(
+        self,
+        lease: Lease,
+        state: str,
+        unrecordable: Mapping[str, int] | None = None,
+        *,
+        cursor_seen: str | None = None,
+        full_pass: bool = False,
+    ) -> Counts:
         """Give the lease back, and return the run's counts with the rows that no key can hold.
 
         :param state: `runs.SUCCESS` or `runs.FAILED`
         :param unrecordable: number of NULL and unusable ids that the pass over the source met
+        :param cursor_seen: the cursor's highest value when a pass began that has now looked at all it had to
+        :param full_pass: that pass left no row out
         """
         rows = sum((unrecordable or {}).values())
         ended = replace(lease, counts=lease.counts + Counts(read=rows, rejected=rows, unkeyed=unrecordable or {}))
-        self._transaction(lambda c: runs.end_run(c, self.owned, ended, dialect_of(c).now(c), state), "ending the run")
+        jobs = self.owned.jobs
+
+        def write(connection: Connection) -> None:
+            now = dialect_of(connection).now(connection)
+            runs.end_run(connection, self.owned, ended, now, state)
+            if cursor_seen is not None:
+                values: dict[str, Any] = {"cursor_seen": cursor_seen, **({"full_pass_at": now} if full_pass else {})}
+                connection.execute(update(jobs).where(jobs.c.id == self.job_id).values(values))
+
+        self._transaction(write, "ending the run")
         return ended.counts
+
+    def _native(self, canonical: str | None) -> NativeId | None:
+        return None if canonical is None else parse_id(canonical, self.id_type)
 
     def _transaction(self, work: Callable[[Connection], T], what: str, engine: Engine | None = None) -> T:
         """Do one transaction (a writing one unless an engine is given), again if it fails for a passing reason."""
@@ -282,7 +331,7 @@ def open_ledger(
             f"job {job.name!r} was made for {known.source} ({known.id_type} ids), and is now asked to score "
             f"{identity['source']} ({source.id_type} ids); give the new source a job name of its own"
         )
-    return Ledger(engine, known.id, owned, stop or StopFlag())
+    return Ledger(engine, known.id, known.id_type, owned, stop or StopFlag())
 
 
 def _find_job(engine: Engine, jobs: Any, name: str) -> Any:

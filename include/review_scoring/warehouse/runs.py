@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -109,8 +109,20 @@ class Lease:
         return replace(self, chunks=self.chunks + 1, counts=self.counts + counts)
 
 
-def begin_run(connection: Connection, owned: Tables, job_id: int, key: RunKey, model: str, revision: str) -> Lease:
-    """Take the lease of a job for a run, new or gone on with.
+def begin_run(
+    connection: Connection,
+    owned: Tables,
+    job_id: int,
+    key: RunKey,
+    model: str,
+    revision: str,
+    keys: tuple[str | None, str | None],
+    clashes: Callable[[str | None, str | None], bool],
+) -> Lease:
+    """Take the lease of a range of a job for a run, new or gone on with.
+
+    :param keys: the range's ends (above, up to) as canonical ids; None for open ones
+    :param clashes: says whether another range, given by its ends, has an id in common with this one
 
     A run of the same task is taken over at once, since Airflow runs one try of a task at a time; another's only when
     its lease has run out.
@@ -127,6 +139,8 @@ def begin_run(connection: Connection, owned: Tables, job_id: int, key: RunKey, m
         runs.c.map_index == key.map_index,
     )
     for other in connection.execute(select(runs).where(runs.c.job_id == job_id, runs.c.state == RUNNING, ~mine)):
+        if not clashes(other.range_from, other.range_to):
+            continue
         if other.lease_until > now:
             holder = RunKey(other.dag_id, other.task_id, other.run_id, other.map_index)
             raise JobBusyError(
@@ -144,6 +158,8 @@ def begin_run(connection: Connection, owned: Tables, job_id: int, key: RunKey, m
         "model": model,
         "revision": revision,
         "ended_at": None,
+        "range_from": keys[0],
+        "range_to": keys[1],
     }
     earlier = connection.execute(select(runs).where(mine)).one_or_none()
     if earlier is None:

@@ -90,6 +90,8 @@ class Tables:
             Column("source", String(500), nullable=False),
             Column("id_type", String(20), nullable=False),
             Column("last_fencing_token", BigInteger, nullable=False, default=0),
+            Column("cursor_seen", String(MAX_TIME_LENGTH)),
+            Column("full_pass_at", UtcDateTime),
             Column("created_at", UtcDateTime, nullable=False),
         )
         self.runs = Table(

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Engine, Row, Select, Uuid, column, func, inspect, select, table, true
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.engine.interfaces import ReflectedColumn
-from sqlalchemy.types import Float, Integer, NullType, Numeric, String, TypeEngine
+from sqlalchemy.types import DateTime, Float, Integer, NullType, Numeric, String, TypeEngine
 
 from review_scoring.errors import PreflightError
 from review_scoring.job import ScoringJob
@@ -51,6 +51,7 @@ class ReviewSource:
     id: ColumnElement[Any]
     text: ColumnElement[Any]
     updated_at: ColumnElement[Any] | None
+    cursor: ColumnElement[Any] | None
     id_is_unique: bool
     id_is_nullable: bool
     stop: StopFlag = field(default_factory=StopFlag)
@@ -90,6 +91,24 @@ class ReviewSource:
         """Return how many rows with an id meet a condition."""
         statement = select(func.count().label("n")).where(self.id.is_not(None), where, *self._within(keys))
         return int(self._fetch(statement)[0].n)
+
+    def highest_cursor(self) -> Any:
+        """Return the highest value of the cursor column: an integer or a time; None for an empty source."""
+        return self._fetch(select(func.max(self.cursor).label("highest")))[0].highest
+
+    def overlap(self, one: KeyRange, other: KeyRange) -> bool:
+        """Say whether two ranges of ids have an id in common. SQLite takes one writer at a time, so there all do."""
+        if self.engine.dialect.name == "sqlite":
+            return True
+        return self._may_precede(one.after, other.upto) and self._may_precede(other.after, one.upto)
+
+    def _may_precede(self, lower: NativeId | None, upper: NativeId | None) -> bool:
+        """Compare two ids as the source does; None is an open end."""
+        if lower is None or upper is None:
+            return True
+        if self.id_type != "string":
+            return bool(lower < upper)
+        return bool(self._fetch(select((self._bound(lower) < self._bound(upper)).label("precedes")))[0].precedes)
 
     def null_ids(self) -> int:
         """Return how many rows have no id."""
@@ -143,6 +162,7 @@ def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
             ("id_column", job.id_column),
             ("text_column", job.text_column),
             ("updated_at_column", job.updated_at_column),
+            ("cursor_column", job.cursor_column),
         )
         if name is not None and name not in columns
     ]
@@ -155,6 +175,11 @@ def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
                 f"column {job.id_column!r} of {place!r} is of type {declared}, which cannot serve as an id; "
                 "use an integer, a string or a UUID column"
             )
+    if job.cursor_column in columns and not isinstance(columns[job.cursor_column]["type"], Integer | DateTime):
+        problems.append(
+            f"column {job.cursor_column!r} of {place!r} is of type {columns[job.cursor_column]['type']}, which cannot "
+            "serve as a cursor; use an integer or a timestamp column, or none"
+        )
     if problems:
         raise PreflightError(problems)
 
@@ -165,6 +190,7 @@ def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
         column(job.id_column, NullType() if reads_raw else id_["type"]),
         column(job.text_column),
         *([column(job.updated_at_column)] if job.updated_at_column else []),
+        *([column(job.cursor_column, columns[job.cursor_column]["type"])] if job.cursor_column else []),
         schema=job.source_schema,
     )
     source = ReviewSource(
@@ -174,6 +200,7 @@ def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
         id=clause.c[job.id_column],
         text=clause.c[job.text_column],
         updated_at=clause.c[job.updated_at_column] if job.updated_at_column else None,
+        cursor=clause.c[job.cursor_column] if job.cursor_column else None,
         id_is_unique=_is_unique(engine, job),
         id_is_nullable=bool(id_.get("nullable", True)),
         stop=stop or StopFlag(),

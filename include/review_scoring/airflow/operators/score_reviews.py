@@ -156,6 +156,7 @@ class ScoreReviewsOperator(_ScoringOperator):
 
         assert prepared.ledger is not None
         return score_reviews(
+            job=prepared.job,
             source=prepared.source,
             ledger=prepared.ledger,
             key=run_key(context),

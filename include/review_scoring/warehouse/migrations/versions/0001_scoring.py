@@ -38,6 +38,8 @@ def upgrade() -> None:
         sa.Column("source", sa.String(500), nullable=False),
         sa.Column("id_type", sa.String(20), nullable=False),
         sa.Column("last_fencing_token", sa.BigInteger, nullable=False),
+        sa.Column("cursor_seen", sa.String(100)),
+        sa.Column("full_pass_at", UtcDateTime),
         sa.Column("created_at", UtcDateTime, nullable=False),
         schema=schema,
     )
