@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import ColumnElement, and_, true
 
 from review_scoring.job import Rescore
-from review_scoring.reviews import RejectReason, Review, canonical_id, canonical_time
+from review_scoring.reviews import RejectReason, Review, canonical_id, canonical_time, text_hash
 from review_scoring.warehouse.ledger import Ledger, Recorded
 from review_scoring.warehouse.source import EVERYTHING, KeyRange, NativeId, ReviewSource, SourceRow, as_review
 
@@ -125,13 +125,18 @@ class Candidates:
         return review_id
 
     def _chunk(self, rows: Sequence[tuple[SourceRow, str | None]], recorded: Mapping[str | None, Recorded]) -> Chunk:
-        """Make a chunk of rows and their canonical ids: of rows with the same id, the first is the review."""
+        """Make a chunk of rows and their canonical ids.
+
+        Of rows with the same id, the one whose text has the smallest hash is the review: a database gives them in any
+        order, and a rerun has to choose the same one.
+        """
         reviews: dict[str, Review] = {}
         usable = 0
         for row, review_id in rows:
             if review_id is not None:
                 usable += 1
-                if review_id not in reviews:
+                before = reviews.get(review_id)
+                if before is None or text_hash(row.text) < text_hash(before.text):
                     reviews[review_id] = as_review(row, review_id)
         return Chunk(list(reviews.values()), usable - len(reviews), recorded)
 

@@ -43,6 +43,12 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OperationalError | InterfaceError) and type(original).__module__.startswith("psycopg")
 
 
+def is_full(error: DBAPIError) -> bool:
+    """Say whether the database ran out of disk space."""
+    code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", None)
+    return code in {"53100", "SQLITE_FULL"}
+
+
 def patiently(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: float = PATIENCE_S) -> T:
     """Call until it goes through: transient errors are retried with growing pauses, others raised at once.
 
@@ -68,6 +74,11 @@ def patiently(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: f
     try:
         return retrying(call)
     except DBAPIError as error:
+        if is_full(error):
+            raise WarehouseUnavailableError(
+                f"{what} failed: the database has no space left ({describe(error)}). Nothing half done is left; make "
+                "room and run again."
+            ) from None
         if not is_transient(error):
             raise
         stop.check()

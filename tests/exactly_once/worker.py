@@ -1,0 +1,148 @@
+"""A scoring run in a process of its own, which can be killed anywhere and tells how far it was."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from sqlalchemy import event
+
+from review_scoring.job import Rescore
+from review_scoring.warehouse.engine import make_engine
+from review_scoring.warehouse.ledger import Ledger
+from review_scoring.warehouse.source import KeyRange, ReviewSource
+from tests.stubs import StubClassifier, Warehouse
+
+STAGES = ("starting", "reading", "classifying", "writing", "committing", "between chunks")
+STARTING, READING, CLASSIFYING, WRITING, COMMITTING, BETWEEN = range(len(STAGES))
+
+BATCH_S = 0.01
+"""What the stub takes for a chunk, so that a kill can meet it at work."""
+
+forks = multiprocessing.get_context("forkserver")
+forks.set_forkserver_preload(["tests.exactly_once.worker"])
+
+
+@dataclass
+class Telemetry:
+    """Shared memory: what the worker is doing, how often it has committed, and when it began and ended."""
+
+    stage: Any
+    commits: Any
+    began: Any
+    ended: Any
+    texts: Any
+
+    @classmethod
+    def fresh(cls) -> Telemetry:
+        """Return telemetry for one worker. It has no locks, which a killed worker could hold for ever."""
+        raw = forks.RawValue
+        return cls(
+            stage=raw("i", STARTING), commits=raw("i", 0), began=raw("d", 0), ended=raw("d", 0), texts=raw("i", 0)
+        )
+
+    def position(self) -> str:
+        return f"{STAGES[self.stage.value]}, {self.commits.value} chunks committed"
+
+
+def work(
+    url: str, run_id: str, chunk_rows: int, telemetry: Telemetry, batch_s: float, keys: KeyRange, rescore: str
+) -> None:
+    """Score what waits in the database at `url`."""
+    engine = make_engine(url)
+
+    def classifying(texts: Sequence[str]) -> None:
+        telemetry.stage.value = CLASSIFYING
+        telemetry.texts.value += len(texts)
+        time.sleep(batch_s)
+
+    real_fetch: Any = ReviewSource._fetch
+    real_write: Any = Ledger._write_scores
+    real_commit: Any = Ledger.commit
+
+    def fetch(*arguments: Any) -> Any:
+        if not telemetry.began.value:
+            telemetry.began.value = time.monotonic()
+        telemetry.stage.value = READING
+        return real_fetch(*arguments)
+
+    def write(*arguments: Any) -> None:
+        telemetry.stage.value = WRITING
+        real_write(*arguments)
+
+    def committed(_: Any) -> None:
+        telemetry.stage.value = COMMITTING
+
+    def commit(*arguments: Any) -> Any:
+        after = real_commit(*arguments)
+        telemetry.stage.value = BETWEEN
+        telemetry.commits.value += 1
+        telemetry.ended.value = time.monotonic()
+        return after
+
+    event.listen(engine, "commit", committed)
+    for owner, name, watched in (
+        (ReviewSource, "_fetch", fetch),
+        (Ledger, "_write_scores", write),
+        (Ledger, "commit", commit),
+    ):
+        setattr(owner, name, watched)
+    warehouse = Warehouse(engine, classifier=StubClassifier(before_batch=classifying))
+    warehouse.score(run_id, Rescore(rescore), keys, chunk_rows=chunk_rows, wait_s=60)
+
+
+def start(
+    warehouse: Warehouse,
+    run_id: str,
+    telemetry: Telemetry,
+    *,
+    chunk_rows: int = 20,
+    batch_s: float = BATCH_S,
+    keys: KeyRange | None = None,
+    rescore: Rescore = Rescore.NOTHING,
+) -> BaseProcess:
+    """Start a worker."""
+    url = warehouse.engine.url.render_as_string(hide_password=False)
+    arguments = (url, run_id, chunk_rows, telemetry, batch_s, keys or KeyRange(), rescore.value)
+    process = forks.Process(target=work, args=arguments)
+    process.start()
+    vars(process)["telemetry"] = telemetry  # kept alive until the worker has it
+    return process
+
+
+def finish(process: BaseProcess) -> None:
+    """Wait for a worker to end well."""
+    process.join(120)
+    assert process.exitcode == 0, f"the worker ended with {process.exitcode}"
+
+
+def wait_for(condition: Any, seconds: float = 60.0) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.0002)
+
+
+def kill_after(process: BaseProcess, telemetry: Telemetry, seconds: float) -> bool:
+    """Kill a worker some time after its first read; False if it had ended by then."""
+    wait_for(lambda: telemetry.began.value or not process.is_alive())
+    time.sleep(max(0.0, telemetry.began.value + seconds - time.monotonic()))
+    assert process.pid is not None
+    if process.is_alive():
+        os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+def moments(count: int, duration: float, seed: int) -> list[float]:
+    """Draw moments uniformly between the first read and the last commit, in seconds after the first read."""
+    draw = random.Random(seed)  # noqa: S311 reproducible, not secret
+    return [draw.uniform(0, duration) for _ in range(count)]
