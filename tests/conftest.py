@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import Engine, make_url, text
@@ -15,9 +16,18 @@ from review_scoring.warehouse.engine import make_engine
 from tests.airflow.runner import AirflowHome
 from tests.stubs import Warehouse
 
+T = TypeVar("T", bound=Callable[..., object])
 ROOT = Path(__file__).parent.parent
 REQUIRE_ALL = os.environ.get("REVIEW_SCORING_REQUIRE_ALL") == "1"
 POSTGRES = "REVIEW_SCORING_TEST_POSTGRES"
+PROVE = os.environ.get("REVIEW_SCORING_PROVE") == "1"
+
+
+def long_form(test: T) -> T:
+    """Mark a test that only `make prove` runs."""
+    skip = pytest.mark.skipif(not PROVE, reason="a long check: make prove")
+    marked: T = pytest.mark.prove(skip(test))
+    return marked
 
 
 def not_here(reason: str) -> None:

@@ -85,6 +85,16 @@ def test_a_duplicate_id_costs_only_the_repeated_rows(warehouse: Warehouse) -> No
     assert len(warehouse.scores()) == 30
 
 
+def test_which_of_two_rows_with_one_id_is_scored_does_not_depend_on_their_order(warehouse: Warehouse) -> None:
+    warehouse.create("INTEGER")
+    bodies = ("un", "deux", "trois", "quatre")
+    warehouse.insert(*((1, body) for body in bodies), *((2, body) for body in reversed(bodies)))
+    warehouse.insert(*((n, "seul") for n in range(3, 90)))
+    warehouse.score()
+    scores = warehouse.scores()
+    assert scores["1"].text_hash == scores["2"].text_hash
+
+
 def test_a_null_id_is_counted_as_a_reject_every_night(warehouse: Warehouse) -> None:
     warehouse.create("INTEGER")
     warehouse.fill(12)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sqlalchemy import Engine
 
@@ -42,14 +42,28 @@ class AirflowHome:
         self, dag_id: str, engine: Engine, job: dict[str, Any], **conf: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run `airflow dags test` with a job on a database, and return its exit code and all it printed."""
+        environment, command = self._dags_test(dag_id, engine, job, conf)
+        return subprocess.run(
+            command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+
+    def start_dags_test(
+        self, dag_id: str, engine: Engine, job: dict[str, Any], output: IO[str], **conf: Any
+    ) -> subprocess.Popen[str]:
+        """Start `airflow dags test` in a process group of its own."""
+        environment, command = self._dags_test(dag_id, engine, job, conf)
+        return subprocess.Popen(
+            command, env=environment, text=True, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+    def _dags_test(
+        self, dag_id: str, engine: Engine, job: dict[str, Any], conf: dict[str, Any]
+    ) -> tuple[dict[str, str], list[str]]:
         environment = self.environment(
             AIRFLOW_CONN_REVIEWS=connection(engine),
             AIRFLOW_VAR_REVIEW_SCORING_JOBS=json.dumps({"film_reviews": {"source_conn_id": "reviews", **job}}),
         )
-        command = [airflow(), "dags", "test", dag_id, *(["--conf", json.dumps(conf)] if conf else [])]
-        return subprocess.run(
-            command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-        )
+        return environment, [airflow(), "dags", "test", dag_id, *(["--conf", json.dumps(conf)] if conf else [])]
 
 
 def airflow() -> str:

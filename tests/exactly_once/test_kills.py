@@ -11,12 +11,13 @@ import pytest
 
 from review_scoring.job import Rescore
 from review_scoring.warehouse.source import KeyRange
+from tests.conftest import PROVE
 from tests.exactly_once import worker
 from tests.exactly_once.worker import Telemetry, finish, kill_after, moments, start
 from tests.stubs import Warehouse
 
 ROWS = 400
-KILLS = 100 if os.environ.get("REVIEW_SCORING_PROVE") else 10
+KILLS = 100 if PROVE else 10
 
 # SQL that uses none of the run's own counters: every source row is in exactly one of the two tables, or repeats an id.
 ACCOUNTED = """
@@ -78,6 +79,7 @@ def undisturbed(warehouse: Warehouse) -> tuple[object, float]:
     return warehouse.contents(), statistics.median(durations)
 
 
+@pytest.mark.prove
 def test_a_killed_worker_leaves_nothing_that_a_rerun_does_not_make_whole(
     filled: Warehouse, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,6 +56,17 @@ def test_a_commit_whose_answer_was_lost_is_neither_lost_nor_doubled(ledger: Ledg
     assert tuple(run) == (2, 3, 2, 1)
 
 
+def test_a_commit_that_fails_half_way_leaves_nothing(
+    ledger: Ledger, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = ledger.begin(ONE, "stub", "r")
+    monkeypatch.setattr(Ledger, "_write_rejects", lambda *_: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        ledger.commit(lease, chunk("a", "b"))
+    assert warehouse.scores() == {}
+    assert [tuple(row) for row in warehouse.run("SELECT chunks, read, scored FROM scoring_runs")] == [(0, 0, 0)]
+
+
 def test_a_review_is_in_the_scores_or_in_the_rejects_never_in_both(ledger: Ledger, warehouse: Warehouse) -> None:
     lease = ledger.begin(ONE, "stub", "r")
     lease = ledger.commit(lease, chunk("a"))

@@ -49,15 +49,16 @@ def is_full(error: DBAPIError) -> bool:
     return code in {"53100", "SQLITE_FULL"}
 
 
-def patiently(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: float = PATIENCE_S) -> T:
+def patiently(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: float | None = None) -> T:
     """Call until it goes through: transient errors are retried with growing pauses, others raised at once.
 
     :param call: repeatable; it opens its own connection and transaction
     :param what: names the step in the log and in the error
     :param stop: ends the waiting at once
-    :raises WarehouseUnavailableError: when it did not go through within `patience_s` seconds
+    :raises WarehouseUnavailableError: when it did not go through within `patience_s` (`PATIENCE_S`) seconds
     :raises ScoringInterruptedError: when `stop` was set while waiting
     """
+    patience_s = PATIENCE_S if patience_s is None else patience_s
 
     def told(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
