@@ -1,4 +1,4 @@
-"""A test that cannot fail proves nothing: each bug below is planted into a copy of the package, and must turn a test red.
+"""A test that cannot fail proves nothing: each bug below, planted into a copy of the package, turns a test red.
 
 In the short form it is only checked that each bug can still be planted: that its line is there, once.
 """
@@ -86,7 +86,7 @@ BUGS = (
         "scoring.py",
         '        """Look whether to stop, tell how far it is, and give a sign of life."""\n        self._stop.check()\n',
         "",
-        "tests/airflow/test_signals.py::test_sigterm_ends_the_task_as_failed_within_five_seconds_and_with_nothing_half_done",
+        "tests/airflow/test_signals.py::test_sigterm_ends_the_task_as_failed_in_time_and_with_nothing_half_done",
     ),
     Bug(
         "a lost connection taken for a lasting error",

@@ -41,7 +41,7 @@ def committed(engine: Engine) -> int:
         return 0  # the tables are not there yet
 
 
-def test_sigterm_ends_the_task_as_failed_within_five_seconds_and_with_nothing_half_done(
+def test_sigterm_ends_the_task_as_failed_in_time_and_with_nothing_half_done(
     airflow_home: AirflowHome, engine: Engine, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"

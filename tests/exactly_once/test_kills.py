@@ -136,7 +136,7 @@ def test_two_runs_over_overlapping_ranges_classify_each_review_once(filled: Ware
     expected, _ = undisturbed(filled)
     empty(filled)
     filled.run("DELETE FROM reviews WHERE id IS NULL")  # each pass would count it
-    told = [(Telemetry.fresh(), KeyRange(upto=250)), (Telemetry.fresh(), KeyRange(after=150))]
+    told = [(Telemetry.fresh(), KeyRange(upto=250)), (Telemetry.fresh(), KeyRange(upto=1004))]
     for process in [start(filled, f"run {n}", t, batch_s=0.05, keys=keys) for n, (t, keys) in enumerate(told)]:
         finish(process)
     assert differences(filled.contents(), expected) == []

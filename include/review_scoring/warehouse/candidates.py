@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, true
 from review_scoring.job import Rescore
 from review_scoring.reviews import RejectReason, Review, canonical_id, canonical_time, text_hash
 from review_scoring.warehouse.ledger import Ledger, Recorded
-from review_scoring.warehouse.source import EVERYTHING, KeyRange, NativeId, ReviewSource, SourceRow, as_review
+from review_scoring.warehouse.source import EVERYTHING, KeyRange, NativeId, ReviewSource, SourceRow
 
 ID_PAGE_ROWS = 10_000
 """Ids that are compared with the ledger at once; they are small, unlike texts."""
@@ -137,7 +137,7 @@ class Candidates:
                 usable += 1
                 before = reviews.get(review_id)
                 if before is None or text_hash(row.text) < text_hash(before.text):
-                    reviews[review_id] = as_review(row, review_id)
+                    reviews[review_id] = self.source.review(row, review_id)
         return Chunk(list(reviews.values()), usable - len(reviews), recorded)
 
 

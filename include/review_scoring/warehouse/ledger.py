@@ -101,6 +101,7 @@ class Ledger:
         """Return what is recorded of those of these reviews that are scored or rejected."""
 
         def look(connection: Connection) -> dict[str, Recorded]:
+            dialect_of(connection).plan_by_key(connection)
             found = {}
             for table in (self.owned.scores, self.owned.rejects):
                 columns = (table.c.review_id, table.c.text_hash, table.c.source_updated_at, table.c.run_id)

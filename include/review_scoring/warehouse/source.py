@@ -110,6 +110,10 @@ class ReviewSource:
             return bool(lower < upper)
         return bool(self._fetch(select((self._bound(lower) < self._bound(upper)).label("precedes")))[0].precedes)
 
+    def review(self, row: SourceRow, review_id: str) -> Review:
+        """Turn a row with its text into a review."""
+        return Review(review_id, row.text, None if self.updated_at is None else canonical_time(row.updated_at))
+
     def null_ids(self) -> int:
         """Return how many rows have no id."""
         if not self.id_is_nullable:
@@ -138,14 +142,11 @@ class ReviewSource:
     def _fetch(self, statement: Select[Any]) -> Sequence[SourceRow]:
         def fetch() -> Sequence[SourceRow]:
             with self.engine.connect() as connection:
+                if self.id_is_unique:  # a table with an index to go by; a view is planned as its author meant it
+                    dialect_of(connection).plan_by_key(connection)
                 return connection.execute(statement).all()
 
         return patiently(fetch, what=f"reading {self.name}", stop=self.stop)
-
-
-def as_review(row: SourceRow, review_id: str) -> Review:
-    """Turn a row with its text into a review."""
-    return Review(review_id, row.text, canonical_time(getattr(row, "updated_at", None)))
 
 
 def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -> ReviewSource:

@@ -1,0 +1,292 @@
+"""How fast reviews get through a run when the model costs nothing, beside what people write today.
+
+Everything works on the same PostgreSQL table, with the same stub in place of the model, in one run, interleaved. Each
+engine reads id and text, has them "classified", and writes id, label, score, model and time back.
+
+    python benchmarks/bench_etl.py                 # throughput, 200,000 reviews
+    python benchmarks/bench_etl.py --what memory   # resident memory at 10,000 and 1,000,000 reviews
+    python benchmarks/bench_etl.py --what new      # 10,000 new reviews among those that are scored
+
+REVIEW_SCORING_TEST_POSTGRES names the server; a database is made there and dropped again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from report import report
+from sqlalchemy import Engine, text
+
+from review_scoring.job import ScoringJob
+from review_scoring.models.folder import ModelFolder
+from review_scoring.preflight import preflight
+from review_scoring.reviews import Prediction, Reject
+from review_scoring.scoring import RunSummary, ScoringOptions, score_reviews
+from review_scoring.stop import StopFlag
+from review_scoring.warehouse.engine import make_engine
+from review_scoring.warehouse.runs import RunKey
+
+SERVER = os.environ.get("REVIEW_SCORING_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1/postgres")
+DATABASE = "review_scoring_bench"
+CHUNK = 5_000
+MODEL = ModelFolder("stub", "0" * 64, Path(), ("neg", "pos"), 512)
+JOB = ScoringJob(name="bench", source_conn_id="bench", source_table="reviews", text_column="body")
+OLD = "UPDATE reviews SET created = now() - interval '3 days' WHERE created > now() - interval '2 days'"
+RESULT = Prediction("pos", 0.75, (0.25, 0.75), 100, truncated=False)
+
+
+class Stub:
+    """A model that answers at once."""
+
+    device = "stub"
+
+    def classify(self, texts: Any, *, between_batches: Callable[[int], None] = lambda done: None) -> Any:
+        results: list[Prediction | Reject] = [RESULT] * len(texts)
+        between_batches(len(texts))
+        return results
+
+
+@contextmanager
+def database() -> Iterator[Engine]:
+    """A database of its own."""
+    admin = make_engine(SERVER).execution_options(isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {DATABASE}"))
+    engine = make_engine(make_engine(SERVER).url.set(database=DATABASE))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+        with admin.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {DATABASE} WITH (FORCE)"))
+
+
+def run(engine: Engine, statement: str, **values: object) -> Any:
+    """Run one statement in a transaction."""
+    with engine.begin() as connection:
+        result = connection.execute(text(statement), values)
+        return result.all() if result.returns_rows else None
+
+
+def fill(engine: Engine, first: int, last: int) -> None:
+    """Insert reviews of 30 to 1,130 characters, about as long as AlloCiné's (mean 560)."""
+    run(
+        engine,
+        "INSERT INTO reviews SELECT n, repeat('Un film ' || n || ' très attendu. ', 1 + (n * 7919 % 45)::int), now()"
+        " FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) n",
+        first=first,
+        last=last,
+    )
+
+
+def create(engine: Engine, rows: int) -> None:
+    """Create the source table with `rows` reviews."""
+    run(engine, "DROP TABLE IF EXISTS reviews")
+    run(engine, "CREATE TABLE reviews (id bigint PRIMARY KEY, body text NOT NULL, created timestamptz NOT NULL)")
+    fill(engine, 1, rows)
+    vacuum(engine, "reviews")
+
+
+def vacuum(engine: Engine, table: str) -> None:
+    """Bring the planner's statistics up to date, as autovacuum does in the long run."""
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text(f"VACUUM ANALYZE {table}"))
+
+
+def ours(engine: Engine, run_id: str, job: ScoringJob = JOB) -> RunSummary:
+    """Score what waits with this project."""
+    stop = StopFlag()
+    ready = preflight(job, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: MODEL, stop=stop)
+    assert ready.ledger is not None
+    return score_reviews(
+        job=job,
+        source=ready.source,
+        ledger=ready.ledger,
+        key=RunKey("bench", "score", run_id),
+        model=MODEL,
+        load_classifier=Stub,
+        options=ScoringOptions(chunk_rows=CHUNK),
+        stop=stop,
+    )
+
+
+def with_pandas(engine: Engine, method: Any) -> None:
+    """Score everything as a home-made task does: `read_sql` in chunks, `to_sql`; no upsert, no restart, no rejects."""
+    with engine.connect().execution_options(stream_results=True) as reading:
+        for frame in pd.read_sql(text("SELECT id, body FROM reviews ORDER BY id"), reading, chunksize=CHUNK):
+            results = Stub().classify(list(frame.pop("body")))
+            frame["label"] = [each.label for each in results]
+            frame["score"] = [each.score for each in results]
+            frame["model"] = "stub"
+            frame["scored_at"] = datetime.now(UTC)
+            frame.to_sql("pandas_scores", engine, if_exists="append", index=False, method=method, chunksize=CHUNK)
+
+
+def with_dlt(engine: Engine) -> None:
+    """Score everything through dlt's merge, which is its way to write a row once."""
+    import dlt
+
+    def scored() -> Iterator[list[dict[str, Any]]]:
+        with engine.connect().execution_options(stream_results=True) as reading:
+            rows = reading.execute(text("SELECT id, body FROM reviews ORDER BY id"))
+            for part in rows.partitions(CHUNK):
+                results = Stub().classify([row.body for row in part])
+                now = datetime.now(UTC)
+                yield [
+                    {"id": row.id, "label": r.label, "score": r.score, "model": "stub", "scored_at": now}
+                    for row, r in zip(part, results, strict=True)
+                ]
+
+    url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    pipeline = dlt.pipeline("bench", destination=dlt.destinations.postgres(url), dataset_name="dlt_scores")
+    pipeline.run(scored(), table_name="scores", write_disposition="merge", primary_key="id")
+
+
+def throughput(rows: int, rounds: int) -> None:
+    """Compare reviews per second from the first read to the last commit."""
+    engines: dict[str, Callable[[Engine, int], object]] = {
+        "review_scoring": lambda engine, n: ours(engine, f"round {n}"),
+        "pandas to_sql": lambda engine, n: with_pandas(engine, None),
+        "pandas to_sql multi": lambda engine, n: with_pandas(engine, "multi"),
+    }
+    try:
+        import dlt  # noqa: F401 only whether it is there
+
+        engines["dlt merge"] = lambda engine, n: with_dlt(engine)
+    except ImportError:
+        print("dlt is not installed: pip install 'dlt[postgres]' adds its merge to the comparison")
+    seconds: dict[str, list[float]] = {name: [] for name in engines}
+    with database() as engine:
+        create(engine, rows)
+        for n in range(rounds):
+            for name, work in engines.items():
+                for schema in ("public", "dlt_scores"):
+                    clean(engine, schema)
+                started = time.perf_counter()
+                work(engine, n)
+                seconds[name].append(time.perf_counter() - started)
+    rates = {name: rows / statistics.median(times) for name, times in seconds.items()}
+    report(
+        "etl_throughput",
+        [
+            {
+                "engine": name,
+                "reviews": rows,
+                "reviews_per_s": round(rate),
+                "ratio_to_pandas": round(rate / rates["pandas to_sql"], 2),
+                "slowest_s": round(max(seconds[name]), 2),
+                "fastest_s": round(min(seconds[name]), 2),
+            }
+            for name, rate in rates.items()
+        ],
+    )
+
+
+def clean(engine: Engine, schema: str) -> None:
+    """Drop what an engine has written."""
+    tables = run(engine, "SELECT tablename FROM pg_tables WHERE schemaname = :s AND tablename <> 'reviews'", s=schema)
+    for (table,) in tables:
+        run(engine, f'DROP TABLE "{schema}"."{table}" CASCADE')
+
+
+def memory(_: argparse.Namespace) -> None:
+    """Compare the resident memory of a run over few and over many reviews, each in a process of its own."""
+    rows = []
+    with database() as engine:
+        for count in (10_000, 1_000_000):
+            create(engine, count)
+            clean(engine, "public")
+            context = multiprocessing.get_context("spawn")
+            with context.Pool(1) as pool:
+                seconds, peak_mb = pool.apply(_peak_of_run, (engine.url.render_as_string(hide_password=False),))
+            rows.append({"reviews": count, "seconds": round(seconds, 1), "peak_rss_mb": round(peak_mb, 1)})
+    for row in rows:
+        row["growth_mb"] = round(row["peak_rss_mb"] - rows[0]["peak_rss_mb"], 1)
+    report("etl_memory", rows)
+
+
+def _peak_of_run(url: str) -> tuple[float, float]:
+    started = time.perf_counter()
+    ours(make_engine(url), "memory")
+    return time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def new(arguments: argparse.Namespace) -> None:
+    """Time how long it takes to find 10,000 new reviews among many scored ones: first read to last commit."""
+    rows: list[dict[str, Any]] = []
+    with database() as engine:
+        create(engine, 1)
+        ours(engine, "make the tables")
+        have = 1
+        for scored in (int(n) for n in arguments.sizes.split(",")):
+            fill(engine, have + 1, scored)
+            have = scored
+            for cursor in (None, "created"):
+                job = replace(JOB, name=f"bench {cursor} {scored}".replace(" ", "_"), cursor_column=cursor)
+                mark_all_scored(engine, job)
+                run(engine, "CREATE INDEX IF NOT EXISTS reviews_created ON reviews (created)")
+                for table in ("reviews", "review_scores"):
+                    vacuum(engine, table)
+                if cursor:
+                    run(
+                        engine,
+                        "UPDATE reviews SET created = now() - interval '3 days' WHERE created > now() - interval '2 days'",
+                    )
+                    vacuum(engine, "reviews")
+                    ours(engine, f"{scored} full pass", job)
+                fill(engine, have + 1, have + 10_000)
+                started = time.perf_counter()
+                summary = ours(engine, f"{scored} {cursor}", job)
+                seconds = time.perf_counter() - started
+                assert summary.counts.scored == 10_000, summary
+                run(engine, "DELETE FROM reviews WHERE id > :have", have=have)
+                rows.append({"scored": scored, "new": 10_000, "cursor": cursor or "none", "seconds": round(seconds, 2)})
+                print(rows[-1], flush=True)
+                run(
+                    engine,
+                    "DELETE FROM review_scores WHERE job_id = (SELECT id FROM scoring_jobs WHERE name = :n)",
+                    n=job.name,
+                )
+    report("etl_new", rows)
+
+
+def mark_all_scored(engine: Engine, job: ScoringJob) -> None:
+    """Write a score for every review by SQL, faster than by scoring."""
+    stop = StopFlag()
+    preflight(job, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: MODEL, stop=stop)
+    run(
+        engine,
+        "INSERT INTO review_scores SELECT j.id, CAST(r.id AS text), 'pos', 0.75, '[0.25, 0.75]', 'stub', repeat('0', 64),"
+        " repeat('0', 64), NULL, 100, false, now(), 0 FROM reviews r, scoring_jobs j WHERE j.name = :name",
+        name=job.name,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--what", choices=["throughput", "memory", "new"], default="throughput")
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sizes", default="1000000", help="numbers of scored reviews for --what new")
+    arguments = parser.parse_args()
+    if arguments.what == "throughput":
+        throughput(arguments.rows, arguments.rounds)
+    else:
+        {"memory": memory, "new": new}[arguments.what](arguments)
+
+
+if __name__ == "__main__":
+    main()
