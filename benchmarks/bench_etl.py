@@ -43,14 +43,13 @@ DATABASE = "review_scoring_bench"
 CHUNK = 5_000
 MODEL = ModelFolder("stub", "0" * 64, Path(), ("neg", "pos"), 512)
 JOB = ScoringJob(name="bench", source_conn_id="bench", source_table="reviews", text_column="body")
-OLD = "UPDATE reviews SET created = now() - interval '3 days' WHERE created > now() - interval '2 days'"
 RESULT = Prediction("pos", 0.75, (0.25, 0.75), 100, truncated=False)
 
 
 class Stub:
     """A model that answers at once."""
 
-    device = "stub"
+    device: object = "stub"
 
     def classify(self, texts: Any, *, between_batches: Callable[[int], None] = lambda done: None) -> Any:
         results: list[Prediction | Reject] = [RESULT] * len(texts)
@@ -81,14 +80,18 @@ def run(engine: Engine, statement: str, **values: object) -> Any:
         return result.all() if result.returns_rows else None
 
 
-def fill(engine: Engine, first: int, last: int) -> None:
-    """Insert reviews of 30 to 1,130 characters, about as long as AlloCiné's (mean 560)."""
+def fill(engine: Engine, first: int, last: int, *, days_old: int = 3, longest: int = 45) -> None:
+    """Insert reviews of 1 to `longest` sentences of 25 characters: with 45, about as long as AlloCiné's (mean 560)."""
     run(
         engine,
-        "INSERT INTO reviews SELECT n, repeat('Un film ' || n || ' très attendu. ', 1 + (n * 7919 % 45)::int), now()"
+        "INSERT INTO reviews"
+        " SELECT n, repeat('Un film ' || n || ' très attendu. ', 1 + (n * 7919 % :longest)::int),"
+        " now() - :days * interval '1 day'"
         " FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) n",
         first=first,
         last=last,
+        days=days_old,
+        longest=longest,
     )
 
 
@@ -225,41 +228,31 @@ def _peak_of_run(url: str) -> tuple[float, float]:
 
 
 def new(arguments: argparse.Namespace) -> None:
-    """Time how long it takes to find 10,000 new reviews among many scored ones: first read to last commit."""
+    """Time how long it takes to find and score 10,000 new reviews among many that are scored."""
     rows: list[dict[str, Any]] = []
     with database() as engine:
         create(engine, 1)
-        ours(engine, "make the tables")
+        run(engine, "CREATE INDEX reviews_created ON reviews (created)")
         have = 1
         for scored in (int(n) for n in arguments.sizes.split(",")):
-            fill(engine, have + 1, scored)
+            fill(engine, have + 1, scored, longest=4)
             have = scored
             for cursor in (None, "created"):
-                job = replace(JOB, name=f"bench {cursor} {scored}".replace(" ", "_"), cursor_column=cursor)
+                job = replace(JOB, name=f"bench_{cursor}_{scored}", cursor_column=cursor)
                 mark_all_scored(engine, job)
-                run(engine, "CREATE INDEX IF NOT EXISTS reviews_created ON reviews (created)")
-                for table in ("reviews", "review_scores"):
-                    vacuum(engine, table)
+                vacuum(engine, "reviews")
+                vacuum(engine, "review_scores")
                 if cursor:
-                    run(
-                        engine,
-                        "UPDATE reviews SET created = now() - interval '3 days' WHERE created > now() - interval '2 days'",
-                    )
-                    vacuum(engine, "reviews")
-                    ours(engine, f"{scored} full pass", job)
-                fill(engine, have + 1, have + 10_000)
+                    ours(engine, f"{job.name} full pass", job)
+                fill(engine, have + 1, have + 10_000, days_old=0, longest=4)
                 started = time.perf_counter()
-                summary = ours(engine, f"{scored} {cursor}", job)
-                seconds = time.perf_counter() - started
+                summary = ours(engine, job.name, job)
+                seconds = round(time.perf_counter() - started, 2)
                 assert summary.counts.scored == 10_000, summary
-                run(engine, "DELETE FROM reviews WHERE id > :have", have=have)
-                rows.append({"scored": scored, "new": 10_000, "cursor": cursor or "none", "seconds": round(seconds, 2)})
+                rows.append({"scored": scored, "new": 10_000, "cursor": cursor or "none", "seconds": seconds})
                 print(rows[-1], flush=True)
-                run(
-                    engine,
-                    "DELETE FROM review_scores WHERE job_id = (SELECT id FROM scoring_jobs WHERE name = :n)",
-                    n=job.name,
-                )
+                run(engine, "DELETE FROM reviews WHERE id > :have", have=have)
+                run(engine, "TRUNCATE review_scores")
     report("etl_new", rows)
 
 
@@ -269,8 +262,9 @@ def mark_all_scored(engine: Engine, job: ScoringJob) -> None:
     preflight(job, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: MODEL, stop=stop)
     run(
         engine,
-        "INSERT INTO review_scores SELECT j.id, CAST(r.id AS text), 'pos', 0.75, '[0.25, 0.75]', 'stub', repeat('0', 64),"
-        " repeat('0', 64), NULL, 100, false, now(), 0 FROM reviews r, scoring_jobs j WHERE j.name = :name",
+        "INSERT INTO review_scores"
+        " SELECT j.id, CAST(r.id AS text), 'pos', 0.75, '[0.25, 0.75]', 'stub', repeat('0', 64), repeat('0', 64), NULL,"
+        " 100, false, now(), 0 FROM reviews r, scoring_jobs j WHERE j.name = :name",
         name=job.name,
     )
 
