@@ -154,7 +154,7 @@ def with_dlt(engine: Engine) -> None:
                 ]
 
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    pipeline = dlt.pipeline("bench", destination=dlt.destinations.postgres(url), dataset_name="dlt_scores")
+    pipeline = dlt.pipeline("bench", destination=dlt.destinations.postgres(credentials=url), dataset_name="dlt_scores")
     pipeline.run(scored(), table_name="scores", write_disposition="merge", primary_key="id")
 
 

@@ -121,7 +121,7 @@ class PostgreSQL(Dialect):
         A table that grows by a chunk a second has no statistics yet: taken for empty, it is scanned whole for every
         page, and a night takes quadratic time. `jit` would compile for seconds what runs for milliseconds.
         """
-        off = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_material", "jit")
+        off = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "enable_material", "jit")
         connection.execute(select(*(func.set_config(setting, "off", literal(True)) for setting in off)))
 
     def lock_migrations(self, connection: Connection) -> None:

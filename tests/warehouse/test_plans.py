@@ -1,0 +1,91 @@
+"""Reading goes along indexes: the plans of what a run really sends are looked at, with and without statistics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from review_scoring.job import Rescore
+from review_scoring.warehouse import candidates
+from review_scoring.warehouse.dialects import dialect_of
+from tests.stubs import Warehouse
+
+ROWS = 20_000
+
+
+class Sent:
+    """The reading statements that an engine was sent, with their parameters."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.statements: dict[str, Any] = {}
+        event.listen(engine, "before_cursor_execute", self._keep)
+
+    def _keep(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("SELECT") and ("FROM reviews" in statement or "FROM review_" in statement):
+            self.statements[statement] = parameters
+
+    def plans(self) -> Iterator[tuple[str, str]]:
+        """Yield each statement with its plan as text."""
+        event.remove(self.engine, "before_cursor_execute", self._keep)
+        for statement, parameters in self.statements.items():
+            with self.engine.connect() as connection:
+                dialect_of(connection).plan_by_key(connection)
+                if self.engine.dialect.name == "sqlite":
+                    rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+                    yield statement, "\n".join(row.detail for row in rows)
+                else:
+                    plan = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar()
+                    yield statement, json.dumps(plan)
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+def test_paging_and_looking_up_use_indexes(
+    warehouse: Warehouse, analysed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "ID_PAGE_ROWS", 500)  # few beside the table, as in a table that matters
+    warehouse.create()
+    warehouse.fill(ROWS)
+    warehouse.score("1", chunk_rows=5000)
+    warehouse.fill(100, first=ROWS + 1)
+    if analysed:
+        warehouse.run("ANALYZE")
+    sent = Sent(warehouse.engine)
+    warehouse.score("2", chunk_rows=50)
+    warehouse.score("3", Rescore.CHANGED)
+    checked = 0
+    for statement, plan in sent.plans():
+        if "WHERE" not in statement or "count(" in statement:  # preflight looks at one row, anywhere
+            continue
+        checked += 1
+        if warehouse.engine.dialect.name == "sqlite":
+            # The first page begins at the table's beginning: a scan in key order that LIMIT ends.
+            scans = [line for line in plan.splitlines() if line.startswith("SCAN") and "reviews" not in line]
+            assert scans == [], statement
+            assert "TEMP B-TREE" not in plan, statement
+        else:
+            assert '"Seq Scan"' not in plan, statement
+            assert '"Sort"' not in plan, statement
+            assert "Index" in plan, statement
+    assert checked >= 4
+
+
+def test_a_cursor_is_found_by_its_index(postgres_engine: Engine) -> None:
+    warehouse = Warehouse(postgres_engine)
+    warehouse.job = replace(warehouse.job, cursor_column="seq", cursor_lookback=50)
+    warehouse.create(extra=", seq BIGINT")
+    warehouse.run("INSERT INTO reviews SELECT n, 'texte ' || n, n FROM generate_series(1, :n) n", n=ROWS)
+    warehouse.run("CREATE INDEX reviews_seq ON reviews (seq)")
+    warehouse.score("1", chunk_rows=5000)
+    warehouse.run("ANALYZE")
+    warehouse.run("INSERT INTO reviews SELECT n, 'texte', n FROM generate_series(20001, 20100) n")
+    sent = Sent(warehouse.engine)
+    assert warehouse.score("2").counts.scored == 100
+    pages = [plan for statement, plan in sent.plans() if "ORDER BY" in statement]
+    assert pages
+    assert all("reviews_seq" in plan for plan in pages)
