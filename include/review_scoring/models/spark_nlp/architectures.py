@@ -154,7 +154,7 @@ def check_weights(architecture: Architecture, shapes: Mapping[str, Shape]) -> Si
 
 
 def count_heads(architecture: Architecture, sizes: Sizes, constants: GraphConstants) -> int:
-    """Return the number of heads: the graph's, or where it does not say, one for each 64 of the hidden size."""
+    """Return the number of heads: the graph's, or else one for each 64 of the hidden size."""
     heads = constants.heads or sizes.hidden // _USUAL_HEAD_SIZE
     if heads < 1 or sizes.hidden % heads:
         source = (

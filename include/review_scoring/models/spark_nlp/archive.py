@@ -158,7 +158,7 @@ def _checked_members(archive: zipfile.ZipFile, what: str) -> Mapping[str, zipfil
         if member.file_size > max(RATIO_COUNTS_FROM, MAX_RATIO * member.compress_size):
             raise damaged(
                 where,
-                f"its {member.compress_size} bytes unpack to {member.file_size}, over {MAX_RATIO} times as many",
+                f"its {member.compress_size} bytes unpack to {member.file_size}, over {MAX_RATIO} times that",
             )
         if member.filename in files:
             raise damaged(where, "there are two members of that name")

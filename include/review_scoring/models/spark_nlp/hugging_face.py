@@ -81,7 +81,7 @@ def _distilbert(sizes: Sizes, heads: int, layer_norm_eps: float) -> dict[str, ob
 def write_tokenizer(
     folder: Path, architecture: Architecture, tokenizer: Tokenizer, max_tokens: int, *, lowercase: bool
 ) -> None:
-    """Write `tokenizer.json`, which is complete, and `tokenizer_config.json`, by which `transformers` finds it."""
+    """Write `tokenizer.json`, complete by itself, and `tokenizer_config.json` for `transformers`."""
     (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
     source = sentencepiece if architecture is XLM_ROBERTA else wordpiece
     tokens = {

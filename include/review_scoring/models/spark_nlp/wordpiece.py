@@ -47,7 +47,7 @@ def build_wordpiece(vocabulary: Mapping[str, int], rows: int, *, lowercase: bool
 
 
 def _without_gaps(vocabulary: Mapping[str, int], rows: int) -> dict[str, int]:
-    """Return the vocabulary in the order of its ids, with a placeholder for each of the rows without a token."""
+    """Return the vocabulary in the order of its ids, with a placeholder for each row without a token."""
     if missing := [token for token in _NEEDED if token not in vocabulary]:
         raise damaged("fields/vocabulary", f"it lacks {', '.join(missing)}")
     if (highest := max(vocabulary.values())) >= rows:
