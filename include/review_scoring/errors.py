@@ -31,7 +31,7 @@ class ModelError(ConfigurationError):
 
 
 class ArchiveError(ModelError):
-    """A model archive is damaged, hostile, or of a kind that the converter does not take. Nothing was written."""
+    """A model archive is damaged, hostile, or of a kind that cannot be converted. Nothing was written."""
 
 
 class TransientError(ReviewScoringError):

@@ -1,4 +1,5 @@
-"""Writers of the formats that a Spark NLP archive is made of: what Spark, Java, TensorFlow and SentencePiece write.
+"""Writers of the formats that a Spark NLP archive is made of: what Spark, Java, TensorFlow and SentencePiece
+write.
 
 They are for tests only, and know nothing of the readers but the checksum, which has known values of its own.
 """
@@ -38,10 +39,12 @@ def float32(field: int, value: float) -> bytes:
     return varint(field << 3 | 5) + struct.pack("<f", value)
 
 
-# --- Hadoop and Java ---------------------------------------------------------------------------------------------
+# --- Hadoop and Java ----------------------------------------------------------------------------------------
 
 
-def sequence_file(records: Iterable[bytes], *, version: int = 6, compressed: bool = False, sync_every: int = 0) -> bytes:
+def sequence_file(
+    records: Iterable[bytes], *, version: int = 6, compressed: bool = False, sync_every: int = 0
+) -> bytes:
     """Write records; with `sync_every`, the marker comes again after so many of them."""
     names = [b"org.apache.hadoop.io.NullWritable", b"org.apache.hadoop.io.BytesWritable"]
     header = b"SEQ" + bytes([version]) + b"".join(bytes([len(name)]) + name for name in names)
@@ -65,9 +68,14 @@ def _class(name: str, version: str, fields: bytes, parent: bytes = b"\x70") -> b
 
 
 def java_pairs(
-    pairs: Sequence[tuple[str, int]], *, pair_class: str = "scala.Tuple2", number_class: str = "java.lang.Integer"
+    pairs: Sequence[tuple[str, int]],
+    *,
+    pair_class: str = "scala.Tuple2",
+    number_class: str = "java.lang.Integer",
 ) -> bytes:
-    """Write an `Array[Tuple2[String, Integer]]` as `ObjectOutputStream` does: what was described is then referred to."""
+    """Write an `Array[Tuple2[String, Integer]]` as `ObjectOutputStream` does: what was described is then
+    referred to.
+    """
     object_fields = b"\0\2L" + modified_utf8("_1") + b"\x74" + modified_utf8("Ljava/lang/Object;")
     object_fields += b"L" + modified_utf8("_2") + b"\x71" + struct.pack(">I", 0x7E0003)
     pair = _class(pair_class, "2e94667d5b92f9f5", object_fields)
@@ -81,7 +89,7 @@ def java_pairs(
     return out
 
 
-# --- TensorFlow --------------------------------------------------------------------------------------------------
+# --- TensorFlow ---------------------------------------------------------------------------------------------
 
 
 def block(entries: Sequence[tuple[bytes, bytes]], *, compression: int = 0) -> bytes:
@@ -97,7 +105,11 @@ def block(entries: Sequence[tuple[bytes, bytes]], *, compression: int = 0) -> by
         out += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
         last = key
     restarts = restarts or [0]
-    out += b"".join(struct.pack("<I", at) for at in restarts) + struct.pack("<I", len(restarts)) + bytes([compression])
+    out += (
+        b"".join(struct.pack("<I", at) for at in restarts)
+        + struct.pack("<I", len(restarts))
+        + bytes([compression])
+    )
     return out + struct.pack("<I", masked(crc32c(out)))
 
 
@@ -154,10 +166,12 @@ def graph_def(nodes: Sequence[bytes], function_nodes: Sequence[bytes]) -> bytes:
     return b"".join(text(1, node) for node in nodes) + text(2, text(1, function))
 
 
-# --- SentencePiece -----------------------------------------------------------------------------------------------
+# --- SentencePiece ------------------------------------------------------------------------------------------
 
 
-def sentencepiece_model(words: Iterable[tuple[str, float]], charsmap: bytes = b"", *, model_type: int = 1) -> bytes:
+def sentencepiece_model(
+    words: Iterable[tuple[str, float]], charsmap: bytes = b"", *, model_type: int = 1
+) -> bytes:
     pieces = [text(1, text(1, "<unk>") + float32(2, 0.0) + number(3, 2))]
     pieces += [text(1, text(1, name) + float32(2, 0.0) + number(3, 3)) for name in ("<s>", "</s>")]
     pieces += [text(1, text(1, word) + float32(2, score)) for word, score in words]

@@ -69,14 +69,32 @@ def keep(_name: str, content: bytes) -> bytes | None:
     return content
 
 
-def generate(path: Path, spec: Spec, *, edit: Edit = keep, edit_index: Callable[[dict[bytes, bytes]], object] = id) -> None:
+@dataclass(frozen=True)
+class Edits:
+    """What is changed on the way: files, the entries of the checkpoint's index in place, its object graph."""
+
+    files: Edit
+    index: Callable[[dict[bytes, bytes]], object]
+    object_graph: Callable[[bytes], bytes]
+
+
+def generate(
+    path: Path,
+    spec: Spec,
+    *,
+    edit: Edit = keep,
+    edit_index: Callable[[dict[bytes, bytes]], object] = id,
+    edit_object_graph: Callable[[bytes], bytes] = bytes,
+) -> None:
     """Write an archive.
 
     :param edit: applied to every small file, the inner zip's `saved_model.pb` and `variables.index` included
     :param edit_index: may change the entries of the checkpoint's index in place before they are written
+    :param edit_object_graph: returns the checkpoint's object graph as it is to be written, with a checksum
+        that matches
     """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for member in _members(spec, edit, edit_index):
+        for member in _members(spec, Edits(edit, edit_index, edit_object_graph)):
             name = f"{spec.enclosing}{member.name}"
             if callable(member.content):
                 with archive.open(name, "w", force_zip64=True) as stream:
@@ -85,14 +103,18 @@ def generate(path: Path, spec: Spec, *, edit: Edit = keep, edit_index: Callable[
                 archive.writestr(name, content)
 
 
-def _members(spec: Spec, edit: Edit, edit_index: Callable[[dict[bytes, bytes]], object]) -> Iterator[Member]:
+def _members(spec: Spec, edits: Edits) -> Iterator[Member]:
     parameters = {"caseSensitive": spec.case_sensitive, "maxSentenceLength": spec.max_tokens}
     metadata = {
         "class": f"com.johnsnowlabs.nlp.annotators.classifier.dl.{ANNOTATORS[spec.architecture]}",
         "sparkVersion": "3.0.2",
         "uid": "generated",
         "paramMap": {"inputCols": ["token"], **parameters},
-        "defaultParamMap": {"caseSensitive": not spec.case_sensitive, "maxSentenceLength": 128, "batchSize": 8},
+        "defaultParamMap": {
+            "caseSensitive": not spec.case_sensitive,
+            "maxSentenceLength": 128,
+            "batchSize": 8,
+        },
     }
     yield Member("metadata/part-00000", json.dumps(metadata).encode() + b"\n")
     yield Member("metadata/_SUCCESS", b"")
@@ -102,7 +124,7 @@ def _members(spec: Spec, edit: Edit, edit_index: Callable[[dict[bytes, bytes]], 
         yield Member("xlmroberta_spp", formats.sentencepiece_model(words_of(spec), spec.charsmap))
     else:
         yield from _map("vocabulary", tokens_of(spec), spec)
-    yield Member(f"{spec.architecture}_classification_tensorflow", lambda stream: _inner(stream, spec, edit, edit_index))
+    yield Member(f"{spec.architecture}_classification_tensorflow", lambda stream: _inner(stream, spec, edits))
 
 
 def _map(name: str, entries: dict[str, int], spec: Spec) -> Iterator[Member]:
@@ -125,18 +147,18 @@ def words_of(spec: Spec) -> tuple[tuple[str, float], ...]:
     return spec.words or tuple((f"▁mot{n}" if n else "▁", -1.0 - n / spec.rows) for n in range(spec.rows - 5))
 
 
-def _inner(stream: IO[bytes], spec: Spec, edit: Edit, edit_index: Callable[[dict[bytes, bytes]], object]) -> None:
+def _inner(stream: IO[bytes], spec: Spec, edits: Edits) -> None:
     entries: dict[bytes, bytes] = {b"": formats.bundle_header()}
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as inner:
         with inner.open("variables.data-00000-of-00001", "w", force_zip64=True) as data:
-            _write_tensors(data, spec, entries)
-        edit_index(entries)
+            _write_tensors(data, spec, entries, edits)
+        edits.index(entries)
         for name, content in (("saved_model.pb", _graph(spec)), ("variables.index", formats.table(entries))):
-            if (edited := edit(name, content)) is not None:
+            if (edited := edits.files(name, content)) is not None:
                 inner.writestr(name, edited)
 
 
-def _write_tensors(data: IO[bytes], spec: Spec, entries: dict[bytes, bytes]) -> None:
+def _write_tensors(data: IO[bytes], spec: Spec, entries: dict[bytes, bytes], edits: Edits) -> None:
     """Write the tensors in a shuffled order and add their entries: numbers say nothing of names."""
     named = list(variables(spec).items())
     random.Random(spec.seed).shuffle(named)  # noqa: S311 - a test's order
@@ -148,7 +170,7 @@ def _write_tensors(data: IO[bytes], spec: Spec, entries: dict[bytes, bytes]) -> 
         entries[key.encode()] = formats.bundle_entry(1, shape, offset, len(content), crc32c(content))
         names[f"{SCOPES[spec.architecture]}/{name}"] = key
         offset += len(content)
-    content, checksum = formats.string_tensor(formats.object_graph(names))
+    content, checksum = formats.string_tensor(edits.object_graph(formats.object_graph(names)))
     data.write(content)
     entries[b"_CHECKPOINTABLE_OBJECT_GRAPH"] = formats.bundle_entry(7, (), offset, len(content), checksum)
 
@@ -158,7 +180,9 @@ def values(spec: Spec, name: str, shape: tuple[int, ...]) -> Any:
     import numpy as np
 
     seed = [spec.seed, *name.encode()]
-    return (np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) * np.float32(0.1)).astype("<f4")
+    return (np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) * np.float32(0.1)).astype(
+        "<f4"
+    )
 
 
 def variables(spec: Spec) -> dict[str, tuple[int, ...]]:
@@ -169,9 +193,13 @@ def variables(spec: Spec) -> dict[str, tuple[int, ...]]:
         f"{body}/embeddings/word_embeddings/weight": (spec.rows, h),
         f"{body}/embeddings/position_embeddings/embeddings": (spec.positions, h),
     }
-    norms, dense = [f"{body}/embeddings/LayerNorm"], {}
+    norms = [f"{body}/embeddings/LayerNorm"]
+    dense: dict[str, tuple[int, ...]] = {}
     if spec.architecture != "distilbert":
-        found[f"{body}/embeddings/token_type_embeddings/embeddings"] = (2 if spec.architecture == "bert" else 1, h)
+        found[f"{body}/embeddings/token_type_embeddings/embeddings"] = (
+            2 if spec.architecture == "bert" else 1,
+            h,
+        )
     for n in range(spec.layers):
         if spec.architecture == "distilbert":
             layer = f"{body}/transformer/layer_._{n}"

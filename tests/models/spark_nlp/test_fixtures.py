@@ -73,7 +73,7 @@ def test_the_config_says_what_the_original_one_said(fixture: Fixture) -> None:
 
 
 def test_what_is_told_of_the_model_is_what_the_archive_says(fixture: Fixture) -> None:
-    name, folder, converted, expected = fixture
+    _, folder, converted, expected = fixture
     assert converted.architecture == expected["config"]["model_type"]
     assert (converted.max_tokens, converted.case_sensitive) == (512, True)
     assert converted.vocab_size == expected["config"]["vocab_size"]
@@ -86,11 +86,16 @@ def test_the_classifier_scores_as_the_transformers_pipeline_does(fixture: Fixtur
     _, folder, converted, expected = fixture
     texts = [record["text"] for record in expected["records"]]
     opened = open_folder(
-        folder, name="fixture", labels={label: label for label in converted.labels}, max_tokens=converted.max_tokens
+        folder,
+        name="fixture",
+        labels={label: label for label in converted.labels},
+        max_tokens=converted.max_tokens,
     )
     assert isinstance(opened, ModelFolder)
     own = Classifier.load(opened, device="cpu", precision="float32").classify(texts)
-    for mine, theirs in zip(own, pipeline("text-classification", str(folder), device="cpu")(texts), strict=True):
+    for mine, theirs in zip(
+        own, pipeline("text-classification", str(folder), device="cpu")(texts), strict=True
+    ):
         assert isinstance(mine, Prediction)
         assert mine.label == theirs["label"]
         assert mine.score == pytest.approx(theirs["score"], abs=1e-5)

@@ -1,4 +1,6 @@
-"""An archive of XLM-RoBERTa base's real size. It takes minutes and 5 GB of disk, so it runs where proof is asked for."""
+"""An archive of XLM-RoBERTa base's real size. It takes minutes and 5 GB of disk, so it runs where proof is
+asked for.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ print(int(next(line.split()[1] for line in status.splitlines() if line.startswit
 
 
 @pytest.mark.skipif(
-    os.environ.get("REVIEW_SCORING_PROVE") != "1", reason="takes minutes and 5 GB of disk; set REVIEW_SCORING_PROVE=1"
+    os.environ.get("REVIEW_SCORING_PROVE") != "1",
+    reason="takes minutes and 5 GB of disk; set REVIEW_SCORING_PROVE=1",
 )
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
 def test_xlm_roberta_base_converts_within_two_and_a_half_gigabytes(tmp_path: Path) -> None:
@@ -44,7 +47,7 @@ def test_xlm_roberta_base_converts_within_two_and_a_half_gigabytes(tmp_path: Pat
         heads=12,
         positions=514,
         rows=250_002,
-        charsmap=_charsmap(),
+        charsmap=charsmap_of_the_fixture(),
         max_tokens=512,
     )
     archive, folder = tmp_path / "archive.zip", tmp_path / "model"
@@ -55,17 +58,19 @@ def test_xlm_roberta_base_converts_within_two_and_a_half_gigabytes(tmp_path: Pat
         [sys.executable, "-c", CONVERT, str(archive), str(folder)], check=True, capture_output=True, text=True
     )
     parameters, seconds, peak = map(float, ran.stdout.split())
-    print(f"converted {parameters / 1e6:.1f} million parameters in {seconds:.1f} s with {peak / 1e6:.0f} MB at most")
+    print(f"converted {parameters / 1e6:.1f} M parameters in {seconds:.1f} s, {peak / 1e6:.0f} MB at most")
     assert peak < MEMORY_LIMIT
     assert parameters == 278_045_186
     with safe_open(folder / "model.safetensors", framework="numpy") as weights:
         name = "roberta.encoder.layer.11.output.dense"
         original = values(spec, "roberta/encoder/layer_._11/output/dense/kernel", (3072, 768))
         np.testing.assert_array_equal(weights.get_tensor(f"{name}.weight"), original.T)
-    assert len(json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]) == 250_002
+    assert (
+        len(json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]) == 250_002
+    )
 
 
-def _charsmap() -> bytes:
+def charsmap_of_the_fixture() -> bytes:
     """Return the normalisation table of a real SentencePiece model."""
     with zipfile.ZipFile(FIXTURES / "xlm_roberta.zip") as archive:
         model = Message(archive.read("xlmroberta_spp"), "xlmroberta_spp")

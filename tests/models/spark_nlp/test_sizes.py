@@ -20,7 +20,11 @@ from tests.models.spark_nlp.generator import SCOPES, Spec, generate, values, var
 def specs(draw: st.DrawFn) -> Spec:
     heads = draw(st.integers(1, 6))
     architecture = draw(st.sampled_from(sorted(SCOPES)))
-    names = draw(st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=6), min_size=2, max_size=7, unique=True))
+    names = draw(
+        st.lists(
+            st.text(st.characters(codec="utf-8"), min_size=1, max_size=6), min_size=2, max_size=7, unique=True
+        )
+    )
     order = draw(st.permutations(range(len(names))))
     return Spec(
         architecture=architecture,
@@ -33,7 +37,9 @@ def specs(draw: st.DrawFn) -> Spec:
         labels=dict(zip(names, order, strict=True)),
         case_sensitive=draw(st.booleans()),
         max_tokens=draw(st.integers(1, 60)),
-        graph_epsilon=None if architecture == "distilbert" else draw(st.sampled_from([None, 1e-6, 1e-5, 0.001])),
+        graph_epsilon=None
+        if architecture == "distilbert"
+        else draw(st.sampled_from([None, 1e-6, 1e-5, 0.001])),
         parts=draw(st.integers(1, 9)),
         enclosing=draw(st.sampled_from(["", "folder/"])),
         seed=draw(st.integers(0, 2**20)),
@@ -92,7 +98,9 @@ def test_a_graph_without_the_number_of_heads_has_one_for_each_64_of_the_hidden_s
 
 
 @pytest.mark.parametrize(("architecture", "epsilon"), [("bert", 1e-12), ("xlm_roberta", 1e-5)])
-def test_a_graph_without_an_epsilon_has_its_architectures_own(tmp_path: Path, architecture: str, epsilon: float) -> None:
+def test_a_graph_without_an_epsilon_has_its_architectures_own(
+    tmp_path: Path, architecture: str, epsilon: float
+) -> None:
     _converted(tmp_path, Spec(architecture=architecture))
     assert _config(tmp_path)["layer_norm_eps"] == epsilon
 

@@ -16,6 +16,8 @@ from review_scoring.models.spark_nlp.graph_def import GraphConstants
 Shape = tuple[int, ...]
 
 _USUAL_HEAD_SIZE = 64
+_MOST_TOKENS = 1_000_000
+"""Rows of the word embeddings; XLM-RoBERTa, which has the most, has 250,002."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +139,10 @@ def check_weights(architecture: Architecture, shapes: Mapping[str, Shape]) -> Si
     :raises ArchiveError: for weights that are missing, left over, or of another shape
     """
     sizes = _sizes(architecture, shapes)
+    if sizes.vocabulary > _MOST_TOKENS:
+        raise unsupported(
+            architecture.graph_file, f"it has embeddings for {sizes.vocabulary} tokens, over {_MOST_TOKENS}"
+        )
     expected = _expected(architecture, sizes)
     missing, left_over = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
     if missing or left_over:
@@ -178,11 +184,10 @@ def _sizes(architecture: Architecture, shapes: Mapping[str, Shape]) -> Sizes:
     def matrix(name: str) -> tuple[int, int]:
         if name not in shapes:
             raise unsupported(architecture.graph_file, f"the weight {name} is missing")
-        if len(shapes[name]) != len(("rows", "columns")):
-            raise damaged(
-                architecture.graph_file, f"the weight {name} has the shape {shapes[name]}, not two dimensions"
-            )
-        return shapes[name][0], shapes[name][1]
+        rows, columns = shapes[name] if len(shapes[name]) == len(("rows", "columns")) else (0, 0)
+        if not (rows and columns):
+            raise damaged(architecture.graph_file, f"the weight {name} has the shape {shapes[name]}")
+        return rows, columns
 
     vocabulary, hidden = matrix(f"{embeddings}.word_embeddings.weight")
     return Sizes(

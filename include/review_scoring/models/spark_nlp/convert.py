@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 
 GRAPH, INDEX, DATA = "saved_model.pb", "variables.index", "variables.data-00000-of-00001"
 SENTENCEPIECE = "xlmroberta_spp"
-GRAPH_LIMIT, INDEX_LIMIT, SENTENCEPIECE_LIMIT = 64 * 1024**2, 16 * 1024**2, 64 * 1024**2
+GRAPH_LIMIT, INDEX_LIMIT, SENTENCEPIECE_LIMIT = 32 * 1024**2, 16 * 1024**2, 32 * 1024**2
+"""Bytes. A graph has 1 MB and 500 kB a layer, an index 20 kB, XLM-RoBERTa's SentencePiece model 5 MB."""
+
 _FEWEST_LABELS = 2
 
 

@@ -199,7 +199,11 @@ class _Stream:
         count = self.cursor.signed(4)
         if not 0 <= count <= self.cursor.remaining:
             raise damaged(self._what, f"an array announces {count} pairs in {self.cursor.remaining} bytes")
-        elements.extend(self.content(depth + 1) for _ in range(count))
+        for _ in range(count):
+            pair = self.content(depth + 1)
+            if not isinstance(pair, tuple):
+                raise damaged(self._what, "an element of the array is not a pair")
+            elements.append(pair)
         return elements
 
 

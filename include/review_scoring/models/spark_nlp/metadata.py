@@ -17,8 +17,8 @@ from review_scoring.models.spark_nlp.faults import damaged, unsupported
 from review_scoring.models.spark_nlp.java_serialization import read_pairs
 from review_scoring.models.spark_nlp.sequence_file import read_records
 
-METADATA_LIMIT, PART_LIMIT, MAP_LIMIT = 1024**2, 64 * 1024**2, 128 * 1024**2
-"""Bytes of the metadata, of one part of a map, and of all parts of one map together."""
+METADATA_LIMIT, MAP_LIMIT = 1024**2, 32 * 1024**2
+"""Bytes of the metadata, and of all parts of one map together: multilingual BERT's vocabulary has 5 MB."""
 
 _DEFAULTS = {"caseSensitive": True, "maxSentenceLength": 128}
 """Spark NLP's own, for an archive that says neither what is set nor what the default is."""
@@ -83,7 +83,7 @@ def read_map(archive: SafeZip, root: str, name: str) -> dict[str, int]:
     entries: dict[str, int] = {}
     budget = MAP_LIMIT
     for part in _parts(archive, where):
-        data = archive.read(part, min(PART_LIMIT, budget))
+        data = archive.read(part, budget)
         budget -= len(data)
         for key, value in _pairs(data, part):
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:

@@ -28,7 +28,6 @@ _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
 _PIECE, _SCORE, _TYPE, _NORMAL, _USER_DEFINED, _BYTE = 1, 2, 3, 1, 4, 6
 _MODEL_TYPE, _UNIGRAM, _SPACE_BEHIND, _BYTE_FALLBACK = 3, 1, 24, 35
 _CHARSMAP, _DUMMY_PREFIX, _ONE_SPACE, _ESCAPE_SPACE = 2, 3, 4, 5
-_MOST_PIECES = 1_000_000
 
 Piece = tuple[str, float]
 
@@ -102,10 +101,8 @@ def _read_pieces(proto: Message, what: str) -> tuple[list[Piece], list[str]]:
                     what, f"its piece {index} is {piece[:100]!r}, not {_REPLACED_PIECES[index][0]}"
                 )
             continue
-        if not piece or piece in seen or kind == _BYTE or index > _MOST_PIECES:
-            raise damaged(
-                what, f"its piece {index} is {piece[:100]!r}: empty, twice there, a byte, or one too many"
-            )
+        if not piece or piece in seen or kind == _BYTE:
+            raise damaged(what, f"its piece {index} is {piece[:100]!r}: empty, twice there, or a byte")
         seen.add(piece)
         pieces.append((piece, _score(message, f"{what}, piece {index}")))
         if kind == _USER_DEFINED:

@@ -26,7 +26,7 @@ DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8", 19: "<f2"}
 
 STRING_DTYPE = 7
 _MAX_DIMENSION, _MAX_DIMENSIONS = 2**40, 8
-_MAX_STRING = 64 * 1024**2
+_MAX_STRING = 16 * 1024**2
 """Bytes of a string tensor: object graphs have some 100 kB."""
 
 _CHUNK = 16 * 1024**2
