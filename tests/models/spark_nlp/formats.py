@@ -63,7 +63,7 @@ def modified_utf8(value: str) -> bytes:
     return struct.pack(">H", len(out)) + out
 
 
-def _class(name: str, version: str, fields: bytes, parent: bytes = b"\x70") -> bytes:
+def java_class(name: str, version: str, fields: bytes, parent: bytes = b"\x70") -> bytes:
     return b"\x72" + modified_utf8(name) + bytes.fromhex(version) + b"\x02" + fields + b"\x78" + parent
 
 
@@ -78,10 +78,10 @@ def java_pairs(
     """
     object_fields = b"\0\2L" + modified_utf8("_1") + b"\x74" + modified_utf8("Ljava/lang/Object;")
     object_fields += b"L" + modified_utf8("_2") + b"\x71" + struct.pack(">I", 0x7E0003)
-    pair = _class(pair_class, "2e94667d5b92f9f5", object_fields)
-    parent = _class("java.lang.Number", "86ac951d0b94e08b", b"\0\0")
-    integer = _class(number_class, "12e2a0a4f7818738", b"\0\1I" + modified_utf8("value"), parent)
-    out = bytes.fromhex("aced000575") + _class("[Lscala.Tuple2;", "2ecc00dfd14fd7c0", b"\0\0")
+    pair = java_class(pair_class, "2e94667d5b92f9f5", object_fields)
+    parent = java_class("java.lang.Number", "86ac951d0b94e08b", b"\0\0")
+    integer = java_class(number_class, "12e2a0a4f7818738", b"\0\1I" + modified_utf8("value"), parent)
+    out = bytes.fromhex("aced000575") + java_class("[Lscala.Tuple2;", "2ecc00dfd14fd7c0", b"\0\0")
     out += struct.pack(">i", len(pairs))
     for key, value in pairs:
         out += b"\x73" + pair + b"\x74" + modified_utf8(key) + b"\x73" + integer + struct.pack(">i", value)

@@ -27,9 +27,16 @@ def generated_refusal(
     *,
     edit: Edit = keep,
     edit_index: Callable[[dict[bytes, bytes]], object] = id,
+    edit_object_graph: Callable[[bytes], bytes] = bytes,
 ) -> str:
     """Generate an archive, edited, and return what is said when it is refused."""
-    generate(folder / "archive.zip", spec or Spec(), edit=edit, edit_index=edit_index)
+    generate(
+        folder / "archive.zip",
+        spec or Spec(),
+        edit=edit,
+        edit_index=edit_index,
+        edit_object_graph=edit_object_graph,
+    )
     return refusal(folder / "archive.zip")
 
 

@@ -155,6 +155,13 @@ def test_tensors_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
         TensorBundle(index, data, "index")
 
 
+def test_a_shape_of_more_dimensions_than_weights_have_is_refused(tmp_path: Path) -> None:
+    def change(entries: Entries) -> None:
+        entries[FIRST_VARIABLE] = formats.bundle_entry(1, [1] * 100, 0, 4, 0)
+
+    assert "its shape has 100 dimensions" in generated_refusal(tmp_path, edit_index=change)
+
+
 @pytest.mark.parametrize(("dtype", "form"), [(1, "<f4"), (2, "<f8"), (3, "<i4"), (9, "<i8"), (19, "<f2")])
 def test_every_numeric_type_is_read(tmp_path: Path, dtype: int, form: str) -> None:
     import numpy as np
@@ -188,6 +195,20 @@ def test_a_tensor_that_the_object_graph_does_not_name_is_refused(tmp_path: Path)
 def test_a_name_without_its_tensor_is_refused(tmp_path: Path) -> None:
     said = generated_refusal(tmp_path, edit_index=lambda entries: entries.pop(FIRST_VARIABLE))
     assert "as 'variables/0/.ATTRIBUTES/VARIABLE_VALUE', which is missing or was named before" in said
+
+
+def test_a_message_stays_short_whatever_the_names_in_an_archive(tmp_path: Path) -> None:
+    more = formats.text(1, formats.text(2, formats.text(2, "x" * 9_999) + formats.text(3, "y" * 9_999)))
+    said = generated_refusal(tmp_path, edit_object_graph=lambda graph: graph + more)
+    assert len(said) < 1_000
+    assert said.endswith("the archive is damaged or was tampered with: fetch it again")
+
+
+def test_two_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
+    said = generated_refusal(
+        tmp_path, edit_object_graph=lambda graph: graph.replace(b"self/query/bias", b"self/value/bias")
+    )
+    assert "self/value/bias' as 'variables/" in said
 
 
 @pytest.mark.parametrize(
@@ -243,6 +264,14 @@ def test_a_weight_too_many_is_told_as_left_over(tmp_path: Path, monkeypatch: pyt
     assert "0 missing [], 1 left over ['bert.adapter.weight']" in generated_refusal(tmp_path)
 
 
+def test_a_single_missing_weight_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.models.spark_nlp import generator
+
+    fewer = {name: shape for name, shape in generator.variables(Spec()).items() if name != "classifier/bias"}
+    monkeypatch.setattr(generator, "variables", lambda _: fewer)
+    assert "1 missing ['classifier.bias'], 0 left over []" in generated_refusal(tmp_path)
+
+
 def test_a_weight_of_another_shape_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.models.spark_nlp import generator
 
@@ -255,7 +284,9 @@ def test_a_weight_of_another_shape_is_refused(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("shape", [(2**40, 0), (0, 8), (8,), (2, 2, 2), ()])
 def test_embeddings_that_are_no_filled_matrix_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ArchiveError, match="the weight bert.embeddings.word_embeddings.weight has the shape"):
+    with pytest.raises(
+        ArchiveError, match=r"the weight bert\.embeddings\.word_embeddings\.weight has the shape"
+    ):
         check_weights(BERT, {"bert.embeddings.word_embeddings.weight": shape})
 
 

@@ -201,6 +201,24 @@ def test_a_java_object_that_refers_to_itself_is_refused() -> None:
         read_pairs(data, "part")
 
 
+def test_the_fields_of_a_java_superclass_come_first() -> None:
+    first, second = (
+        b"\0\1L" + formats.modified_utf8(name) + b"\x74" + formats.modified_utf8("Lx;")
+        for name in ("_1", "_2")
+    )
+    parent = formats.java_class("java.lang.Number", "00" * 8, first)
+    pair = formats.java_class("scala.Tuple2", "00" * 8, second, parent)
+    array = formats.java_class("[Lscala.Tuple2;", "00" * 8, b"\0\0")
+    data = PAIRS[:4] + b"\x75" + array + b"\0\0\0\1\x73" + pair + b"\x74\0\1a\x74\0\1b"
+    assert read_pairs(data, "part") == [("a", "b")]
+
+
+def test_a_java_class_that_is_described_twice_is_refused() -> None:
+    at, end = PAIRS.index(b"\x73\x72"), PAIRS.index(b"\x73\x71")
+    with pytest.raises(ArchiveError, match=r"the Java stream describes the class scala\.Tuple2 twice"):
+        read_pairs(PAIRS[:end] + PAIRS[at:end], "part")
+
+
 def test_java_arrays_that_lie_in_one_another_without_end_are_refused() -> None:
     nested = PAIRS[:4] + b"\x75\x72" * 50_000
     with pytest.raises(ArchiveError):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from review_scoring.models.spark_nlp import safetensors_file
 from review_scoring.models.spark_nlp.convert import ConvertedModel, convert_archive
 from review_scoring.models.spark_nlp.weight_names import torch_name
 from tests.models.spark_nlp.generator import SCOPES, Spec, generate, values, variables
@@ -90,6 +91,27 @@ def test_what_is_told_of_any_archive_is_what_went_into_it(spec: Spec) -> None:
     assert converted.case_sensitive is spec.case_sensitive
     positions = spec.positions - (2 if spec.architecture == "xlm_roberta" else 0)
     assert converted.max_tokens == min(spec.max_tokens, positions)
+
+
+def test_weights_of_any_type_and_layout_are_written_block_by_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    monkeypatch.setattr(safetensors_file, "_BLOCK_BYTES", 50)
+    arrays = [
+        np.arange(77.0).reshape(11, 7),
+        np.arange(6, dtype="<f2").reshape(2, 3).T,
+        np.zeros((0, 3)),
+        np.ones(99),
+    ]
+    named = [(f"weight {n}", array.shape) for n, array in enumerate(arrays)]
+    safetensors_file.write_safetensors(tmp_path / "file", named, iter(arrays))
+    written = load_file(tmp_path / "file")
+    for (name, _), array in zip(named, arrays, strict=True):
+        assert written[name].dtype == np.float32
+        np.testing.assert_array_equal(written[name], array)
 
 
 def test_a_graph_without_the_number_of_heads_has_one_for_each_64_of_the_hidden_size(tmp_path: Path) -> None:

@@ -185,6 +185,43 @@ def test_a_replacement_beyond_the_texts_is_refused() -> None:
         check_charsmap(struct.pack("<I256I", 1024, *units) + b"short\0", "spp")
 
 
+def trie(texts: bytes, value: int, path: bytes = b"a") -> bytes:
+    """Return a table that replaces `path` by the text at `value`."""
+    units, base = [0] * 1024, 0
+    for index, byte in enumerate(path):
+        at, offset = base ^ byte, 256 * (index + 1)
+        base = at ^ offset
+        units[at] = byte | offset << 10 | (index == len(path) - 1) << 8
+    units[base] = 1 << 31 | value
+    return struct.pack("<I1024I", 4096, *units) + texts
+
+
+def test_a_table_of_ones_own_replaces_text() -> None:
+    from tokenizers import normalizers
+
+    table = trie(b"x\0\xc3\xa9t\xc3\xa9\0", 2)
+    check_charsmap(table, "spp")
+    assert normalizers.Precompiled(table).normalize_str("bab") == "bétéb"
+
+
+def test_a_replacement_that_begins_inside_of_a_character_is_refused() -> None:
+    with pytest.raises(ArchiveError, match="a replacement that begins outside of its texts"):
+        check_charsmap(trie(b"x\0\xc3\xa9\0", 3), "spp")
+
+
+def test_a_rule_for_half_a_character_is_refused() -> None:
+    check_charsmap(trie(b"e\0", 0, "é".encode()), "spp")
+    with pytest.raises(ArchiveError, match="ends inside of a character"):
+        check_charsmap(trie(b"e\0", 0, "é".encode()[:1]), "spp")
+
+
+def test_an_archive_with_a_table_that_leads_out_of_itself_is_refused(tmp_path: Path) -> None:
+    said = generated_refusal(tmp_path, Spec(architecture="xlm_roberta", charsmap=trie(b"", 2**20)))
+    assert (
+        "xlmroberta_spp: its normalisation table has a replacement that begins outside of its texts" in said
+    )
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_table_that_is_accepted_normalises_any_text_without_stopping_the_process(
