@@ -30,6 +30,10 @@ class ModelError(ConfigurationError):
     """The model is missing, incomplete, or says something that its catalogue entry does not allow."""
 
 
+class ArchiveError(ModelError):
+    """A model archive is damaged, hostile, or of a kind that cannot be converted. Nothing was written."""
+
+
 class TransientError(ReviewScoringError):
     """The same call may go through later: a retry is worth its while."""
 

@@ -1,0 +1,198 @@
+"""A Spark NLP archive in, a Hugging Face folder out."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from review_scoring.errors import ArchiveError
+from review_scoring.models.spark_nlp.architectures import (
+    XLM_ROBERTA,
+    Architecture,
+    Sizes,
+    check_weights,
+    count_heads,
+    find_architecture,
+)
+from review_scoring.models.spark_nlp.archive import SafeZip
+from review_scoring.models.spark_nlp.faults import damaged
+from review_scoring.models.spark_nlp.graph_def import GraphConstants, read_constants
+from review_scoring.models.spark_nlp.hugging_face import write_config, write_tokenizer
+from review_scoring.models.spark_nlp.metadata import Metadata, find_root, read_map, read_metadata
+from review_scoring.models.spark_nlp.object_graph import named_tensors
+from review_scoring.models.spark_nlp.safetensors_file import write_safetensors
+from review_scoring.models.spark_nlp.sentencepiece import build_unigram
+from review_scoring.models.spark_nlp.tensor_bundle import Tensor, TensorBundle
+from review_scoring.models.spark_nlp.weight_names import torch_name
+from review_scoring.models.spark_nlp.wordpiece import build_wordpiece
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+GRAPH, INDEX, DATA = "saved_model.pb", "variables.index", "variables.data-00000-of-00001"
+SENTENCEPIECE = "xlmroberta_spp"
+GRAPH_LIMIT, INDEX_LIMIT, SENTENCEPIECE_LIMIT = 32 * 1024**2, 16 * 1024**2, 32 * 1024**2
+"""Bytes. A graph has 1 MB and 500 kB a layer, an index 20 kB, XLM-RoBERTa's SentencePiece model 5 MB."""
+
+_FEWEST_LABELS = 2
+
+
+@dataclass(frozen=True)
+class ConvertedModel:
+    """What was converted; `labels` in the order of the outputs, `max_tokens` with the special ones."""
+
+    architecture: str
+    labels: tuple[str, ...]
+    max_tokens: int
+    case_sensitive: bool
+    vocab_size: int
+    parameters: int
+
+
+def convert_archive(
+    archive: Path, into: Path, *, progress: Callable[[str], None] = lambda _: None
+) -> ConvertedModel:
+    """Write the Hugging Face folder of a Spark NLP archive.
+
+    Memory stays below the largest weight and some 200 MB; the disk beside `into` holds the archive's graph
+    file, its weights and the new folder at once, three times the model at most. The folder appears whole, by
+    a rename, or not at all.
+
+    :param archive: the zip file, not trusted in anything
+    :param into: the folder to make; it must not exist or be empty, and its parent must exist
+    :param progress: called with a line of text before each step that takes its time
+    :raises ArchiveError: for whatever keeps the archive from being converted, and for a disk that fails or is
+        full
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=into.parent, prefix=f".{into.name}.partial-") as work:
+            folder = Path(work) / "model"
+            folder.mkdir()
+            converted = _convert(archive, folder, Path(work), progress)
+            folder.rename(into)
+    except OSError as error:
+        raise ArchiveError(
+            f"{archive} cannot be converted into {into}: {error.strerror or error}; make sure that it "
+            f"can be read, that the new folder is not there yet, and that there is room beside it"
+        ) from error
+    return converted
+
+
+def _convert(archive: Path, folder: Path, work: Path, progress: Callable[[str], None]) -> ConvertedModel:
+    with SafeZip(archive, archive.name) as outer:
+        root = find_root(outer)
+        metadata = read_metadata(outer, root)
+        architecture = find_architecture(metadata.annotator)
+        labels = _labels(read_map(outer, root, "labels"))
+        progress(f"unpacking the weights of a {architecture.annotator}")
+        constants, bundle = _unpack(outer, f"{root}{architecture.graph_file}", work)
+        weights = _weights(architecture, bundle)
+        sizes = check_weights(architecture, {weight.name: weight.shape for weight in weights})
+        _check_labels(architecture, sizes, labels)
+        heads = count_heads(architecture, sizes, constants)
+        progress(f"building the tokenizer of {sizes.vocabulary} tokens")
+        lowercase = not metadata.case_sensitive
+        tokenizer, pad = _tokenizer(outer, root, architecture, sizes, lowercase=lowercase)
+    max_tokens = _max_tokens(architecture, sizes, metadata)
+    write_tokenizer(folder, architecture, tokenizer, max_tokens, lowercase=lowercase)
+    write_config(
+        folder / "config.json",
+        architecture,
+        sizes,
+        labels,
+        heads=heads,
+        layer_norm_eps=constants.layer_norm_eps or architecture.layer_norm_eps,
+        pad=pad,
+    )
+    parameters = sum(math.prod(weight.shape) for weight in weights)
+    progress(f"checking and writing {len(weights)} weights with {parameters} parameters")
+    write_safetensors(
+        folder / "model.safetensors",
+        [(weight.name, weight.shape) for weight in weights],
+        _arrays(weights, bundle),
+    )
+    return ConvertedModel(
+        architecture=architecture.name,
+        labels=labels,
+        max_tokens=max_tokens,
+        case_sensitive=metadata.case_sensitive,
+        vocab_size=sizes.vocabulary,
+        parameters=parameters,
+    )
+
+
+@dataclass(frozen=True)
+class _Weight:
+    """A weight by its PyTorch name and shape, and the tensor that it comes from."""
+
+    name: str
+    shape: tuple[int, ...]
+    tensor: Tensor
+    transposed: bool
+
+
+def _unpack(outer: SafeZip, graph_file: str, work: Path) -> tuple[GraphConstants, TensorBundle]:
+    """Bring the weights' file onto the disk and read what describes it; the inner zip goes then."""
+    packed = work / "graph.zip"
+    outer.extract(graph_file, packed)
+    with SafeZip(packed, graph_file) as inner:
+        constants = read_constants(inner.read(GRAPH, GRAPH_LIMIT), GRAPH)
+        index = inner.read(INDEX, INDEX_LIMIT)
+        inner.extract(DATA, work / "data")
+    packed.unlink()
+    return constants, TensorBundle(index, work / "data", INDEX)
+
+
+def _weights(architecture: Architecture, bundle: TensorBundle) -> list[_Weight]:
+    weights: dict[str, _Weight] = {}
+    for variable, tensor in named_tensors(bundle, INDEX).items():
+        name, transposed = torch_name(variable, architecture.scope)
+        if name in weights:
+            raise damaged(INDEX, f"two of its variables are the weight {name}")
+        shape = tensor.shape[::-1] if transposed else tensor.shape
+        weights[name] = _Weight(name, shape, tensor, transposed)
+    return list(weights.values())
+
+
+def _arrays(weights: list[_Weight], bundle: TensorBundle) -> Iterator[NDArray[Any]]:
+    for weight in weights:
+        array = bundle.array(weight.tensor)
+        yield array.T if weight.transposed else array
+
+
+def _labels(numbers: dict[str, int]) -> tuple[str, ...]:
+    """Return the labels in the order of their numbers, which must be 0, 1, 2 and so on."""
+    if sorted(numbers.values()) != list(range(len(numbers))) or len(numbers) < _FEWEST_LABELS:
+        raise damaged("fields/labels", f"its labels have the numbers {sorted(numbers.values())[:10]}")
+    return tuple(sorted(numbers, key=numbers.__getitem__))
+
+
+def _check_labels(architecture: Architecture, sizes: Sizes, labels: tuple[str, ...]) -> None:
+    if sizes.labels != len(labels):
+        raise damaged(
+            architecture.graph_file, f"it has {sizes.labels} outputs, and fields/labels {len(labels)} labels"
+        )
+
+
+def _tokenizer(
+    outer: SafeZip, root: str, architecture: Architecture, sizes: Sizes, *, lowercase: bool
+) -> tuple[Tokenizer, int]:
+    """Return the tokenizer and the id of its padding."""
+    if architecture is XLM_ROBERTA:
+        model = outer.read(f"{root}{SENTENCEPIECE}", SENTENCEPIECE_LIMIT)
+        return build_unigram(model, sizes.vocabulary, SENTENCEPIECE, lowercase=lowercase), 1
+    vocabulary = read_map(outer, root, "vocabulary")
+    return build_wordpiece(vocabulary, sizes.vocabulary, lowercase=lowercase), vocabulary["[PAD]"]
+
+
+def _max_tokens(architecture: Architecture, sizes: Sizes, metadata: Metadata) -> int:
+    """Return how many tokens the model takes: what the archive sets, within the positions that it has."""
+    positions = sizes.positions - architecture.first_position
+    if positions < 1:
+        raise damaged(architecture.graph_file, f"it has embeddings for {sizes.positions} positions")
+    return min(metadata.max_sentence_length, positions)
