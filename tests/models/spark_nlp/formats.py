@@ -105,11 +105,7 @@ def block(entries: Sequence[tuple[bytes, bytes]], *, compression: int = 0) -> by
         out += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
         last = key
     restarts = restarts or [0]
-    out += (
-        b"".join(struct.pack("<I", at) for at in restarts)
-        + struct.pack("<I", len(restarts))
-        + bytes([compression])
-    )
+    out += b"".join(struct.pack("<I", at) for at in restarts) + struct.pack("<I", len(restarts)) + bytes([compression])
     return out + struct.pack("<I", masked(crc32c(out)))
 
 
@@ -169,9 +165,7 @@ def graph_def(nodes: Sequence[bytes], function_nodes: Sequence[bytes]) -> bytes:
 # --- SentencePiece ------------------------------------------------------------------------------------------
 
 
-def sentencepiece_model(
-    words: Iterable[tuple[str, float]], charsmap: bytes = b"", *, model_type: int = 1
-) -> bytes:
+def sentencepiece_model(words: Iterable[tuple[str, float]], charsmap: bytes = b"", *, model_type: int = 1) -> bytes:
     pieces = [text(1, text(1, "<unk>") + float32(2, 0.0) + number(3, 2))]
     pieces += [text(1, text(1, name) + float32(2, 0.0) + number(3, 3)) for name in ("<s>", "</s>")]
     pieces += [text(1, text(1, word) + float32(2, score)) for word, score in words]

@@ -180,9 +180,7 @@ def values(spec: Spec, name: str, shape: tuple[int, ...]) -> Any:
     import numpy as np
 
     seed = [spec.seed, *name.encode()]
-    return (np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) * np.float32(0.1)).astype(
-        "<f4"
-    )
+    return (np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) * np.float32(0.1)).astype("<f4")
 
 
 def variables(spec: Spec) -> dict[str, tuple[int, ...]]:

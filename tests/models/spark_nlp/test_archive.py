@@ -42,9 +42,7 @@ def patch(archive: Path, name: str, change: Callable[[bytearray, int], None]) ->
 @pytest.mark.parametrize(
     "name", ["../outside", "/etc/outside", "a/../../outside", "a\\..\\outside", "C:outside", "a\0b"]
 )
-def test_a_path_that_leaves_the_folder_is_refused_before_anything_is_unpacked(
-    archive: Path, name: str
-) -> None:
+def test_a_path_that_leaves_the_folder_is_refused_before_anything_is_unpacked(archive: Path, name: str) -> None:
     add(archive, "placeholder" if "\0" in name else name)
     if "\0" in name:
         patch(archive, "placeholder", lambda data, at: data.__setitem__(slice(at + 47, at + 48), b"\0"))
@@ -63,9 +61,7 @@ def test_a_member_that_unpacks_to_many_times_its_size_is_refused(archive: Path) 
     assert "unpack to 3000000, over 200 times that" in said
 
 
-def test_members_that_declare_too_much_together_are_refused(
-    archive: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_members_that_declare_too_much_together_are_refused(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive_module, "MAX_UNPACKED", 5_000)
     assert "its members unpack to more than 5000 bytes" in refusal(archive)
 

@@ -59,9 +59,7 @@ def test_any_table_comes_back(entries: Entries, per_block: int) -> None:
 
 
 @pytest.mark.parametrize(("compression", "name"), [(1, "Snappy"), (2, "zlib"), (9, "method 9")])
-def test_compressed_blocks_are_refused_with_their_compression(
-    tmp_path: Path, compression: int, name: str
-) -> None:
+def test_compressed_blocks_are_refused_with_their_compression(tmp_path: Path, compression: int, name: str) -> None:
     index = formats.table({b"key": b"value"}, compression=compression)
     said = generated_refusal(tmp_path, edit=replacing("variables.index", lambda _: index))
     assert f"variables.index: its blocks are compressed with {name}" in said
@@ -127,9 +125,7 @@ def test_a_tensor_in_another_data_file_is_refused(tmp_path: Path) -> None:
     def change(entries: Entries) -> None:
         entries[FIRST_VARIABLE] += formats.number(3, 1)
 
-    assert "it lies in the data file 1, and only number 0 is read" in generated_refusal(
-        tmp_path, edit_index=change
-    )
+    assert "it lies in the data file 1, and only number 0 is read" in generated_refusal(tmp_path, edit_index=change)
 
 
 def test_a_tensor_beyond_the_end_of_the_data_is_refused(tmp_path: Path) -> None:
@@ -169,9 +165,7 @@ def test_every_numeric_type_is_read(tmp_path: Path, dtype: int, form: str) -> No
     array = np.arange(6).reshape(2, 3).astype(form)
     (tmp_path / "data").write_bytes(b"odd" + array.tobytes())
     entry = formats.bundle_entry(dtype, (2, 3), 3, array.nbytes, crc32c(array.tobytes()))
-    bundle = TensorBundle(
-        formats.table({b"": formats.bundle_header(), b"a": entry}), tmp_path / "data", "index"
-    )
+    bundle = TensorBundle(formats.table({b"": formats.bundle_header(), b"a": entry}), tmp_path / "data", "index")
     np.testing.assert_array_equal(bundle.array(bundle.tensors["a"]), array)
 
 
@@ -230,9 +224,7 @@ def test_variables_get_their_pytorch_names(variable: str, name: str, transposed:
 
 
 def test_a_variable_of_another_scope_is_refused() -> None:
-    with pytest.raises(
-        ArchiveError, match=r"the variable 'Adam/m/classifier/kernel' is not in the scope scope"
-    ):
+    with pytest.raises(ArchiveError, match=r"the variable 'Adam/m/classifier/kernel' is not in the scope scope"):
         torch_name("Adam/m/classifier/kernel", "scope")
 
 
@@ -277,16 +269,12 @@ def test_a_weight_of_another_shape_is_refused(tmp_path: Path, monkeypatch: pytes
 
     changed = {**generator.variables(Spec()), "bert/pooler/dense/kernel": (8, 9)}
     monkeypatch.setattr(generator, "variables", lambda _: changed)
-    assert "the weight bert.pooler.dense.weight has the shape (9, 8), not (8, 8)" in generated_refusal(
-        tmp_path
-    )
+    assert "the weight bert.pooler.dense.weight has the shape (9, 8), not (8, 8)" in generated_refusal(tmp_path)
 
 
 @pytest.mark.parametrize("shape", [(2**40, 0), (0, 8), (8,), (2, 2, 2), ()])
 def test_embeddings_that_are_no_filled_matrix_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(
-        ArchiveError, match=r"the weight bert\.embeddings\.word_embeddings\.weight has the shape"
-    ):
+    with pytest.raises(ArchiveError, match=r"the weight bert\.embeddings\.word_embeddings\.weight has the shape"):
         check_weights(BERT, {"bert.embeddings.word_embeddings.weight": shape})
 
 
@@ -326,9 +314,7 @@ def test_layers_with_different_numbers_of_heads_are_refused() -> None:
         read_constants(graph(*nodes), "graph")
 
 
-@pytest.mark.parametrize(
-    ("heads", "said"), [(3, "a hidden size of 8 has no 3 heads"), (0, "its number of heads is 0")]
-)
+@pytest.mark.parametrize(("heads", "said"), [(3, "a hidden size of 8 has no 3 heads"), (0, "its number of heads is 0")])
 def test_a_number_of_heads_that_does_not_divide_the_hidden_size_is_refused(
     tmp_path: Path, heads: int, said: str
 ) -> None:

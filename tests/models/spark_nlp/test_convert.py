@@ -78,9 +78,7 @@ def test_a_killed_conversion_leaves_no_model(archive: Path) -> None:
         "convert_archive(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), progress=wait)\n"
     )
     into = archive.parent / "model"
-    with subprocess.Popen(
-        [sys.executable, "-c", script, archive, into], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", script, archive, into], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         while not process.stdout.readline().startswith("checking"):
             time.sleep(0.01)

@@ -24,17 +24,12 @@ PAIRS = formats.java_pairs([("neg", 0), ("pos", 1)])
 
 
 def with_metadata(**changes: Any) -> Any:
-    return replacing(
-        "metadata/part-00000", lambda content: json.dumps({**json.loads(content), **changes}).encode()
-    )
+    return replacing("metadata/part-00000", lambda content: json.dumps({**json.loads(content), **changes}).encode())
 
 
 def test_another_class_than_the_three_is_refused_by_name(tmp_path: Path) -> None:
     said = generated_refusal(tmp_path, edit=with_metadata(**{"class": "com.johnsnowlabs.nlp.NerDLModel"}))
-    assert (
-        "its class is 'NerDLModel'; what can be converted is Spark NLP's BertForSequenceClassification"
-        in said
-    )
+    assert "its class is 'NerDLModel'; what can be converted is Spark NLP's BertForSequenceClassification" in said
 
 
 def test_a_set_parameter_wins_over_its_default(tmp_path: Path) -> None:
@@ -66,9 +61,7 @@ def test_a_senseless_maximum_length_is_refused(tmp_path: Path, value: object) ->
     ],
 )
 def test_metadata_that_is_no_such_json_is_refused(tmp_path: Path, content: bytes) -> None:
-    assert "metadata: it" in generated_refusal(
-        tmp_path, edit=replacing("metadata/part-00000", lambda _: content)
-    )
+    assert "metadata: it" in generated_refusal(tmp_path, edit=replacing("metadata/part-00000", lambda _: content))
 
 
 @pytest.mark.parametrize("labels", [{"neg": 0, "pos": 2}, {"neg": 1, "pos": 2}, {"only": 0}])
@@ -85,9 +78,7 @@ def test_more_labels_than_outputs_are_refused(tmp_path: Path) -> None:
 def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     said = generated_refusal(
         tmp_path,
-        edit=replacing(
-            "labels/part-00002", lambda _: formats.sequence_file([formats.java_pairs([("neg", 5)])])
-        ),
+        edit=replacing("labels/part-00002", lambda _: formats.sequence_file([formats.java_pairs([("neg", 5)])])),
     )
     assert "fields/labels: 'neg' is there twice" in said
 
@@ -152,9 +143,7 @@ def test_a_sequence_file_cut_off_anywhere_gives_whole_records_or_an_error() -> N
 
 
 @given(
-    st.dictionaries(
-        st.text(st.characters(codec="utf-8"), max_size=9), st.integers(-(2**31), 2**31 - 1), max_size=10
-    )
+    st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=9), st.integers(-(2**31), 2**31 - 1), max_size=10)
 )
 def test_any_pairs_come_back_as_java_wrote_them(pairs: dict[str, int]) -> None:
     assert dict(read_pairs(formats.java_pairs(list(pairs.items())), "part")) == pairs
@@ -176,12 +165,8 @@ def test_half_characters_are_refused(data: bytes) -> None:
 )
 def test_a_foreign_java_class_is_refused_by_name(tmp_path: Path, name: str) -> None:
     record = formats.java_pairs([("neg", 0)], number_class=name)
-    said = generated_refusal(
-        tmp_path, edit=replacing("labels/part-00000", lambda _: formats.sequence_file([record]))
-    )
-    assert (
-        f"fields/labels/part-00000: it holds an object of the Java class '{name}', which is not read" in said
-    )
+    said = generated_refusal(tmp_path, edit=replacing("labels/part-00000", lambda _: formats.sequence_file([record])))
+    assert f"fields/labels/part-00000: it holds an object of the Java class '{name}', which is not read" in said
 
 
 @pytest.mark.parametrize(
@@ -203,8 +188,7 @@ def test_a_java_object_that_refers_to_itself_is_refused() -> None:
 
 def test_the_fields_of_a_java_superclass_come_first() -> None:
     first, second = (
-        b"\0\1L" + formats.modified_utf8(name) + b"\x74" + formats.modified_utf8("Lx;")
-        for name in ("_1", "_2")
+        b"\0\1L" + formats.modified_utf8(name) + b"\x74" + formats.modified_utf8("Lx;") for name in ("_1", "_2")
     )
     parent = formats.java_class("java.lang.Number", "00" * 8, first)
     pair = formats.java_class("scala.Tuple2", "00" * 8, second, parent)
@@ -223,9 +207,7 @@ def test_java_arrays_that_lie_in_one_another_without_end_are_refused() -> None:
     nested = PAIRS[:4] + b"\x75\x72" * 50_000
     with pytest.raises(ArchiveError):
         read_pairs(nested, "part")
-    object_in_object = (
-        PAIRS[: PAIRS.index(b"\x74\x00\x03neg")] + (b"\x73\x71" + struct.pack(">I", 0x7E0002)) * 50_000
-    )
+    object_in_object = PAIRS[: PAIRS.index(b"\x74\x00\x03neg")] + (b"\x73\x71" + struct.pack(">I", 0x7E0002)) * 50_000
     with pytest.raises(ArchiveError, match="more than 12 deep"):
         read_pairs(object_in_object, "part")
 

@@ -93,9 +93,7 @@ def test_the_classifier_scores_as_the_transformers_pipeline_does(fixture: Fixtur
     )
     assert isinstance(opened, ModelFolder)
     own = Classifier.load(opened, device="cpu", precision="float32").classify(texts)
-    for mine, theirs in zip(
-        own, pipeline("text-classification", str(folder), device="cpu")(texts), strict=True
-    ):
+    for mine, theirs in zip(own, pipeline("text-classification", str(folder), device="cpu")(texts), strict=True):
         assert isinstance(mine, Prediction)
         assert mine.label == theirs["label"]
         assert mine.score == pytest.approx(theirs["score"], abs=1e-5)

@@ -57,9 +57,7 @@ def test_mutated_archives_are_converted_or_refused_and_leave_nothing_behind(
         assert into.exists() is not bool(refused), f"mutation {number}"
         if not refused:
             converted += 1
-            assert sorted(path.name for path in into.iterdir()) == sorted(REQUIRED_FILES), (
-                f"mutation {number}"
-            )
+            assert sorted(path.name for path in into.iterdir()) == sorted(REQUIRED_FILES), f"mutation {number}"
             _use(into)
             shutil.rmtree(into)
         took = time.monotonic() - started
@@ -104,9 +102,7 @@ def _write_mutated(chance: random.Random, sources: list[bytes], archive: Path) -
     def change_graph(content: bytes) -> bytes:
         return _changed(chance, content) if chance.random() < 0.5 else content
 
-    spec = Spec(
-        architecture=chance.choice(sorted(SCOPES)), hidden=4, positions=4, rows=14, graph_epsilon=1e-12
-    )
+    spec = Spec(architecture=chance.choice(sorted(SCOPES)), hidden=4, positions=4, rows=14, graph_epsilon=1e-12)
     if chance.random() < 0.5:
         generate(archive, spec, edit_index=change_entries)
     else:
@@ -158,9 +154,7 @@ def _flip(chance: random.Random, data: bytearray, at: int) -> None:
 
 
 def _extreme(chance: random.Random, data: bytearray, at: int) -> None:
-    data[at : at + 4] = chance.choice(
-        [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f"]
-    )
+    data[at : at + 4] = chance.choice([b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f"])
 
 
 def _cut(chance: random.Random, data: bytearray, at: int) -> None:

@@ -65,9 +65,7 @@ def test_xlm_roberta_base_converts_within_two_and_a_half_gigabytes(tmp_path: Pat
         name = "roberta.encoder.layer.11.output.dense"
         original = values(spec, "roberta/encoder/layer_._11/output/dense/kernel", (3072, 768))
         np.testing.assert_array_equal(weights.get_tensor(f"{name}.weight"), original.T)
-    assert (
-        len(json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]) == 250_002
-    )
+    assert len(json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]) == 250_002
 
 
 def charsmap_of_the_fixture() -> bytes:

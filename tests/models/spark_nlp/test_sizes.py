@@ -22,9 +22,7 @@ def specs(draw: st.DrawFn) -> Spec:
     heads = draw(st.integers(1, 6))
     architecture = draw(st.sampled_from(sorted(SCOPES)))
     names = draw(
-        st.lists(
-            st.text(st.characters(codec="utf-8"), min_size=1, max_size=6), min_size=2, max_size=7, unique=True
-        )
+        st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=6), min_size=2, max_size=7, unique=True)
     )
     order = draw(st.permutations(range(len(names))))
     return Spec(
@@ -38,9 +36,7 @@ def specs(draw: st.DrawFn) -> Spec:
         labels=dict(zip(names, order, strict=True)),
         case_sensitive=draw(st.booleans()),
         max_tokens=draw(st.integers(1, 60)),
-        graph_epsilon=None
-        if architecture == "distilbert"
-        else draw(st.sampled_from([None, 1e-6, 1e-5, 0.001])),
+        graph_epsilon=None if architecture == "distilbert" else draw(st.sampled_from([None, 1e-6, 1e-5, 0.001])),
         parts=draw(st.integers(1, 9)),
         enclosing=draw(st.sampled_from(["", "folder/"])),
         seed=draw(st.integers(0, 2**20)),

@@ -217,9 +217,7 @@ def test_a_rule_for_half_a_character_is_refused() -> None:
 
 def test_an_archive_with_a_table_that_leads_out_of_itself_is_refused(tmp_path: Path) -> None:
     said = generated_refusal(tmp_path, Spec(architecture="xlm_roberta", charsmap=trie(b"", 2**20)))
-    assert (
-        "xlmroberta_spp: its normalisation table has a replacement that begins outside of its texts" in said
-    )
+    assert "xlmroberta_spp: its normalisation table has a replacement that begins outside of its texts" in said
 
 
 @settings(max_examples=60, deadline=None)

@@ -153,9 +153,7 @@ def check_weights(architecture: Architecture, shapes: Mapping[str, Shape]) -> Si
         )
     for name, shape in shapes.items():
         if shape != expected[name]:
-            raise damaged(
-                architecture.graph_file, f"the weight {name} has the shape {shape}, not {expected[name]}"
-            )
+            raise damaged(architecture.graph_file, f"the weight {name} has the shape {shape}, not {expected[name]}")
     return sizes
 
 
@@ -163,9 +161,7 @@ def count_heads(architecture: Architecture, sizes: Sizes, constants: GraphConsta
     """Return the number of heads: the graph's, or else one for each 64 of the hidden size."""
     heads = constants.heads or sizes.hidden // _USUAL_HEAD_SIZE
     if heads < 1 or sizes.hidden % heads:
-        source = (
-            "the graph says" if constants.heads else "the graph does not say, and one for each 64 would make"
-        )
+        source = "the graph says" if constants.heads else "the graph does not say, and one for each 64 would make"
         raise damaged(
             architecture.graph_file,
             f"a hidden size of {sizes.hidden} has no {heads} heads ({source} {heads})",
@@ -194,9 +190,7 @@ def _sizes(architecture: Architecture, shapes: Mapping[str, Shape]) -> Sizes:
         vocabulary=vocabulary,
         hidden=hidden,
         positions=matrix(f"{embeddings}.position_embeddings.weight")[0],
-        token_types=matrix(f"{embeddings}.token_type_embeddings.weight")[0]
-        if architecture.token_types
-        else 0,
+        token_types=matrix(f"{embeddings}.token_type_embeddings.weight")[0] if architecture.token_types else 0,
         intermediate=matrix(f"{first_layer}.{intermediate}.weight")[0],
         labels=matrix(f"{classifier}.weight")[0],
         layers=len(layers),

@@ -139,9 +139,7 @@ def _check_contents_size(file: BinaryIO, size: int, what: str) -> None:
     if at >= _END64_LOCATOR.size + _END64.size and tail[at - _END64_LOCATOR.size :][:4] == b"PK\6\7":
         declared = [_END64.unpack_from(tail, at - _END64_LOCATOR.size - _END64.size)[8]]
     if declared[0] > MAX_CONTENTS:
-        raise damaged(
-            what, f"its table of contents has {declared[0]} bytes, and at most {MAX_CONTENTS} are expected"
-        )
+        raise damaged(what, f"its table of contents has {declared[0]} bytes, and at most {MAX_CONTENTS} are expected")
 
 
 def _checked_members(archive: zipfile.ZipFile, what: str) -> Mapping[str, zipfile.ZipInfo]:
@@ -181,6 +179,4 @@ def _check_kind(member: zipfile.ZipInfo, where: str) -> None:
     if member.flag_bits & 1:
         raise damaged(where, "it is encrypted")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise damaged(
-            where, f"it has the compression method {member.compress_type}, neither stored nor deflated"
-        )
+        raise damaged(where, f"it has the compression method {member.compress_type}, neither stored nor deflated")

@@ -54,9 +54,7 @@ class ConvertedModel:
     parameters: int
 
 
-def convert_archive(
-    archive: Path, into: Path, *, progress: Callable[[str], None] = lambda _: None
-) -> ConvertedModel:
+def convert_archive(archive: Path, into: Path, *, progress: Callable[[str], None] = lambda _: None) -> ConvertedModel:
     """Write the Hugging Face folder of a Spark NLP archive.
 
     Memory stays below the largest weight and some 200 MB; the disk beside `into` holds the archive's graph
@@ -174,9 +172,7 @@ def _labels(numbers: dict[str, int]) -> tuple[str, ...]:
 
 def _check_labels(architecture: Architecture, sizes: Sizes, labels: tuple[str, ...]) -> None:
     if sizes.labels != len(labels):
-        raise damaged(
-            architecture.graph_file, f"it has {sizes.labels} outputs, and fields/labels {len(labels)} labels"
-        )
+        raise damaged(architecture.graph_file, f"it has {sizes.labels} outputs, and fields/labels {len(labels)} labels")
 
 
 def _tokenizer(

@@ -89,9 +89,7 @@ def _first_number(tensor: Message, what: str) -> float:
         return float(numbers[0]) if numbers else 0.0
     content = content or bytes(tensor.raw(field)) or b"\0" * struct.calcsize(form)
     if len(content) != struct.calcsize(form):
-        raise damaged(
-            what, f"the constant has {len(content)} bytes, and one number has {struct.calcsize(form)}"
-        )
+        raise damaged(what, f"the constant has {len(content)} bytes, and one number has {struct.calcsize(form)}")
     return float(struct.unpack(form, content)[0])
 
 

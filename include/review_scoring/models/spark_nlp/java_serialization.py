@@ -115,9 +115,7 @@ class _Stream:
     def _class_description(self, depth: int) -> _ClassDescription:
         name = self._text()
         if name not in ALLOWED_CLASSES:
-            raise unsupported(
-                self._what, f"it holds an object of the Java class {name[:200]!r}, which is not read"
-            )
+            raise unsupported(self._what, f"it holds an object of the Java class {name[:200]!r}, which is not read")
         if name in self._described:
             raise damaged(self._what, f"the Java stream describes the class {name} twice")
         self._described.add(name)
@@ -125,9 +123,7 @@ class _Stream:
         handle = len(self._handles)
         self._handles.append(_Unfinished())
         if (flags := self.cursor.unsigned(1)) != _PLAIN_SERIALIZABLE:
-            raise unsupported(
-                self._what, f"the Java class {name} has the flags 0x{flags:02x}, so it writes itself"
-            )
+            raise unsupported(self._what, f"the Java class {name} has the flags 0x{flags:02x}, so it writes itself")
         fields = tuple(self._field(depth) for _ in range(self.cursor.unsigned(2)))
         if self.cursor.unsigned(1) != _END_BLOCK:
             raise unsupported(self._what, f"the Java class {name} is annotated")
@@ -186,9 +182,7 @@ class _Stream:
         value = self.content(depth + 1)
         if value is None or isinstance(value, str | int | float):
             return value
-        raise damaged(
-            self._what, f"a pair holds neither text nor a number, before byte {self.cursor.position}"
-        )
+        raise damaged(self._what, f"a pair holds neither text nor a number, before byte {self.cursor.position}")
 
     def _array(self, depth: int) -> _Content:
         description = self._description(depth + 1)

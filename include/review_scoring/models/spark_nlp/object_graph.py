@@ -29,13 +29,9 @@ def named_tensors(bundle: TensorBundle, what: str) -> dict[str, Tensor]:
         for attribute in node.messages(_ATTRIBUTES):
             name, key = attribute.text(_FULL_NAME), attribute.text(_CHECKPOINT_KEY)
             if key not in unnamed or name in named:
-                raise damaged(
-                    what, f"its object graph names {name!r} as {key!r}, which is missing or was named before"
-                )
+                raise damaged(what, f"its object graph names {name!r} as {key!r}, which is missing or was named before")
             unnamed.remove(key)
             named[name] = bundle.tensors[key]
     if unnamed:
-        raise damaged(
-            what, f"its object graph does not name {len(unnamed)} tensors, among them {min(unnamed)!r}"
-        )
+        raise damaged(what, f"its object graph does not name {len(unnamed)} tensors, among them {min(unnamed)!r}")
     return named

@@ -97,9 +97,7 @@ def _read_pieces(proto: Message, what: str) -> tuple[list[Piece], list[str]]:
         piece, kind = message.text(_PIECE), message.integer(_TYPE, _NORMAL)
         if index < len(_REPLACED_PIECES):
             if (piece, kind) != _REPLACED_PIECES[index]:
-                raise unsupported(
-                    what, f"its piece {index} is {piece[:100]!r}, not {_REPLACED_PIECES[index][0]}"
-                )
+                raise unsupported(what, f"its piece {index} is {piece[:100]!r}, not {_REPLACED_PIECES[index][0]}")
             continue
         if not piece or piece in seen or kind == _BYTE:
             raise damaged(what, f"its piece {index} is {piece[:100]!r}: empty, twice there, or a byte")

@@ -37,9 +37,7 @@ def read_records(data: bytes, what: str) -> Iterator[bytes]:
             continue
         key_length = cursor.signed(4)
         if key_length != 0:
-            raise damaged(
-                what, f"a record before byte {cursor.position} has a key of {key_length} bytes, not 0"
-            )
+            raise damaged(what, f"a record before byte {cursor.position} has a key of {key_length} bytes, not 0")
         value = Cursor(cursor.take(length), what)
         if (announced := value.signed(4)) != value.remaining:
             raise damaged(what, f"a value announces {announced} bytes and has {value.remaining}")

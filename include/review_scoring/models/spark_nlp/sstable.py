@@ -70,9 +70,7 @@ def _entries(data: bytes, handle: _Handle, what: str) -> Iterator[tuple[bytes, b
     restarts = int.from_bytes(block[-4:], "little")
     end = len(block) - 4 - 4 * restarts
     if end < 0:
-        raise damaged(
-            what, f"the block at byte {handle.offset} announces {restarts} restarts in {len(block)} bytes"
-        )
+        raise damaged(what, f"the block at byte {handle.offset} announces {restarts} restarts in {len(block)} bytes")
     cursor, key, count = Cursor(block[:end], what), b"", 0
     while cursor.remaining:
         shared, unshared, value_bytes = cursor.varint(), cursor.varint(), cursor.varint()
@@ -95,8 +93,6 @@ def _block(data: bytes, handle: _Handle, what: str) -> bytes:
         raise unsupported(
             what, f"its blocks are compressed with {_COMPRESSIONS.get(compression, f'method {compression}')}"
         )
-    if masked(crc32c(data[handle.offset : end + 1])) != int.from_bytes(
-        data[end + 1 : end + _TRAILER_BYTES], "little"
-    ):
+    if masked(crc32c(data[handle.offset : end + 1])) != int.from_bytes(data[end + 1 : end + _TRAILER_BYTES], "little"):
         raise damaged(what, f"the checksum of the block at byte {handle.offset} does not match")
     return data[handle.offset : end]

@@ -115,9 +115,7 @@ class TensorBundle:
 
         if not tensor.size:
             return memoryview(b"")
-        mapped: Any = np.memmap(
-            self._data, dtype=np.uint8, mode="r", offset=tensor.offset, shape=(tensor.size,)
-        )
+        mapped: Any = np.memmap(self._data, dtype=np.uint8, mode="r", offset=tensor.offset, shape=(tensor.size,))
         return memoryview(mapped)
 
     def _tensor(self, key: bytes, value: bytes) -> Tensor:

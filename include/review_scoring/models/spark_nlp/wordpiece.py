@@ -51,9 +51,7 @@ def _without_gaps(vocabulary: Mapping[str, int], rows: int) -> dict[str, int]:
     if missing := [token for token in _NEEDED if token not in vocabulary]:
         raise damaged("fields/vocabulary", f"it lacks {', '.join(missing)}")
     if (highest := max(vocabulary.values())) >= rows:
-        raise damaged(
-            "fields/vocabulary", f"it has the id {highest}, and the model embeddings for {rows} tokens"
-        )
+        raise damaged("fields/vocabulary", f"it has the id {highest}, and the model embeddings for {rows} tokens")
     tokens = {number: token for token, number in vocabulary.items()}
     complete: dict[str, int] = {}
     for number in range(rows):
