@@ -221,6 +221,9 @@ def _columns_of(engine: Engine, job: ScoringJob, place: str, where: str) -> dict
         warnings.simplefilter("ignore", sa_exc.SAWarning)  # of types it does not know, in columns we do not read
         try:
             inspector = inspect(engine)
+            if job.source_schema and not inspector.has_schema(job.source_schema):
+                found = ", ".join(inspector.get_schema_names())
+                raise PreflightError([f"{where} has no schema {job.source_schema!r}; there is {found}"])
             return {c["name"]: c for c in inspector.get_columns(job.source_table, schema=job.source_schema)}
         except sa_exc.NoSuchTableError:
             schema = job.source_schema
