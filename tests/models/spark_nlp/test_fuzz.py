@@ -34,6 +34,7 @@ SENTENCE = "Un film drôle, touchant 😀 et ﬁn… «très» bon <s> [MASK]"
 Files = dict[str, bytes]
 
 
+@pytest.mark.timeout(max(600, COUNT))
 def test_mutated_archives_are_converted_or_refused_and_leave_nothing_behind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,6 +30,7 @@ print(int(next(line.split()[1] for line in status.splitlines() if line.startswit
 """
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(
     os.environ.get("REVIEW_SCORING_PROVE") != "1",
     reason="takes minutes and 5 GB of disk; set REVIEW_SCORING_PROVE=1",
