@@ -12,7 +12,8 @@ from sqlalchemy.exc import OperationalError
 from review_scoring.errors import JobBusyError, LeaseLostError
 from review_scoring.reviews import Prediction, Reject, RejectReason, Review
 from review_scoring.warehouse import runs
-from review_scoring.warehouse.ledger import ChunkResult, Ledger, Outcome
+from review_scoring.warehouse.chunk import ChunkResult, Outcome
+from review_scoring.warehouse.ledger import Ledger
 from review_scoring.warehouse.runs import Counts, RunKey
 from tests.stubs import Warehouse
 
