@@ -105,7 +105,7 @@ def test_everything_wrong_with_a_set_up_is_in_one_error(warehouse: Warehouse) ->
         "no model 'gpt'",
         "no column 'texte'",
         "cannot serve as an id",
-        "connection 'scores' cannot take scores",
+        "connection 'scores' does not answer",
     ):
         assert told in str(error.value)
     assert "hunter2" not in str(error.value)
