@@ -7,7 +7,7 @@ import os
 from datetime import datetime, timedelta
 from typing import cast
 
-from airflow.sdk import DAG, Param, task
+from airflow.sdk import DAG, Param, conf, task
 
 from review_scoring.airflow.operators.score_reviews import PreflightScoringOperator, ScoreReviewsOperator
 from review_scoring.job import Rescore
@@ -18,7 +18,7 @@ from review_scoring.models.catalogue import DEFAULT_MODEL, catalogue
 JOB = os.environ.get("REVIEW_SCORING_JOB", "film_reviews")
 SCHEDULE = os.environ.get("REVIEW_SCORING_SCHEDULE", "0 2 * * *")
 POOL = os.environ.get("REVIEW_SCORING_POOL", "default_pool")
-QUEUE = os.environ.get("REVIEW_SCORING_QUEUE", "default")
+QUEUE = os.environ.get("REVIEW_SCORING_QUEUE") or conf.get("operators", "default_queue")
 
 PARAMS = {
     "model": Param(

@@ -89,10 +89,10 @@ BUGS = (
         "tests/exactly_once/test_kills.py::test_two_runs_over_overlapping_ranges_classify_each_review_once",
     ),
     Bug(
-        "a run that is told to stop ends as success",
-        "scoring.py",
-        'give a sign of life."""\n        self._stop.check()\n',
-        'give a sign of life."""\n',
+        "a task that is told to stop goes on",
+        "airflow/operators/score_reviews.py",
+        "        self._stop.set()\n",
+        "        pass\n",
         "tests/airflow/test_signals.py::test_sigterm_ends_the_task_as_failed_in_time_and_with_nothing_half_done",
     ),
     Bug(
@@ -126,7 +126,7 @@ BUGS = (
     Bug(
         "rows without an id counted at every try",
         "warehouse/runs.py",
-        "    counts = Counts.from_row(earlier).without_unrecordable()\n",
+        "    counts = Counts.from_row(earlier).before_another_try(unchanged_again=unchanged_again)\n",
         "    counts = Counts.from_row(earlier)\n",
         "tests/test_scoring.py::test_a_retry_of_a_task_does_not_count_rows_without_an_id_twice",
     ),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 
+from review_scoring import scoring
 from review_scoring.errors import ConfigurationError, JobBusyError, ScoringInterruptedError
 from review_scoring.job import Rescore
 from review_scoring.reviews import RejectReason
 from review_scoring.scoring import ScoringOptions
-from review_scoring.warehouse import retry
+from review_scoring.warehouse import retry, runs
 from review_scoring.warehouse.ledger import Ledger
 from review_scoring.warehouse.runs import RunKey
 from tests.stubs import StubClassifier, Warehouse, predicted
@@ -211,6 +214,66 @@ def test_a_failed_run_keeps_what_it_committed_and_gives_the_job_free_at_once(war
     assert len(warehouse.scores()) == 10
     warehouse.classifier.before_batch = lambda texts: None
     assert str(warehouse.score("2").counts) == "read=10 scored=10 unchanged=0 rejected=0"
+
+
+def test_a_commit_that_fails_gives_the_job_free_at_once(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse.create()
+    warehouse.fill(20)
+    with monkeypatch.context() as broken:
+        broken.setattr(Ledger, "_write_scores", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            warehouse.score("1", chunk_rows=5)
+    assert warehouse.score("2").counts.scored == 20
+
+
+def test_a_model_that_loads_slowly_does_not_cost_the_lease(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "LEASE_S", 1)
+    monkeypatch.setattr(scoring, "RENEW_S", 0.2)
+    warehouse.create()
+    warehouse.fill(3)
+    ledger = _ledger(warehouse)
+    busy: list[bool] = []
+
+    def slow(_: Sequence[str]) -> None:
+        time.sleep(1.5)
+        with pytest.raises(JobBusyError):
+            ledger.begin(RunKey("dag", "score", "another"), "stub", "0")
+        busy.append(True)
+
+    warehouse.classifier.before_batch = slow
+    assert warehouse.score().counts.scored == 3
+    assert busy == [True]
+
+
+def test_two_jobs_that_share_a_task_and_a_run_keep_their_counts_apart(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(5)
+    assert warehouse.score("the same run").counts.scored == 5
+    warehouse.job = replace(warehouse.job, name="films_again")
+    assert str(warehouse.score("the same run").counts) == "read=5 scored=5 unchanged=0 rejected=0"
+
+
+def test_a_retry_does_not_count_unchanged_reviews_twice(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(20)
+    warehouse.score("1")
+    warehouse.run("UPDATE reviews SET body = 'autre' WHERE id = 18")
+    warehouse.classifier.before_batch = _fail_at_call(1)
+    with pytest.raises(RuntimeError, match="planned"):
+        warehouse.score("2", Rescore.CHANGED, chunk_rows=5)
+    warehouse.classifier.before_batch = lambda texts: None
+    assert str(warehouse.score("2", Rescore.CHANGED).counts) == "read=20 scored=1 unchanged=19 rejected=0"
+
+
+def test_a_limit_counts_the_repeats_of_the_reviews_within_it_only(warehouse: Warehouse) -> None:
+    warehouse.create("INTEGER")
+    warehouse.fill(20)
+    warehouse.insert((1, "encore"), (2, "encore"))
+    assert str(warehouse.score("1", limit=1).counts) == "read=2 scored=1 unchanged=0 rejected=1"
+    assert str(warehouse.score("2", limit=1).counts) == "read=2 scored=1 unchanged=0 rejected=1"
+    assert str(warehouse.score("3").counts) == "read=18 scored=18 unchanged=0 rejected=0"
 
 
 def test_a_run_that_is_told_to_stop_never_ends_as_success(warehouse: Warehouse) -> None:

@@ -64,19 +64,20 @@ def preflight(
     if away or found_source is None or found_model is None or target is None:
         raise WarehouseUnavailableError("; ".join(dict.fromkeys(away)))
     ledger = None
-    with _collected(problems, away):
+    with _collected(problems, away), _told(job):
         if not dry_run or migrate.current(target, job.target_schema) is not None:
             ledger = open_ledger(target, job, found_source, stop, create=not dry_run)
     if problems:
         raise PreflightError(problems)
+    if away:
+        raise WarehouseUnavailableError(away[0])
     return Prepared(job, found_source, ledger, found_model)
 
 
 def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_run: bool) -> None:
     """See that the project's tables are there, of this version, and may be written."""
     schema = job.target_schema
-    conn_id = job.target_conn_id or job.source_conn_id
-    try:
+    with _told(job):
         revision = migrate.current(target, schema)
         migrate.refuse_newer(revision)
         if dry_run:
@@ -87,14 +88,26 @@ def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_
             found = f"at revision {revision}" if revision else "not there"
             raise PreflightError(
                 [
-                    f"the scoring tables in connection {conn_id!r} are {found}, this version needs {migrate.head()}: "
-                    "let the run create them (migrate=True), or run the SQL that "
+                    f"the scoring tables in connection {target_conn_id(job)!r} are {found}, this version needs "
+                    f"{migrate.head()}: let the run create them (migrate=True), or run the SQL that "
                     f"`review-scoring ddl {target.dialect.name}` prints"
                 ]
             )
-        if migrate.current(target, schema) is not None:
-            migrate.probe_rights(target, schema)
+        migrate.probe_rights(target, schema)
+
+
+def target_conn_id(job: ScoringJob) -> str:
+    """Return the connection that takes the scores."""
+    return job.target_conn_id or job.source_conn_id
+
+
+@contextmanager
+def _told(job: ScoringJob) -> Iterator[None]:
+    """Turn a database's error into one that says which connection lacks what."""
+    try:
+        yield
     except DBAPIError as error:
+        conn_id, schema = target_conn_id(job), job.target_schema
         if is_unreachable(error):
             raise WarehouseUnavailableError(
                 f"connection {conn_id!r} does not answer ({describe(error)}); if it never does, check its host and port"
@@ -103,7 +116,7 @@ def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_
         raise PreflightError(
             [
                 f"{where} {conn_id!r} cannot take scores ({describe(error)}): its user needs to read and write the "
-                "scoring tables, and to create them where migrate=True"
+                "scoring tables and their sequences, and to create them where migrate=True"
             ]
         ) from None
 

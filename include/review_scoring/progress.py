@@ -15,11 +15,13 @@ EVERY_S = 10.0
 class Progress:
     """Reviews done, of how many, how fast, and how long it will still take.
 
+    :param limit: the most reviews that this try will do
     :param count_waiting: counts what waits in the database; called once, in a thread of its own, when the first line is
         due, so that short runs do not pay for it
     """
 
-    def __init__(self, count_waiting: Callable[[], int], *, every_s: float = EVERY_S) -> None:
+    def __init__(self, count_waiting: Callable[[], int], *, limit: int | None = None, every_s: float = EVERY_S) -> None:
+        self._limit = limit
         self._count_waiting = count_waiting
         self._every_s = every_s
         self._started = self._last = time.monotonic()
@@ -29,7 +31,7 @@ class Progress:
     def tick(self, done: int, committed: int, rejects: int) -> None:
         """Write a line if one is due.
 
-        :param done: reviews that this run has read and classified
+        :param done: reviews that this try has read and classified
         :param committed: those of them that are in the database
         """
         now = time.monotonic()
@@ -48,7 +50,8 @@ class Progress:
     def _known_total(self) -> int | None:
         if self._total is None or not self._total.done() or self._total.exception() is not None:
             return None
-        return self._total.result()
+        total = self._total.result()
+        return total if self._limit is None else min(total, self._limit)
 
 
 def line(done: int, total: int | None, rate: float, rejects: int) -> str:

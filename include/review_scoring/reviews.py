@@ -111,7 +111,7 @@ def canonical_id(value: object) -> str | None:
         return value if storable else None
     if isinstance(value, UUID):
         return str(value)
-    if isinstance(value, Decimal) and value == value.to_integral_value():
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         return str(int(value))
     return None
 
@@ -122,7 +122,10 @@ def canonical_time(value: object) -> str | None:
         return None
     if isinstance(value, datetime):
         return (value.astimezone(UTC) if value.tzinfo else value).isoformat()
-    return value.isoformat() if isinstance(value, date) else str(value)[:MAX_TIME_LENGTH]
+    if isinstance(value, date):
+        return value.isoformat()
+    storable = str(value).replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+    return storable[:MAX_TIME_LENGTH]
 
 
 def text_hash(text: object) -> str:

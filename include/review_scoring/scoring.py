@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol, TypeVar
 
 from review_scoring.errors import ConfigurationError
@@ -106,29 +105,39 @@ def score_reviews(
     :raises ScoringInterruptedError: if told to stop
     """
     started = time.monotonic()
-    lease = ledger.begin(key, model.name, model.revision, keys=keys, overlap=source.overlap, wait_s=options.wait_s)
-    before = lease.counts.read
-    left = None if options.limit is None else max(options.limit - before, 0)
-    complete = left is None and keys == EVERYTHING and options.rescore is Rescore.NOTHING
-    scan = next_pass(job, source, ledger) if complete else Pass()
-    candidates = Candidates(
-        source,
-        ledger,
-        options.rescore,
-        options.chunk_rows,
-        limit=left,
+    lease = ledger.begin(
+        key,
+        model.name,
+        model.revision,
         keys=keys,
-        within=scan.condition,
-        this_run=lease.run_id,
+        overlap=source.overlap,
+        unchanged_again=options.rescore is Rescore.CHANGED and source.updated_at is None,
+        wait_s=options.wait_s,
     )
-    run = _Run(ledger, lease, load_classifier, options.rescore, stop, Progress(candidates.count))
+    run = _Run(ledger, lease, load_classifier, options.rescore, stop)
     try:
+        done = lease.counts.scored + lease.counts.rejected
+        left = None if options.limit is None else max(options.limit - done, 0)
+        complete = left is None and keys == EVERYTHING and options.rescore is Rescore.NOTHING
+        scan = next_pass(job, source, ledger) if complete else Pass()
+        candidates = Candidates(
+            source,
+            ledger,
+            options.rescore,
+            options.chunk_rows,
+            limit=left,
+            keys=keys,
+            within=scan.condition,
+            this_run=lease.run_id,
+        )
         run.score(candidates)
         seen = scan.highest if complete else None
         counts = ledger.end(run.lease, runs.SUCCESS, candidates.unrecordable, cursor_seen=seen, full_pass=scan.is_full)
     except BaseException:
         run.give_up()
         raise
+    finally:
+        run.close()
     seconds = time.monotonic() - started
     log.info("%s", counts)
     return RunSummary(
@@ -138,7 +147,7 @@ def score_reviews(
         revision=model.revision,
         device=run.device,
         seconds=round(seconds, 3),
-        reviews_per_second=round((counts.read - before) / seconds, 1),
+        reviews_per_second=round((counts.read - lease.counts.read) / seconds, 1),
     )
 
 
@@ -152,47 +161,57 @@ class _Run:
         load_classifier: Callable[[], TextClassifier],
         rescore: Rescore,
         stop: StopFlag,
-        progress: Progress,
     ) -> None:
         self.lease = lease
         self.device: str | None = None
+        self._before = lease.counts
         self._ledger = ledger
         self._load_classifier = load_classifier
         self._classifier: TextClassifier | None = None
         self._rescore = rescore
         self._stop = stop
-        self._progress = progress
+        self._progress: Progress | None = None
         self._reader = ThreadPoolExecutor(1, "read")
         self._writer = ThreadPoolExecutor(1, "commit")
         self._writing: Future[None] | None = None
-        self._last_sign = time.monotonic()
+        self._sign_of_life: Future[None] | None = None
+        self._over = threading.Event()
+        threading.Thread(target=self._stay_alive, name="lease", daemon=True).start()
 
     def score(self, candidates: Candidates) -> None:
         """Score all candidates; at the end everything is committed."""
+        self._progress = Progress(candidates.count, limit=candidates.limit)
         for chunk in self._read_ahead(candidates.chunks()):
+            self._between_batches(0)
             result = self._classify(chunk)
             self._finish_writing()
-            self._write(partial(self._commit, result))
+            self._writing = self._writer.submit(self._commit, result)
         self._finish_writing()
         self._stop.check()
-        self._close()
 
     def give_up(self) -> None:
         """Let the last commit end, and give the lease back, so that the next run need not wait for it to run out."""
         self._stop.set()
+        self._over.set()
+        ending = self._writer.submit(self._ledger.end, self.lease, runs.FAILED)  # behind the commit that is on its way
         try:
-            if self._writing is not None:
-                self._writing.result(timeout=LAST_COMMIT_S)
-            self._ledger.end(self.lease, runs.FAILED)
+            ending.result(timeout=LAST_COMMIT_S)
         except Exception as error:  # noqa: BLE001 the first error is the one to raise; this one is only told
             log.warning("the run's end could not be written (%s); its lease runs out by itself", type(error).__name__)
-        self._close()
+
+    def close(self) -> None:
+        """End the threads, as soon as what they are at is done."""
+        self._over.set()
+        if self._progress is not None:
+            self._progress.close()
+        self._reader.shutdown(wait=False, cancel_futures=True)
+        self._writer.shutdown(wait=False, cancel_futures=True)
 
     def _read_ahead(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         reading = self._reader.submit(next, chunks, None)
         while (chunk := self._wait(reading)) is not None:
             reading = self._reader.submit(next, chunks, None)
-            if len(chunk):
+            if chunk.reviews:
                 yield chunk
 
     def _classify(self, chunk: Chunk) -> ChunkResult:
@@ -226,20 +245,21 @@ class _Run:
         return self._classifier
 
     def _between_batches(self, done_of_chunk: int) -> None:
-        """Look whether to stop, tell how far it is, and give a sign of life."""
+        """Look whether to stop and whether the lease still holds, and tell how far the run is."""
         self._stop.check()
-        counts = self.lease.counts
-        self._progress.tick(counts.read + done_of_chunk, counts.read, counts.rejected)
-        if time.monotonic() - self._last_sign > RENEW_S and (self._writing is None or self._writing.done()):
-            self._finish_writing()
-            self._write(lambda: self._ledger.renew(self.lease))
+        if self._sign_of_life is not None and self._sign_of_life.done():
+            self._sign_of_life.result()
+        if self._progress is not None:
+            committed = self.lease.counts.read - self._before.read
+            self._progress.tick(committed + done_of_chunk, committed, self.lease.counts.rejected)
+
+    def _stay_alive(self) -> None:
+        """Give a sign of life every now and then, whatever the run is at: reading, loading a model, classifying."""
+        while not self._over.wait(RENEW_S):
+            self._sign_of_life = self._writer.submit(lambda: self._ledger.renew(self.lease))
 
     def _commit(self, result: ChunkResult) -> None:
         self.lease = self._ledger.commit(self.lease, result)
-
-    def _write(self, work: Callable[[], None]) -> None:
-        self._last_sign = time.monotonic()
-        self._writing = self._writer.submit(work)
 
     def _finish_writing(self) -> None:
         if self._writing is not None:
@@ -248,15 +268,7 @@ class _Run:
 
     def _wait(self, future: Future[T]) -> T:
         """Wait for another thread, but not when told to stop."""
-        while True:
-            try:
-                return future.result(timeout=POLL_S)
-            except FutureTimeoutError:
-                if future.done():
-                    raise
-                self._stop.check()
-
-    def _close(self) -> None:
-        self._progress.close()
-        self._reader.shutdown(wait=False, cancel_futures=True)
-        self._writer.shutdown(wait=False, cancel_futures=True)
+        while not future.done():
+            wait([future], timeout=POLL_S)
+            self._stop.check()
+        return future.result()

@@ -60,6 +60,14 @@ def test_a_run_that_fails_leaves_the_cursor_where_it_was(warehouse: Warehouse) -
     assert warehouse.score("third").counts.scored == 30
 
 
+def test_another_cursor_column_begins_with_a_full_pass(warehouse: Warehouse) -> None:
+    warehouse.run("ALTER TABLE reviews ADD COLUMN nr INTEGER")
+    warehouse.run("UPDATE reviews SET nr = -id")
+    warehouse.run("INSERT INTO reviews (id, body, seq, nr) VALUES (200, 'encore', 1, -100)")
+    warehouse.job = replace(warehouse.job, cursor_column="nr")
+    assert warehouse.score("second").counts.scored == 1
+
+
 def test_a_time_can_be_the_cursor(postgres_engine: Engine) -> None:
     warehouse = Warehouse(postgres_engine)
     warehouse.job = replace(warehouse.job, cursor_column="written", cursor_lookback=3600)

@@ -8,8 +8,11 @@ from dataclasses import replace
 import pytest
 
 from review_scoring.errors import PreflightError, WarehouseUnavailableError
+from review_scoring.job import Rescore
+from review_scoring.warehouse import migrate
 from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.source import KeyRange, ReviewSource, open_source
+from tests.conftest import ROOT
 from tests.stubs import Warehouse
 
 
@@ -108,8 +111,8 @@ def test_an_id_type_that_is_no_id_is_told(warehouse: Warehouse) -> None:
 
 def test_a_column_that_does_not_tell_reviews_apart_is_told(warehouse: Warehouse) -> None:
     warehouse.create("INTEGER")
-    warehouse.insert(*((n % 3, "texte") for n in range(30)))
-    with pytest.raises(PreflightError, match="27 of 30 rows looked at repeat another row's id"):
+    warehouse.insert(*((n % 3, "texte") for n in range(60)))
+    with pytest.raises(PreflightError, match="57 of 60 rows looked at repeat another row's id"):
         opened(warehouse)
 
 
@@ -146,6 +149,57 @@ def test_a_table_that_may_not_be_written_is_told(postgres_engine: object) -> Non
         reader.job = warehouse.job
         with pytest.raises(PreflightError, match=r"cannot take scores \(InsufficientPrivilege 42501\)"):
             reader.prepare()
+
+
+def test_source_and_scores_may_be_reached_by_users_of_different_rights(postgres_engine: object) -> None:
+    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+    warehouse.create()
+    warehouse.fill(12)
+    with limited_user(warehouse, "GRANT SELECT ON reviews TO {}") as reader:
+        reader.job, reader.target = warehouse.job, warehouse.engine
+        assert reader.score(chunk_rows=5).counts.scored == 12
+        assert reader.score("2").counts.read == 0
+
+
+def test_the_grants_of_the_operations_guide_are_enough(postgres_engine: object) -> None:
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    grants = guide[guide.index("```sql") + 6 : guide.index("```", guide.index("```sql") + 6)].split(";")
+    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+    warehouse.job = replace(warehouse.job, target_schema="scoring")
+    warehouse.create()
+    warehouse.fill(12)
+    migrate.upgrade(warehouse.engine, "scoring")
+    sql = [grant.replace("scorer", "{}") for grant in grants if grant.strip()]
+    with limited_user(warehouse, "GRANT SELECT ON reviews TO {}", *sql[:-1]) as scorer:
+        scorer.job = warehouse.job
+        with pytest.raises(PreflightError, match="cannot take scores .*sequences"):
+            scorer.prepare(migrate_tables=False)
+    with limited_user(warehouse, "GRANT SELECT ON reviews TO {}", *sql) as scorer:
+        scorer.job = warehouse.job
+        assert scorer.score(chunk_rows=5).counts.scored == 12
+
+
+def test_times_that_python_cannot_hold_cost_no_row(postgres_engine: object) -> None:
+    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+    warehouse.job = replace(warehouse.job, updated_at_column="changed")
+    warehouse.create(extra=", changed timestamptz")
+    warehouse.run("INSERT INTO reviews VALUES (1, 'un', 'infinity'), (2, 'deux', '-infinity'), (3, 'trois', NULL)")
+    assert warehouse.score().counts.scored == 3
+    assert warehouse.score("2", Rescore.CHANGED).counts.read == 0
+
+
+def test_an_invalid_id_or_time_at_a_page_end_costs_no_other_row(sqlite_engine: object) -> None:
+    warehouse = Warehouse(sqlite_engine)  # type: ignore[arg-type]  # the fixture's engine
+    warehouse.job = replace(warehouse.job, updated_at_column="changed")
+    warehouse.create("TEXT PRIMARY KEY", extra=", changed TEXT")
+    with writing(warehouse.engine).begin() as connection:
+        bad = "CAST(X'6AE9' AS TEXT)"
+        connection.exec_driver_sql(
+            f"INSERT INTO reviews VALUES ('a', 'un', {bad}), ({bad}, 'deux', NULL), ('z', 'trois', NULL)"
+        )
+    for size in (1, 2, 3):
+        assert len(ids(opened(warehouse), size)) == 3
+    assert warehouse.score(chunk_rows=2).counts.scored == 2
 
 
 def test_invalid_utf8_in_sqlite_costs_one_row(sqlite_engine: object) -> None:

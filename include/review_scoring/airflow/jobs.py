@@ -16,7 +16,10 @@ def job_named(name: str) -> ScoringJob:
 
     :raises ConfigurationError: if the Variable, or the job in it, is missing or wrong
     """
-    jobs = Variable.get(JOBS_VARIABLE, default=None, deserialize_json=True)
+    try:
+        jobs = Variable.get(JOBS_VARIABLE, default=None, deserialize_json=True)
+    except ValueError as error:
+        raise ConfigurationError(f"the Airflow Variable {JOBS_VARIABLE!r} is no valid JSON: {error}") from None
     if not isinstance(jobs, dict):
         raise ConfigurationError(
             f"there is no Airflow Variable {JOBS_VARIABLE!r} with a JSON object of scoring jobs, and job {name!r} is "

@@ -25,8 +25,28 @@ log = logging.getLogger(__name__)
 BATCH_SECONDS = 1.0
 """What one forward pass may take: a run that is told to stop looks up between them."""
 
+SLICE_TEXTS = 256
+"""Texts that are tokenised at once."""
+
+CHARACTERS_A_TOKEN = 100
+"""No text is expected to need more; one that does is tokenised whole, and slower."""
+
 SMALLEST_BUDGET, LARGEST_BUDGET = 1024, 65_536
 """Tokens of one forward pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What the model reads of a text: at most its maximum, with its special tokens."""
+
+    ids: list[int]
+    is_empty: bool
+    truncated: bool
+
+    @classmethod
+    def of(cls, encoding: Encoding) -> Tokens:
+        """Take what is needed out of an encoding, which for a long text holds all that was cut off as well."""
+        return cls(encoding.ids, all(encoding.special_tokens_mask), bool(encoding.overflowing))
 
 
 @dataclass
@@ -61,7 +81,7 @@ class Classifier:
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except Exception as error:  # noqa: BLE001 tokenizers raises bare Exceptions, safetensors its own
             raise ModelError(
                 f"model {folder.name!r} in {folder.path} does not load: {type(error).__name__}: {error}"
             ) from None
@@ -91,27 +111,44 @@ class Classifier:
         :param texts: valid Unicode strings, of any length: what is beyond the model's tokens is cut off, and said so
         :param between_batches: called after each forward pass with the number of texts done so far; may raise
         """
-        encodings = self.tokenizer.encode_batch(list(texts))
+        tokenised = self._tokenise(texts, between_batches)
         results: dict[int, Prediction | Reject] = {
             n: Reject(RejectReason.NO_TOKENS, "the tokenizer finds nothing in the text")
-            for n, encoding in enumerate(encodings)
-            if all(encoding.special_tokens_mask)
+            for n, tokens in enumerate(tokenised)
+            if tokens.is_empty
         }
-        waiting = sorted(set(range(len(texts))) - set(results), key=lambda n: (-len(encodings[n].ids), n))
+        waiting = sorted(set(range(len(texts))) - set(results), key=lambda n: (-len(tokenised[n].ids), n))
         while waiting:
-            size = batch_size([len(encodings[n].ids) for n in waiting], self.token_budget)
+            size = batch_size([len(tokenised[n].ids) for n in waiting], self.token_budget)
             batch, waiting = waiting[:size], waiting[size:]
             started = time.monotonic()
-            probabilities = self._forward([encodings[n].ids for n in batch])
-            self._adapt_budget(sum(len(encodings[n].ids) for n in batch), time.monotonic() - started)
+            probabilities = self._forward([tokenised[n].ids for n in batch])
+            self._adapt_budget(sum(len(tokenised[n].ids) for n in batch), time.monotonic() - started)
             for n, row in zip(batch, probabilities, strict=True):
-                results[n] = self._result(encodings[n], row)
+                results[n] = self._result(tokenised[n], row)
             between_batches(len(texts) - len(waiting))
         return [results[n] for n in range(len(texts))]
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Return how many tokens the model would read of these texts."""
-        return sum(len(encoding.ids) for encoding in self.tokenizer.encode_batch(list(texts)))
+        return sum(len(tokens.ids) for tokens in self._tokenise(texts, lambda done: None))
+
+    def _tokenise(self, texts: Sequence[str], between_batches: Callable[[int], None]) -> list[Tokens]:
+        """Tokenise slice by slice, and keep no more of a text than the model reads of it."""
+        tokenised: list[Tokens] = []
+        for start in range(0, len(texts), SLICE_TEXTS):
+            tokenised += self._encode(texts[start : start + SLICE_TEXTS])
+            between_batches(0)
+        return tokenised
+
+    def _encode(self, texts: Sequence[str]) -> list[Tokens]:
+        """Tokenise the beginnings of texts, and the whole of those whose beginning does not fill the model."""
+        longest = self.max_tokens * CHARACTERS_A_TOKEN
+        found = [Tokens.of(encoding) for encoding in self.tokenizer.encode_batch([text[:longest] for text in texts])]
+        for n, text in enumerate(texts):
+            if len(text) > longest and not found[n].truncated:
+                found[n] = Tokens.of(self.tokenizer.encode(text))
+        return found
 
     @torch.inference_mode()
     def _forward(self, ids: Sequence[Sequence[int]]) -> list[list[float]]:
@@ -128,7 +165,7 @@ class Classifier:
         rows: list[list[float]] = logits.double().softmax(dim=-1).tolist()
         return rows
 
-    def _result(self, encoding: Encoding, probabilities: Sequence[float]) -> Prediction | Reject:
+    def _result(self, tokens: Tokens, probabilities: Sequence[float]) -> Prediction | Reject:
         if not all(map(math.isfinite, probabilities)):
             return Reject(RejectReason.NOT_FINITE, "the model's output is not a finite number")
         best = max(range(len(probabilities)), key=probabilities.__getitem__)
@@ -136,8 +173,8 @@ class Classifier:
             label=self.labels[best],
             score=probabilities[best],
             probabilities=tuple(probabilities),
-            token_count=len(encoding.ids),
-            truncated=bool(encoding.overflowing),
+            token_count=len(tokens.ids),
+            truncated=tokens.truncated,
         )
 
     def _adapt_budget(self, tokens: int, seconds: float) -> None:

@@ -120,14 +120,16 @@ class Candidates:
         order, and a rerun has to choose the same one.
         """
         reviews: dict[str, Review] = {}
-        usable = 0
+        repeats: Counter[str] = Counter()
         for row, review_id in rows:
-            if review_id is not None:
-                usable += 1
-                before = reviews.get(review_id)
-                if before is None or text_hash(row.text) < text_hash(before.text):
-                    reviews[review_id] = self.source.review(row, review_id)
-        return Chunk(list(reviews.values()), usable - len(reviews), recorded)
+            if review_id is None:
+                continue
+            before = reviews.get(review_id)
+            if before is None or text_hash(row.text) < text_hash(before.text):
+                reviews[review_id] = self.source.review(row, review_id)
+            if before is not None:
+                repeats[review_id] += 1
+        return Chunk(list(reviews.values()), repeats, recorded)
 
 
 def _limited(chunks: Iterator[Chunk], limit: int) -> Iterator[Chunk]:

@@ -20,14 +20,19 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Reviews that one transaction will commit; `recorded` is what the ledger holds of those it knows."""
+    """Reviews that one transaction will commit.
+
+    `repeats` says of a review's id how many more rows have it; `recorded` is what the ledger holds of those it knows.
+    """
 
     reviews: Sequence[Review]
-    duplicates: int = 0
+    repeats: Mapping[str, int] = field(default_factory=dict)
     recorded: Mapping[str | None, Recorded] = field(default_factory=dict)
 
-    def __len__(self) -> int:
-        return len(self.reviews) + self.duplicates
+    @property
+    def duplicates(self) -> int:
+        """How many rows repeat the id of a review of this chunk."""
+        return sum(self.repeats.get(review.id, 0) for review in self.reviews)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,12 @@ seen, less a lookback for rows that were committed late. It is never trusted: wh
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnClause, ColumnElement
 from sqlalchemy.types import Integer
 
 from review_scoring.job import ScoringJob
@@ -39,13 +41,25 @@ def next_pass(job: ScoringJob, source: ReviewSource, ledger: Ledger) -> Pass:
     if source.cursor is None:
         return Pass()
     value = source.highest_cursor()
-    highest = None if value is None else value.isoformat() if isinstance(value, datetime) else str(value)
-    seen, full_pass_at, now = ledger.cursor()
+    highest = None if value is None else _kept(source.cursor.name, value)
+    kept, full_pass_at, now = ledger.cursor()
+    seen = None if kept is None else _seen(source.cursor, kept)
     if seen is None or full_pass_at is None or now - full_pass_at >= timedelta(days=job.full_pass_days):
         return Pass(highest=highest)
-    since: int | datetime
-    if isinstance(source.cursor.type, Integer):
-        since = int(seen) - job.cursor_lookback
-    else:
-        since = datetime.fromisoformat(seen) - timedelta(seconds=job.cursor_lookback)
-    return Pass(source.cursor > since, highest)
+    lookback = timedelta(seconds=job.cursor_lookback) if isinstance(seen, datetime) else job.cursor_lookback
+    return Pass(source.cursor > seen - lookback, highest)  # type: ignore[operator]  # of one kind, as the line above says
+
+
+def _kept(column: str, value: object) -> str:
+    """Return a cursor's value as it is kept: with its column's name, since a job may come to use another."""
+    return json.dumps([column, value.isoformat() if isinstance(value, datetime) else value], default=str)
+
+
+def _seen(cursor: ColumnClause[Any], kept: str) -> int | datetime | None:
+    """Return the value that was kept, or None if it is another column's or of another type."""
+    column, value = json.loads(kept)
+    if column != cursor.name:
+        return None
+    if isinstance(cursor.type, Integer):
+        return value if isinstance(value, int) else None
+    return datetime.fromisoformat(value) if isinstance(value, str) else None

@@ -10,6 +10,9 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Date,
+    DateTime,
+    LargeBinary,
     Table,
     Text,
     any_,
@@ -29,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
+from review_scoring.reviews import screen_unicode
 from review_scoring.warehouse.schema import UtcDateTime
 
 Row = Mapping[str, Any]
@@ -63,6 +67,10 @@ class Dialect:
     def bound(self, value: object, type_: TypeEngine[Any]) -> ColumnElement[Any]:
         """Bind an id with its column's own type."""
         return literal(value, type_)
+
+    def time_as_text(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return an `updated_at` in a form that every driver can fetch."""
+        return column
 
     def id_as_text(self, column: ColumnElement[Any]) -> ColumnElement[str] | None:
         """Return a column's canonical id as the database itself makes it, or None where that is not certain."""
@@ -115,6 +123,11 @@ class PostgreSQL(Dialect):
         """Cast to text, compared byte by byte. `char(n)`, `citext` and `numeric` print otherwise than in Python."""
         return collate(cast(column, Text), "C") if type(column.type) in self._exact else None
 
+    def time_as_text(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return seconds since 1970 as text: no session's time zone is in it, and `infinity` can be fetched."""
+        is_time = isinstance(column.type, DateTime | Date)
+        return cast(func.extract("epoch", column) if is_time else column, Text)
+
     def plan_by_key(self, connection: Connection) -> None:
         """Rule out every plan but probing an index row by row.
 
@@ -142,6 +155,12 @@ class SQLite(Dialect):
         keys = [column.name for column in table.primary_key]
         changes = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), list(rows))
+
+    def bound(self, value: object, type_: TypeEngine[Any]) -> ColumnElement[Any]:
+        """Bind an id as it is; one that is no valid UTF-8 goes as its bytes."""
+        if isinstance(value, str) and screen_unicode(value) is not None:
+            return cast(literal(value.encode("utf-8", "surrogateescape"), LargeBinary), Text)
+        return literal(value, type_)
 
     def id_as_text(self, column: ColumnElement[Any]) -> ColumnElement[str] | None:
         """Cast to text: what it gives for integers and strings is what Python gives."""

@@ -45,10 +45,13 @@ def writing(engine: Engine) -> Engine:
 
 
 def same_database(one: Engine, other: Engine) -> bool:
-    """Say whether both engines reach the same database, so that one statement may name tables of both."""
+    """Say whether both engines reach the same database as the same user, so one statement may name tables of both.
 
-    def place(url: URL) -> tuple[str, str | None, int | None, str | None]:
-        return url.get_backend_name(), url.host, url.port, url.database
+    Another user may lack the rights on the other tables, and another query part may mean another search path.
+    """
+
+    def place(url: URL) -> tuple[object, ...]:
+        return url.get_backend_name(), url.username, url.host, url.port, url.database, url.query
 
     return one is other or place(one.url) == place(other.url)
 

@@ -93,10 +93,12 @@ class Ledger:
         *,
         keys: KeyRange = EVERYTHING,
         overlap: Callable[[KeyRange, KeyRange], bool] = lambda one, other: True,
+        unchanged_again: bool = False,
         wait_s: float = 0.0,
     ) -> Lease:
         """Take the lease of a range of the job for a run, waiting up to `wait_s` seconds for other runs to end.
 
+        :param unchanged_again: a retry meets the unchanged reviews of an earlier try again, and counts them anew
         :param overlap: says whether two ranges have an id in common
 
         :raises JobBusyError: if another run still holds it then
@@ -108,12 +110,22 @@ class Ledger:
         def clashes(after: str | None, upto: str | None) -> bool:
             return overlap(keys, KeyRange(self._native(after), self._native(upto)))
 
+        def take(connection: Connection) -> Lease:
+            return runs.begin_run(
+                connection,
+                self.owned,
+                self.job_id,
+                key,
+                model,
+                revision,
+                mine,
+                clashes,
+                unchanged_again=unchanged_again,
+            )
+
         while True:
             try:
-                return self._transaction(
-                    lambda c: runs.begin_run(c, self.owned, self.job_id, key, model, revision, mine, clashes),
-                    "taking the lease",
-                )
+                return self._transaction(take, "taking the lease")
             except JobBusyError:
                 if time.monotonic() >= deadline:
                     raise

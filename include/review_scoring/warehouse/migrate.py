@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from uuid import uuid4
 
 from alembic import command
 from alembic.config import Config
@@ -61,9 +62,12 @@ def refuse_newer(revision: str | None) -> None:
 
 
 def probe_rights(engine: Engine, schema: str | None) -> None:
-    """Run statements that touch no row but need every right a run needs; the database's own error tells what lacks."""
+    """Do what a run does, and take it back; the database's own error tells which right lacks."""
     owned = tables(schema)
-    with writing(engine).begin() as connection:
+    with writing(engine).connect() as connection:
+        now = dialect_of(connection).now(connection)
+        job = {"name": f"rights {uuid4()}", "source": "", "id_type": "", "last_fencing_token": 0, "created_at": now}
+        connection.execute(insert(owned.jobs).values(job))
         for each in (owned.jobs, owned.runs, owned.scores, owned.rejects):
             key = next(iter(each.primary_key))
             nothing = key == -1
@@ -71,6 +75,7 @@ def probe_rights(engine: Engine, schema: str | None) -> None:
             connection.execute(update(each).where(nothing).values({key: key}))
         for each in (owned.scores, owned.rejects):
             connection.execute(delete(each).where(each.c.job_id == -1))
+        connection.rollback()
 
 
 def ddl(dialect: str, schema: str | None) -> str:

@@ -72,11 +72,13 @@ class Counts:
             unkeyed=dict(Counter(self.unkeyed) + Counter(other.unkeyed)),
         )
 
-    def without_unrecordable(self) -> Counts:
-        """Leave out the rows that no commit can record, which every pass over the source counts anew."""
+    def before_another_try(self, *, unchanged_again: bool) -> Counts:
+        """Leave out what the next try meets and counts anew: rows that no key can hold, and perhaps unchanged ones."""
         again = sum(self.unkeyed.get(reason, 0) for reason in (RejectReason.NULL_ID, RejectReason.UNUSABLE_ID))
         kept = {k: n for k, n in self.unkeyed.items() if k == RejectReason.DUPLICATE_ID}
-        return replace(self, read=self.read - again, rejected=self.rejected - again, unkeyed=kept)
+        unchanged = 0 if unchanged_again else self.unchanged
+        read = self.read - again - (self.unchanged - unchanged)
+        return replace(self, read=read, rejected=self.rejected - again, unchanged=unchanged, unkeyed=kept)
 
     def as_columns(self) -> dict[str, Any]:
         """Return the columns of `scoring_runs` that hold these counts."""
@@ -118,10 +120,13 @@ def begin_run(
     revision: str,
     keys: tuple[str | None, str | None],
     clashes: Callable[[str | None, str | None], bool],
+    *,
+    unchanged_again: bool,
 ) -> Lease:
     """Take the lease of a range of a job for a run, new or gone on with.
 
     :param keys: the range's ends (above, up to) as canonical ids; None for open ones
+    :param unchanged_again: an earlier try's unchanged reviews are met again by this one
     :param clashes: says whether another range, given by its ends, has an id in common with this one
 
     A run of the same task is taken over at once, since Airflow runs one try of a task at a time; another's only when
@@ -133,6 +138,7 @@ def begin_run(
     job = connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).one()
     now = dialect_of(connection).now(connection)
     mine = and_(
+        runs.c.job_id == job_id,
         runs.c.dag_id == key.dag_id,
         runs.c.task_id == key.task_id,
         runs.c.run_id == key.run_id,
@@ -170,7 +176,7 @@ def begin_run(
         assert inserted is not None
         run_id = inserted[0]
         return Lease(run_id, token, 0, counts, model, revision)
-    counts = Counts.from_row(earlier).without_unrecordable()
+    counts = Counts.from_row(earlier).before_another_try(unchanged_again=unchanged_again)
     connection.execute(update(runs).where(runs.c.id == earlier.id).values(**held, **counts.as_columns()))
     return Lease(earlier.id, token, earlier.chunks, counts, model, revision)
 
@@ -204,7 +210,9 @@ def end_run(connection: Connection, owned: Tables, lease: Lease, now: datetime, 
     :raises LeaseLostError: if another run took this one's place
     """
     _held(connection, owned, lease)
-    _set(connection, owned, lease, now, state=state, ended_at=now, **lease.counts.as_columns())
+    # A run that failed may not know whether its last commit happened; the row does, and keeps its counts.
+    counts = lease.counts.as_columns() if state == SUCCESS else {}
+    _set(connection, owned, lease, now, state=state, ended_at=now, **counts)
 
 
 def _held(connection: Connection, owned: Tables, lease: Lease) -> int:

@@ -90,7 +90,7 @@ class Tables:
             Column("source", String(500), nullable=False),
             Column("id_type", String(20), nullable=False),
             Column("last_fencing_token", BigInteger, nullable=False, default=0),
-            Column("cursor_seen", String(MAX_TIME_LENGTH)),
+            Column("cursor_seen", String(500)),
             Column("full_pass_at", UtcDateTime),
             Column("created_at", UtcDateTime, nullable=False),
         )
@@ -121,7 +121,7 @@ class Tables:
             Column("device", String(100)),
             Column("started_at", UtcDateTime, nullable=False),
             Column("ended_at", UtcDateTime),
-            UniqueConstraint("dag_id", "task_id", "run_id", "map_index", name="scoring_runs_task_key"),
+            UniqueConstraint("job_id", "dag_id", "task_id", "run_id", "map_index", name="scoring_runs_task_key"),
             Index("scoring_runs_job_state", "job_id", "state"),
         )
         # No foreign keys on the two tables below: PostgreSQL would look both up for every row, and every commit

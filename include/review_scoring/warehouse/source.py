@@ -8,7 +8,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, Uuid, column, func, inspect, select, table, true
+from sqlalchemy import (
+    ColumnClause,
+    ColumnElement,
+    Engine,
+    Row,
+    Select,
+    Uuid,
+    column,
+    func,
+    inspect,
+    select,
+    table,
+    true,
+    type_coerce,
+)
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.types import DateTime, Float, Integer, NullType, Numeric, String, TypeEngine
@@ -25,6 +39,9 @@ NativeId: TypeAlias = Any
 """An id as the driver gives and takes it: int, str, UUID or Decimal."""
 
 SourceRow: TypeAlias = Row[Any]
+
+FEW_REPEATS = 20
+"""Repeated ids that are rejects of single rows; more of them, and more than a tenth, mean that the column is no id."""
 
 UNIQUENESS_SAMPLE = 10_000
 """Rows of a source without a unique key that are looked at before a run."""
@@ -51,7 +68,7 @@ class ReviewSource:
     id: ColumnElement[Any]
     text: ColumnElement[Any]
     updated_at: ColumnElement[Any] | None
-    cursor: ColumnElement[Any] | None
+    cursor: ColumnClause[Any] | None
     id_is_unique: bool
     id_is_nullable: bool
     stop: StopFlag = field(default_factory=StopFlag)
@@ -177,7 +194,8 @@ def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
                 f"column {job.id_column!r} of {place!r} is of type {declared}, which cannot serve as an id; "
                 "use an integer, a string or a UUID column"
             )
-    if job.cursor_column in columns and not isinstance(columns[job.cursor_column]["type"], Integer | DateTime):
+    cursor_types = Integer if engine.dialect.name == "sqlite" else Integer | DateTime  # SQLite keeps times as text
+    if job.cursor_column in columns and not isinstance(columns[job.cursor_column]["type"], cursor_types):
         problems.append(
             f"column {job.cursor_column!r} of {place!r} is of type {columns[job.cursor_column]['type']}, which cannot "
             "serve as a cursor; use an integer or a timestamp column, or none"
@@ -191,7 +209,7 @@ def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
         job.source_table,
         column(job.id_column, NullType() if reads_raw else id_["type"]),
         column(job.text_column),
-        *([column(job.updated_at_column)] if job.updated_at_column else []),
+        *([column(job.updated_at_column, columns[job.updated_at_column]["type"])] if job.updated_at_column else []),
         *([column(job.cursor_column, columns[job.cursor_column]["type"])] if job.cursor_column else []),
         schema=job.source_schema,
     )
@@ -201,7 +219,7 @@ def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
         id_type=id_type,
         id=clause.c[job.id_column],
         text=clause.c[job.text_column],
-        updated_at=clause.c[job.updated_at_column] if job.updated_at_column else None,
+        updated_at=_updated_at(engine, clause.c[job.updated_at_column]) if job.updated_at_column else None,
         cursor=clause.c[job.cursor_column] if job.cursor_column else None,
         id_is_unique=_is_unique(engine, job),
         id_is_nullable=bool(id_.get("nullable", True)),
@@ -238,6 +256,12 @@ def _columns_of(engine: Engine, job: ScoringJob, place: str, where: str) -> dict
                 ) from None
             problem = f"{where} refuses to be read ({describe(error)}); check its login, password and database"
             raise PreflightError([problem]) from None
+
+
+def _updated_at(engine: Engine, updated_at: ColumnElement[Any]) -> ColumnElement[Any]:
+    if engine.dialect.name == "sqlite":
+        return type_coerce(updated_at, NullType())
+    return dialect_of(engine).time_as_text(updated_at)
 
 
 def _id_type(type_: TypeEngine[Any], dialect: str) -> str:
@@ -277,9 +301,9 @@ def _try_reading(source: ReviewSource, job: ScoringJob) -> None:
             connection.execute(select(*source._columns(texts=True)).limit(1)).all()
             if not source.id_is_unique:
                 sample = select(source.id.label("id")).where(source.id.is_not(None)).limit(UNIQUENESS_SAMPLE)
-                ids = [canonical_id(row.id) for row in connection.execute(sample)]
+                ids = [i for row in connection.execute(sample) if (i := canonical_id(row.id)) is not None]
                 repeated = len(ids) - len(set(ids))
-                if repeated > len(ids) // 10:
+                if repeated > max(len(ids) // 10, FEW_REPEATS):
                     raise PreflightError(
                         [
                             f"column {job.id_column!r} of {source.name!r} does not tell reviews apart: {repeated} of "

@@ -15,7 +15,7 @@ from review_scoring.airflow.jobs import job_named
 from review_scoring.errors import ConfigurationError
 from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
-from review_scoring.preflight import Prepared, preflight
+from review_scoring.preflight import Prepared, preflight, target_conn_id
 from review_scoring.scoring import RunSummary, ScoringOptions, score_reviews
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse.candidates import Candidates
@@ -60,7 +60,7 @@ class _ScoringOperator(BaseOperator):
         return preflight(
             job,
             source_engine=lambda: engine_of(job.source_conn_id),
-            target_engine=lambda: engine_of(job.target_conn_id or job.source_conn_id),
+            target_engine=lambda: engine_of(target_conn_id(job)),
             model=lambda: find_model(self.model),
             stop=self._stop,
             migrate_tables=self.migrate,

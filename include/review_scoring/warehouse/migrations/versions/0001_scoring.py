@@ -38,7 +38,7 @@ def upgrade() -> None:
         sa.Column("source", sa.String(500), nullable=False),
         sa.Column("id_type", sa.String(20), nullable=False),
         sa.Column("last_fencing_token", sa.BigInteger, nullable=False),
-        sa.Column("cursor_seen", sa.String(100)),
+        sa.Column("cursor_seen", sa.String(500)),
         sa.Column("full_pass_at", UtcDateTime),
         sa.Column("created_at", UtcDateTime, nullable=False),
         schema=schema,
@@ -70,7 +70,7 @@ def upgrade() -> None:
         sa.Column("device", sa.String(100)),
         sa.Column("started_at", UtcDateTime, nullable=False),
         sa.Column("ended_at", UtcDateTime),
-        sa.UniqueConstraint("dag_id", "task_id", "run_id", "map_index", name="scoring_runs_task_key"),
+        sa.UniqueConstraint("job_id", "dag_id", "task_id", "run_id", "map_index", name="scoring_runs_task_key"),
         schema=schema,
     )
     op.create_index("scoring_runs_job_state", "scoring_runs", ["job_id", "state"], schema=schema)
