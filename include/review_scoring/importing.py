@@ -109,8 +109,8 @@ def _local_archive(entry: CatalogueEntry, archive: Path) -> Mapping[str, Any]:
     size, sha256 = archive.stat().st_size, file_hash(archive)
     if entry.size not in {None, size} or entry.sha256 not in {None, sha256}:
         raise ModelError(
-            f"model {entry.name!r}: {archive} has {size} bytes and the SHA-256 {sha256}, which is not what its catalogue "
-            "entry says; fetch it again"
+            f"model {entry.name!r}: {archive} has {size} bytes and the SHA-256 {sha256}, which is not what its "
+            "catalogue entry says; fetch it again"
         )
     return {"archive": archive.name, "size": size, "sha256": sha256}
 
