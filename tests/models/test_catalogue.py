@@ -66,7 +66,7 @@ def test_the_bundled_model_needs_no_store(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_imported_is_told_with_the_way_to_import_it(tmp_path: Path) -> None:
-    told = r"'mini-bert' .* not in the model store .*airflow dags trigger import_model --conf '\{\"model\": \"mini-bert\"\}'"
+    told = r"'mini-bert' .* not in the model store .*trigger import_model --conf '\{\"model\": \"mini-bert\"\}'"
     for name in ("mini-bert", "mini-bert-alias"):
         with pytest.raises(ModelNotImportedError, match=told):
             find_model(name, settings(tmp_path))

@@ -26,7 +26,8 @@ if mode == "kill":  # at this change of the disk, counted from the first
     seen = 0
     def count(event, arguments):
         global seen
-        if event in {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"} or event == "open" and arguments[2]:
+        opened = event == "open" and arguments[2]
+        if opened or event in {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}:
             seen += str(arguments[0]).startswith(str(store))
             if seen == number:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -100,7 +100,7 @@ def _ask(repository: str, call: Any) -> Any:
             raise
         raise _unreachable(repository, error, by_hand) from None
     except Exception as error:
-        if type(error).__module__.partition(".")[0] in {"httpx", "httpcore", "requests"}:
+        if type(error).__module__.startswith(("httpx", "httpcore", "requests")):  # which one it is, changes
             raise _unreachable(repository, error, by_hand) from None
         raise
 
