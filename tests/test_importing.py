@@ -71,12 +71,18 @@ def test_an_archive_is_fetched_from_the_next_address_when_the_first_fails(tmp_pa
     assert source["address"] == "https://s3.amazonaws.com/bucket/bert.zip"
 
 
-def test_hosts_of_the_projects_catalogue_and_of_the_setting_are_allowed_and_no_others(tmp_path: Path) -> None:
-    own = settings(tmp_path, entry("x", "spark-nlp", 'addresses = ["https://elsewhere.example/a.zip"]'))
-    assert allowed_hosts(own) == {"s3.amazonaws.com"}
-    more = ModelSettings(store=own.store, catalogue=own.catalogue, hosts=("mirror.example",))
+def test_hosts_of_the_catalogue_and_of_the_setting_are_allowed_and_no_others(tmp_path: Path) -> None:
+    own = settings(tmp_path, entry("x", "spark-nlp", 'addresses = ["https://own.example/a.zip"]'))
+    assert allowed_hosts(own) == {"s3.amazonaws.com", "own.example"}
+    more = ModelSettings(store=own.store, hosts=("mirror.example",))
     assert allowed_hosts(more) == {"s3.amazonaws.com", "mirror.example"}
-    with pytest.raises(DownloadRefusedError, match=r"nothing may be fetched from the host elsewhere\.example"):
+
+
+def test_an_address_of_the_catalogue_inside_a_network_is_refused(tmp_path: Path) -> None:
+    own = settings(
+        tmp_path, entry("x", "spark-nlp", 'addresses = ["https://127.0.0.1/a.zip", "https://localhost/a.zip"]')
+    )
+    with pytest.raises(DownloadRefusedError, match="the host localhost has the address .* not a public one"):
         import_model("x", own)
 
 

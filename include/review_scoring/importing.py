@@ -42,7 +42,7 @@ def import_model(
     """Import a model. The store gets it whole, or stays as it was.
 
     :param name: a name or an alias of the catalogue
-    :param downloader: fetches archives; one for the catalogue's hosts and those of the settings if None
+    :param downloader: fetches archives; one for the hosts of :func:`allowed_hosts` if None
     :param between_steps: called between steps and pieces of a download; may raise
     :raises ModelError: for a model that cannot be had, read or loaded
     :raises DownloadFailedError: for a host that does not answer
@@ -60,8 +60,8 @@ def import_model(
 
 
 def allowed_hosts(settings: ModelSettings) -> frozenset[str]:
-    """Return the hosts that the project's catalogue names, and those of the setting."""
-    return frozenset(settings.hosts).union(*(entry.hosts for entry in catalogue().values()))
+    """Return the hosts that the catalogue names, and those of the setting: a redirect may lead to these only."""
+    return frozenset(settings.hosts).union(*(entry.hosts for entry in catalogue(settings.catalogue).values()))
 
 
 def _make(

@@ -18,7 +18,7 @@ class ModelSettings:
 
     :param store: the folder of imported models; on a cluster one that every worker which scores can read
     :param catalogue: a file with catalogue entries of the deployment's own, or None
-    :param hosts: hosts that models may be fetched from, beside those in the project's own catalogue
+    :param hosts: hosts that models may be fetched from, beside those that the catalogue names
     """
 
     store: Path
