@@ -80,17 +80,19 @@ def run(engine: Engine, statement: str, **values: object) -> Any:
         return result.all() if result.returns_rows else None
 
 
-def fill(engine: Engine, first: int, last: int, *, days_old: int = 3, longest: int = 45) -> None:
-    """Insert reviews of 1 to `longest` sentences of 25 characters: with 45, about as long as AlloCiné's (mean 560)."""
+def fill(engine: Engine, first: int, last: int, *, longest: int = 45) -> None:
+    """Insert reviews of 1 to `longest` sentences of 25 characters: with 45, about as long as AlloCiné's (mean 560).
+
+    10,000 are created a day, in the order of their ids, from 2020 on.
+    """
     run(
         engine,
         "INSERT INTO reviews"
         " SELECT n, repeat('Un film ' || n || ' très attendu. ', 1 + (n * 7919 % :longest)::int),"
-        " now() - :days * interval '1 day'"
+        " timestamptz '2020-01-01 00:00Z' + n * interval '8.64 seconds'"
         " FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) n",
         first=first,
         last=last,
-        days=days_old,
         longest=longest,
     )
 
@@ -244,7 +246,7 @@ def new(arguments: argparse.Namespace) -> None:
                 vacuum(engine, "review_scores")
                 if cursor:
                     ours(engine, f"{job.name} full pass", job)
-                fill(engine, have + 1, have + 10_000, days_old=0, longest=4)
+                fill(engine, have + 1, have + 10_000, longest=4)
                 started = time.perf_counter()
                 summary = ours(engine, job.name, job)
                 seconds = round(time.perf_counter() - started, 2)

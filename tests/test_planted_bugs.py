@@ -68,6 +68,13 @@ BUGS = (
         "tests/warehouse/test_ledger.py::test_a_commit_whose_answer_was_lost_is_neither_lost_nor_doubled",
     ),
     Bug(
+        "a run's progress read before the last commit of its killed client is through",
+        "warehouse/runs.py",
+        "select(runs).where(mine).with_for_update()",
+        "select(runs).where(mine)",
+        "tests/warehouse/test_ledger.py::test_the_last_commit_of_a_killed_client_is_waited_for_and_counted",
+    ),
+    Bug(
         "the lease of a living run not respected",
         "warehouse/runs.py",
         "        if other.lease_until > now:\n",

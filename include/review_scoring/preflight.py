@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.errors import ConfigurationError, PreflightError
+from review_scoring.errors import ConfigurationError, PreflightError, WarehouseUnavailableError
 from review_scoring.job import ScoringJob
 from review_scoring.models.folder import ModelFolder
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.ledger import Ledger, open_ledger
-from review_scoring.warehouse.retry import describe
+from review_scoring.warehouse.retry import describe, is_unreachable
 from review_scoring.warehouse.source import ReviewSource, open_source
 
 
@@ -45,22 +45,26 @@ def preflight(
     :param migrate_tables: False where the tables are somebody else's to create: then they are only checked
     :param dry_run: write nothing, not even the project's tables
     :raises PreflightError: with everything that is wrong
+    :raises WarehouseUnavailableError: if nothing is wrong but that a server does not answer, which may pass
     """
     problems: list[str] = []
+    away: list[str] = []
     found_source: ReviewSource | None = None
     found_model: ModelFolder | None = None
     target: Engine | None = None
-    with _collected(problems):
+    with _collected(problems, away):
         found_model = model()
-    with _collected(problems):
+    with _collected(problems, away):
         found_source = open_source(source_engine(), job, stop)
-    with _collected(problems):
+    with _collected(problems, away):
         target = target_engine()
         _check_tables(target, job, migrate_tables=migrate_tables, dry_run=dry_run)
-    if problems or found_source is None or found_model is None or target is None:
-        raise PreflightError(problems)
+    if problems:
+        raise PreflightError([*problems, *away])
+    if away or found_source is None or found_model is None or target is None:
+        raise WarehouseUnavailableError("; ".join(dict.fromkeys(away)))
     ledger = None
-    with _collected(problems):
+    with _collected(problems, away):
         if not dry_run or migrate.current(target, job.target_schema) is not None:
             ledger = open_ledger(target, job, found_source, stop, create=not dry_run)
     if problems:
@@ -91,6 +95,10 @@ def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_
         if migrate.current(target, schema) is not None:
             migrate.probe_rights(target, schema)
     except DBAPIError as error:
+        if is_unreachable(error):
+            raise WarehouseUnavailableError(
+                f"connection {conn_id!r} does not answer ({describe(error)}); if it never does, check its host and port"
+            ) from None
         where = f"schema {schema!r} of connection" if schema else "connection"
         raise PreflightError(
             [
@@ -101,11 +109,13 @@ def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_
 
 
 @contextmanager
-def _collected(problems: list[str]) -> Iterator[None]:
-    """Keep what is wrong for later, so that the other checks still run."""
+def _collected(problems: list[str], away: list[str]) -> Iterator[None]:
+    """Keep what is wrong, and which servers are away, for later, so that the other checks still run."""
     try:
         yield
     except PreflightError as error:
         problems.extend(error.problems)
     except ConfigurationError as error:
         problems.append(str(error))
+    except WarehouseUnavailableError as error:
+        away.append(str(error))

@@ -18,9 +18,10 @@ from review_scoring.progress import Progress
 from review_scoring.reviews import Prediction, Reject, Review, screen, text_hash
 from review_scoring.stop import POLL_S, StopFlag
 from review_scoring.warehouse import runs
-from review_scoring.warehouse.candidates import Candidates, Chunk
+from review_scoring.warehouse.candidates import Candidates
+from review_scoring.warehouse.chunk import Chunk, ChunkResult, Outcome
 from review_scoring.warehouse.cursor import Pass, next_pass
-from review_scoring.warehouse.ledger import ChunkResult, Ledger, Outcome
+from review_scoring.warehouse.ledger import Ledger
 from review_scoring.warehouse.runs import Counts, Lease, RunKey
 from review_scoring.warehouse.source import EVERYTHING, KeyRange, ReviewSource
 

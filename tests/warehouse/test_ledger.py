@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Engine, event
@@ -12,7 +15,8 @@ from sqlalchemy.exc import OperationalError
 from review_scoring.errors import JobBusyError, LeaseLostError
 from review_scoring.reviews import Prediction, Reject, RejectReason, Review
 from review_scoring.warehouse import runs
-from review_scoring.warehouse.ledger import ChunkResult, Ledger, Outcome
+from review_scoring.warehouse.chunk import ChunkResult, Outcome
+from review_scoring.warehouse.ledger import Ledger
 from review_scoring.warehouse.runs import Counts, RunKey
 from tests.stubs import Warehouse
 
@@ -65,6 +69,27 @@ def test_a_commit_that_fails_half_way_leaves_nothing(
         ledger.commit(lease, chunk("a", "b"))
     assert warehouse.scores() == {}
     assert [tuple(row) for row in warehouse.run("SELECT chunks, read, scored FROM scoring_runs")] == [(0, 0, 0)]
+
+
+def test_the_last_commit_of_a_killed_client_is_waited_for_and_counted(postgres_engine: Engine) -> None:
+    warehouse = Warehouse(postgres_engine)
+    warehouse.create()
+    ledger = warehouse.prepare().ledger
+    assert ledger is not None
+    killed = ledger.begin(ONE, "stub", "r")
+    with ThreadPoolExecutor(1) as pool, postgres_engine.connect() as client:
+        # The server is at work on a commit whose client is gone, and the rerun begins.
+        after = killed.moved_on(chunk("a", "b").counts())
+        runs.advance(client, ledger.owned, killed, after, datetime.now(UTC), "stub")
+        ledger._write_scores(client, killed, chunk("a", "b"), datetime.now(UTC))
+        rerun = pool.submit(ledger.begin, ONE, "stub", "r")
+        time.sleep(0.5)
+        assert not rerun.done()
+        client.commit()
+        lease = rerun.result()
+    assert (lease.chunks, lease.counts.scored) == (1, 2)
+    ledger.commit(lease, chunk("c"))
+    assert warehouse.scores().keys() == {"a", "b", "c"}
 
 
 def test_a_review_is_in_the_scores_or_in_the_rejects_never_in_both(ledger: Ledger, warehouse: Warehouse) -> None:

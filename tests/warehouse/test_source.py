@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from review_scoring.errors import PreflightError
-from review_scoring.warehouse.engine import writing
+from review_scoring.errors import PreflightError, WarehouseUnavailableError
+from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.source import KeyRange, ReviewSource, open_source
 from tests.stubs import Warehouse
 
@@ -113,13 +113,20 @@ def test_a_column_that_does_not_tell_reviews_apart_is_told(warehouse: Warehouse)
         opened(warehouse)
 
 
-def test_a_server_that_does_not_answer_is_told_without_its_password(warehouse: Warehouse) -> None:
-    from review_scoring.warehouse.engine import make_engine
-
+def test_a_server_that_does_not_answer_is_told_without_its_password_and_may_be_tried_again(
+    warehouse: Warehouse,
+) -> None:
     dead = make_engine("postgresql+psycopg://somebody:hunter2@127.0.0.1:1/nowhere")
-    with pytest.raises(PreflightError, match="connection 'reviews' does not answer") as error:
+    with pytest.raises(WarehouseUnavailableError, match="connection 'reviews' does not answer") as error:
         open_source(dead, warehouse.job)
     assert "hunter2" not in str(error.value)
+
+
+def test_a_database_that_is_not_there_is_a_mistake_and_not_tried_again(postgres_engine: object) -> None:
+    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+    wrong = make_engine(warehouse.engine.url.set(database="nowhere_at_all"))
+    with pytest.raises(PreflightError, match="connection 'reviews' refuses to be read"):
+        open_source(wrong, warehouse.job)
 
 
 def test_a_table_that_may_not_be_read_is_told(postgres_engine: object) -> None:
@@ -160,8 +167,6 @@ class limited_user:  # noqa: N801 used as a context manager
         self.grants = grants
 
     def __enter__(self) -> Warehouse:
-        from review_scoring.warehouse.engine import make_engine
-
         self.owner.run(f"CREATE ROLE {self.name} LOGIN")
         for grant in self.grants:
             self.owner.run(grant.format(self.name))

@@ -10,23 +10,12 @@ from sqlalchemy import ColumnElement, and_, true
 
 from review_scoring.job import Rescore
 from review_scoring.reviews import RejectReason, Review, canonical_id, canonical_time, text_hash
-from review_scoring.warehouse.ledger import Ledger, Recorded
+from review_scoring.warehouse.chunk import Chunk, Recorded
+from review_scoring.warehouse.ledger import Ledger
 from review_scoring.warehouse.source import EVERYTHING, KeyRange, NativeId, ReviewSource, SourceRow
 
 ID_PAGE_ROWS = 10_000
 """Ids that are compared with the ledger at once; they are small, unlike texts."""
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Reviews that one transaction will commit; `recorded` is what the ledger holds of those it knows."""
-
-    reviews: Sequence[Review]
-    duplicates: int = 0
-    recorded: Mapping[str | None, Recorded] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.reviews) + self.duplicates
 
 
 @dataclass

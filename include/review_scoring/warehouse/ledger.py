@@ -26,9 +26,10 @@ from sqlalchemy.exc import IntegrityError
 
 from review_scoring.errors import ConfigurationError, JobBusyError
 from review_scoring.job import ScoringJob
-from review_scoring.reviews import Prediction, Reject, RejectReason, Review, canonical_id
+from review_scoring.reviews import Prediction, Reject, canonical_id
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse import runs
+from review_scoring.warehouse.chunk import ChunkResult, Outcome, Recorded
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.retry import patiently
@@ -39,52 +40,6 @@ from review_scoring.warehouse.source import EVERYTHING, KeyRange, NativeId, Revi
 T = TypeVar("T")
 
 BUSY_POLL_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What the warehouse holds of a review, scored or rejected."""
-
-    text_hash: str
-    updated_at: str | None
-    run_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A review with the hash of its text, and what became of it."""
-
-    review: Review
-    text_hash: str
-    result: Prediction | Reject
-
-
-@dataclass(frozen=True)
-class ChunkResult:
-    """All of one chunk, ready to be committed.
-
-    `unchanged` are reviews whose text has the hash that is recorded; `duplicates` counts rows that repeat the id of
-    another row of the chunk; `device` names what classified it.
-    """
-
-    outcomes: Sequence[Outcome]
-    unchanged: Sequence[Review] = ()
-    duplicates: int = 0
-    device: str = ""
-    device_seconds: float = 0.0
-
-    def counts(self) -> Counts:
-        """Return what this chunk adds to its run."""
-        scored = [o.result for o in self.outcomes if isinstance(o.result, Prediction)]
-        return Counts(
-            read=len(self.outcomes) + len(self.unchanged) + self.duplicates,
-            scored=len(scored),
-            unchanged=len(self.unchanged),
-            rejected=len(self.outcomes) - len(scored) + self.duplicates,
-            tokens=sum(prediction.token_count for prediction in scored),
-            device_seconds=self.device_seconds,
-            unkeyed={RejectReason.DUPLICATE_ID: self.duplicates} if self.duplicates else {},
-        )
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,12 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OperationalError | InterfaceError) and type(original).__module__.startswith("psycopg")
 
 
+def is_unreachable(error: DBAPIError) -> bool:
+    """Say whether a server did not answer, as opposed to having refused the user, the password or the database."""
+    refused = ("authentication failed", "does not exist", "no pg_hba.conf entry")
+    return is_transient(error) and not any(words in str(error.orig) for words in refused)
+
+
 def is_full(error: DBAPIError) -> bool:
     """Say whether the database ran out of disk space."""
     code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", None)

@@ -161,7 +161,8 @@ def begin_run(
         "range_from": keys[0],
         "range_to": keys[1],
     }
-    earlier = connection.execute(select(runs).where(mine)).one_or_none()
+    # Locked before it is read: the last commit of a client that was killed may still be on its way in the server.
+    earlier = connection.execute(select(runs).where(mine).with_for_update()).one_or_none()
     if earlier is None:
         counts = Counts()
         new = {**vars(key), **held, **counts.as_columns(), "job_id": job_id, "chunks": 0, "started_at": now}

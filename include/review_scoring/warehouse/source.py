@@ -13,13 +13,13 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.types import DateTime, Float, Integer, NullType, Numeric, String, TypeEngine
 
-from review_scoring.errors import PreflightError
+from review_scoring.errors import PreflightError, WarehouseUnavailableError
 from review_scoring.job import ScoringJob
 from review_scoring.reviews import Review, canonical_id, canonical_time
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.engine import same_database
-from review_scoring.warehouse.retry import describe, patiently
+from review_scoring.warehouse.retry import describe, is_unreachable, patiently
 
 NativeId: TypeAlias = Any
 """An id as the driver gives and takes it: int, str, UUID or Decimal."""
@@ -153,6 +153,7 @@ def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
     """Look at a job's source table and return it ready to read.
 
     :raises PreflightError: with everything that is wrong: table, columns, id type, uniqueness, right to read
+    :raises WarehouseUnavailableError: if the server does not answer
     """
     place = f"{job.source_schema}.{job.source_table}" if job.source_schema else job.source_table
     where = f"connection {job.source_conn_id!r}"
@@ -221,6 +222,9 @@ def _columns_of(engine: Engine, job: ScoringJob, place: str, where: str) -> dict
         warnings.simplefilter("ignore", sa_exc.SAWarning)  # of types it does not know, in columns we do not read
         try:
             inspector = inspect(engine)
+            if job.source_schema and not inspector.has_schema(job.source_schema):
+                found = ", ".join(inspector.get_schema_names())
+                raise PreflightError([f"{where} has no schema {job.source_schema!r}; there is {found}"])
             return {c["name"]: c for c in inspector.get_columns(job.source_table, schema=job.source_schema)}
         except sa_exc.NoSuchTableError:
             schema = job.source_schema
@@ -228,7 +232,11 @@ def _columns_of(engine: Engine, job: ScoringJob, place: str, where: str) -> dict
             found = ", ".join(names[:20]) or "no table at all"
             raise PreflightError([f"{where} has no {place}; there is {found}"]) from None
         except sa_exc.DBAPIError as error:
-            problem = f"{where} does not answer ({describe(error)}); check its host, port, login and database"
+            if is_unreachable(error):
+                raise WarehouseUnavailableError(
+                    f"{where} does not answer ({describe(error)}); if it never does, check its host and port"
+                ) from None
+            problem = f"{where} refuses to be read ({describe(error)}); check its login, password and database"
             raise PreflightError([problem]) from None
 
 

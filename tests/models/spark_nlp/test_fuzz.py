@@ -22,10 +22,11 @@ import pytest
 from review_scoring.errors import ArchiveError
 from review_scoring.models.folder import REQUIRED_FILES
 from review_scoring.models.spark_nlp.convert import convert_archive
+from tests.conftest import PROVE
 from tests.models.spark_nlp.generator import SCOPES, Spec, generate
 from tests.models.spark_nlp.test_fixtures import FIXTURES
 
-COUNT = int(os.environ.get("REVIEW_SCORING_FUZZ", "150"))
+COUNT = int(os.environ.get("REVIEW_SCORING_FUZZ", "10000" if PROVE else "150"))
 FIRST = int(os.environ.get("REVIEW_SCORING_FUZZ_SEED", "0"))
 SECONDS_EACH = 10.0
 LONGEST_MESSAGE = 2_000
@@ -34,6 +35,8 @@ SENTENCE = "Un film drôle, touchant 😀 et ﬁn… «très» bon <s> [MASK]"
 Files = dict[str, bytes]
 
 
+@pytest.mark.prove
+@pytest.mark.timeout(max(600, COUNT))
 def test_mutated_archives_are_converted_or_refused_and_leave_nothing_behind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,6 @@ asked for.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from review_scoring.models.spark_nlp.protobuf import Message
+from tests.conftest import long_form
 from tests.models.spark_nlp.generator import Spec, generate, values
 from tests.models.spark_nlp.test_fixtures import FIXTURES
 
@@ -30,10 +30,8 @@ print(int(next(line.split()[1] for line in status.splitlines() if line.startswit
 """
 
 
-@pytest.mark.skipif(
-    os.environ.get("REVIEW_SCORING_PROVE") != "1",
-    reason="takes minutes and 5 GB of disk; set REVIEW_SCORING_PROVE=1",
-)
+@long_form
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
 def test_xlm_roberta_base_converts_within_two_and_a_half_gigabytes(tmp_path: Path) -> None:
     import numpy as np
