@@ -9,6 +9,7 @@ from typing import cast
 
 from airflow.sdk import DAG, Param, conf, task
 
+from review_scoring.airflow.models import catalogue_setting
 from review_scoring.airflow.operators.score_reviews import PreflightScoringOperator, ScoreReviewsOperator
 from review_scoring.job import Rescore
 from review_scoring.models.catalogue import DEFAULT_MODEL, catalogue
@@ -19,13 +20,14 @@ JOB = os.environ.get("REVIEW_SCORING_JOB", "film_reviews")
 SCHEDULE = os.environ.get("REVIEW_SCORING_SCHEDULE", "0 2 * * *")
 POOL = os.environ.get("REVIEW_SCORING_POOL", "default_pool")
 QUEUE = os.environ.get("REVIEW_SCORING_QUEUE") or conf.get("operators", "default_queue")
+MODELS = catalogue(catalogue_setting().catalogue)
 
 PARAMS = {
     "model": Param(
         DEFAULT_MODEL,
         type="string",
-        enum=list(catalogue()),
-        values_display={name: entry.title for name, entry in catalogue().items()},
+        enum=list(MODELS),
+        values_display={name: entry.shown for name, entry in MODELS.items()},
         title="Model",
         description="Classifies the reviews of this run.",
     ),

@@ -30,6 +30,14 @@ class ModelError(ConfigurationError):
     """The model is missing, incomplete, or says something that its catalogue entry does not allow."""
 
 
+class ModelNotImportedError(ModelError):
+    """The model is in the catalogue, and nobody has brought it into the model store yet."""
+
+
+class DownloadRefusedError(ModelError):
+    """An address that nothing may be fetched from, or content that is not what the catalogue says."""
+
+
 class ArchiveError(ModelError):
     """A model archive is damaged, hostile, or of a kind that cannot be converted. Nothing was written."""
 
@@ -40,6 +48,10 @@ class TransientError(ReviewScoringError):
 
 class JobBusyError(TransientError):
     """Another run holds the lease of this job, so scoring now would classify reviews twice."""
+
+
+class DownloadFailedError(TransientError):
+    """A host did not answer, or stopped in the middle. Nothing of what had come is kept."""
 
 
 class WarehouseUnavailableError(TransientError):

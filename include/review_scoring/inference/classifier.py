@@ -34,6 +34,9 @@ CHARACTERS_A_TOKEN = 100
 SMALLEST_BUDGET, LARGEST_BUDGET = 1024, 65_536
 """Tokens of one forward pass."""
 
+ROBERTAS = {"roberta", "xlm-roberta", "camembert", "roberta-prelayernorm", "xlm-roberta-xl"}
+"""Models whose positions begin behind the padding's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -60,6 +63,8 @@ class Classifier:
     max_tokens: int
     token_budget: int = SMALLEST_BUDGET
     _pad_id: int = field(default=0)
+    _classes: tuple[int, ...] = ()
+    """For each output of the model, the label that it counts for."""
 
     @classmethod
     def load(cls, folder: ModelFolder, *, device: str = "auto", precision: str = "auto") -> Classifier:
@@ -101,7 +106,16 @@ class Classifier:
             time.monotonic() - started,
         )
         model = model.to(chosen.device).eval()
-        return cls(model, tokenizer, chosen, folder.labels, limit, _pad_id=model.config.pad_token_id or 0)
+        labels = tuple(dict.fromkeys(folder.labels))
+        return cls(
+            model,
+            tokenizer,
+            chosen,
+            labels,
+            limit,
+            _pad_id=model.config.pad_token_id or 0,
+            _classes=tuple(labels.index(label) for label in folder.labels),
+        )
 
     def classify(
         self, texts: Sequence[str], *, between_batches: Callable[[int], None] = lambda done: None
@@ -162,7 +176,11 @@ class Classifier:
         logits = self.model(
             input_ids=input_ids.to(self.device.device), attention_mask=mask.to(self.device.device)
         ).logits
-        rows: list[list[float]] = logits.double().softmax(dim=-1).tolist()
+        outputs = logits.double().softmax(dim=-1)
+        if len(self.labels) < len(self._classes):
+            merged = torch.zeros(len(outputs), len(self.labels), dtype=outputs.dtype, device=outputs.device)
+            outputs = merged.index_add(1, torch.tensor(self._classes, device=outputs.device), outputs)
+        rows: list[list[float]] = outputs.tolist()
         return rows
 
     def _result(self, tokens: Tokens, probabilities: Sequence[float]) -> Prediction | Reject:
@@ -185,5 +203,5 @@ class Classifier:
 
 def _positions(config: Any) -> int:
     """Return how many tokens a model has positions for; RoBERTa's begin behind the padding's own."""
-    offset = config.pad_token_id + 1 if "roberta" in config.model_type else 0
+    offset = config.pad_token_id + 1 if config.model_type in ROBERTAS else 0
     return int(config.max_position_embeddings) - offset

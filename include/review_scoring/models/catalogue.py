@@ -1,47 +1,95 @@
-"""The model catalogue: names, and what is known of each model before it is loaded."""
+"""The model catalogue: names, what is known of each model before it is loaded, and the way to its files."""
 
 from __future__ import annotations
 
-import tomllib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-from review_scoring.errors import ModelError
+from review_scoring.errors import ModelError, ModelNotImportedError
+from review_scoring.models.catalogue_file import joined, read_catalogue
+from review_scoring.models.entry import CatalogueEntry, Kind
 from review_scoring.models.folder import ModelFolder, open_folder
+from review_scoring.models.settings import ModelSettings
+from review_scoring.models.store import ModelStore
 
 CATALOGUE = Path(__file__).with_name("catalogue.toml")
 BUNDLED = Path(__file__).with_name("bundled")
 DEFAULT_MODEL = "french-reviews-small"
+UNKNOWN_MAX_TOKENS = 512
+"""What is read of a text with a model that no catalogue knows."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CatalogueEntry:
-    """One model of the catalogue. The file itself says what its keys mean."""
+def catalogue(own: Path | None = None) -> Mapping[str, CatalogueEntry]:
+    """Return the entries by name: the project's, then those of a deployment's own file, each in its file's order.
 
-    name: str
-    title: str
-    kind: str
-    labels: Mapping[str, str]
-    max_tokens: int
-    language: str
-    licence: str
-
-
-@lru_cache
-def catalogue() -> Mapping[str, CatalogueEntry]:
-    """Return the entries by name, in the file's order."""
-    entries = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
-    return {name: CatalogueEntry(name=name, **entry) for name, entry in entries.items()}
-
-
-def find_model(name: str) -> ModelFolder:
-    """Return the files of a model of the catalogue, looked at but not loaded.
-
-    :raises ModelError: for an unknown name, with the names there are, and for files that are missing or unfit
+    :param own: a file of the deployment's, in the form of `catalogue.toml`; it may add models, not change the project's
+    :raises ModelError: for a file that cannot be read, and for a bad entry, by file, entry and key
     """
-    entry = catalogue().get(name)
-    if entry is None:
-        raise ModelError(f"there is no model {name!r} in the catalogue; it has {', '.join(catalogue())}")
-    return open_folder(BUNDLED / name, name=name, labels=entry.labels, max_tokens=entry.max_tokens)
+    ours = read_catalogue(CATALOGUE, CATALOGUE.stat().st_mtime_ns)
+    if own is None:
+        return ours
+    try:
+        theirs = read_catalogue(own, own.stat().st_mtime_ns)
+    except OSError as error:
+        raise ModelError(
+            f"the catalogue {own} cannot be read ({error.strerror}); mend the setting that names it"
+        ) from None
+    for entry in theirs.values():
+        if entry.kind is Kind.BUNDLED:
+            raise ModelError(f"{own}, [{entry.name}], key 'kind': only the project's own models are bundled")
+    return joined(ours, theirs, own)
+
+
+def find_entry(name: str, own: Path | None = None) -> CatalogueEntry:
+    """Return the entry that a name or an alias means.
+
+    :raises ModelError: for an unknown name, with the names there are
+    """
+    entries = catalogue(own)
+    for entry in entries.values():
+        if name == entry.name or name in entry.aliases:
+            return entry
+    raise ModelError(f"there is no model {name!r} in the catalogue; it has {', '.join(entries)}")
+
+
+def find_model(model: str | Path, settings: ModelSettings | None = None) -> ModelFolder:
+    """Return the files of a model, looked at but not loaded.
+
+    :param model: a name of the catalogue, an alias, either with `@` and a revision or its first digits; or a folder in
+        Hugging Face layout, whose own name and labels are then the model's
+    :param settings: where models are; from the environment if None
+    :raises ModelError: for an unknown name, with the names there are, and for files that are missing, changed or unfit
+    :raises ModelNotImportedError: for a model that is only in the catalogue yet, with the way to import it
+    """
+    if isinstance(model, Path):
+        folder = model.expanduser().resolve()
+        return open_folder(folder, name=folder.name, labels=None, max_tokens=UNKNOWN_MAX_TOKENS)
+    settings = settings or ModelSettings.from_environment()
+    name, _, revision = model.partition("@")
+    entry = find_entry(name, settings.catalogue)
+    return _bundled(entry, revision) if entry.kind is Kind.BUNDLED else _stored(entry, revision, settings.store)
+
+
+def _bundled(entry: CatalogueEntry, revision: str) -> ModelFolder:
+    found = open_folder(BUNDLED / entry.name, name=entry.name, labels=entry.labels, max_tokens=entry.max_tokens)
+    if not found.revision.startswith(revision):
+        raise ModelError(
+            f"model {entry.name!r} comes with this package at revision {found.revision[:12]}, and {revision} is wanted"
+        )
+    return found
+
+
+def _stored(entry: CatalogueEntry, revision: str, store: Path) -> ModelFolder:
+    found = ModelStore(store).find(entry.name, revision)
+    if found is None:
+        wanted = f"revision {revision} of model {entry.name!r}" if revision else f"model {entry.name!r}"
+        conf = json.dumps({"model": entry.name})
+        raise ModelNotImportedError(
+            f"{wanted} is in the catalogue, and not in the model store {store}: import it with the DAG import_model, "
+            f"in Airflow's UI or with `airflow dags trigger import_model --conf '{conf}'`, or point "
+            "REVIEW_SCORING_MODEL_STORE to the store that has it"
+        )
+    return open_folder(
+        found.path, name=entry.name, labels=entry.labels, max_tokens=entry.max_tokens, revision=found.revision
+    )

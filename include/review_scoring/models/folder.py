@@ -17,8 +17,8 @@ REQUIRED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokeniz
 class ModelFolder:
     """A model ready to be loaded.
 
-    `labels` are the warehouse's names of the classes, in the order of the model's outputs; `revision` is the SHA-256
-    of the files, so two folders with the same revision give the same scores.
+    `labels` are the warehouse's names of the classes, in the order of the model's outputs; outputs of the same name are
+    one class. `revision` is the SHA-256 of the files, so two folders with the same revision give the same scores.
     """
 
     name: str
@@ -28,10 +28,13 @@ class ModelFolder:
     max_tokens: int
 
 
-def open_folder(path: Path, *, name: str, labels: Mapping[str, str], max_tokens: int) -> ModelFolder:
+def open_folder(
+    path: Path, *, name: str, labels: Mapping[str, str] | None, max_tokens: int, revision: str | None = None
+) -> ModelFolder:
     """Check a model's files and labels, and compute its revision.
 
-    :param labels: the model's label -> the warehouse's label
+    :param labels: the model's label -> the warehouse's label; None where the warehouse takes the model's own
+    :param revision: the revision, where the files' checksums were just looked at
     :raises ModelError: for missing files, an unreadable config, or labels that do not map
     """
     missing = [file for file in REQUIRED_FILES if not (path / file).is_file()]
@@ -41,7 +44,7 @@ def open_folder(path: Path, *, name: str, labels: Mapping[str, str], max_tokens:
         )
     return ModelFolder(
         name=name,
-        revision=content_hash(path),
+        revision=revision or content_hash(path),
         path=path,
         labels=_mapped_labels(path / "config.json", name, labels),
         max_tokens=max_tokens,
@@ -50,19 +53,31 @@ def open_folder(path: Path, *, name: str, labels: Mapping[str, str], max_tokens:
 
 def content_hash(path: Path) -> str:
     """Return the SHA-256 over the names and contents of the files that decide a score, as hexadecimal."""
+    return revision_of({file: file_hash(path / file) for file in REQUIRED_FILES})
+
+
+def revision_of(hashes: Mapping[str, str]) -> str:
+    """Return the revision of files by their SHA-256; files that decide nothing do not count."""
     digest = hashlib.sha256()
     for file in REQUIRED_FILES:
-        with (path / file).open("rb") as stream:
-            digest.update(f"{file}:{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+        digest.update(f"{file}:{hashes[file]}\n".encode())
     return digest.hexdigest()
 
 
-def _mapped_labels(config_file: Path, name: str, labels: Mapping[str, str]) -> tuple[str, ...]:
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, as hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _mapped_labels(config_file: Path, name: str, labels: Mapping[str, str] | None) -> tuple[str, ...]:
     try:
         id2label = json.loads(config_file.read_text(encoding="utf-8"))["id2label"]
         own = [str(id2label[str(index)]) for index in range(len(id2label))]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"model {name!r}: {config_file} has no usable id2label ({type(error).__name__})") from None
+    if labels is None:
+        labels = {label: label for label in own}
     unmapped = [label for label in own if label not in labels]
     if unmapped or not own or len(set(own)) < len(own):
         raise ModelError(

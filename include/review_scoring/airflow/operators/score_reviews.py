@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -12,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from review_scoring.airflow.connections import engine_of
 from review_scoring.airflow.jobs import job_named
+from review_scoring.airflow.models import model_settings
 from review_scoring.errors import ConfigurationError
 from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
@@ -39,7 +41,7 @@ class _ScoringOperator(BaseOperator):
         self,
         *,
         job: ScoringJob | str,
-        model: str = DEFAULT_MODEL,
+        model: str | Path = DEFAULT_MODEL,
         estimate_only: bool | str = False,
         migrate: bool = True,
         **kwargs: Any,
@@ -61,7 +63,7 @@ class _ScoringOperator(BaseOperator):
             job,
             source_engine=lambda: engine_of(job.source_conn_id),
             target_engine=lambda: engine_of(target_conn_id(job)),
-            model=lambda: find_model(self.model),
+            model=lambda: find_model(self.model, model_settings()),
             stop=self._stop,
             migrate_tables=self.migrate,
             dry_run=as_bool(self.estimate_only),
@@ -74,7 +76,8 @@ class PreflightScoringOperator(_ScoringOperator):
     The project's own tables are created or migrated, unless `migrate` is off or it is a dry run.
 
     :param job: a :class:`ScoringJob`, or the name of one in the Variable `review_scoring_jobs` (templated)
-    :param model: name of a model of the catalogue (templated)
+    :param model: name or alias of a model of the catalogue, or `name@revision` (templated); in DAG code also a folder
+        in Hugging Face layout, as a `pathlib.Path`
     :param estimate_only: write nothing, not even the project's tables (templated)
     :param migrate: False where a DBA creates the tables
     """
@@ -100,7 +103,8 @@ class ScoreReviewsOperator(_ScoringOperator):
     do each review once between them.
 
     :param job: a :class:`ScoringJob`, or the name of one in the Variable `review_scoring_jobs` (templated)
-    :param model: name of a model of the catalogue (templated)
+    :param model: name or alias of a model of the catalogue, or `name@revision` (templated); in DAG code also a folder
+        in Hugging Face layout, as a `pathlib.Path`
     :param limit: score this many reviews at most; None for all (templated)
     :param estimate_only: print how many reviews and tokens wait and what they would take; write nothing (templated)
     :param rescore: `nothing`, `changed` (texts that changed since they were scored) or `all` (templated)

@@ -1,0 +1,38 @@
+"""Bring a model of the catalogue into the model store, by hand: fetch, convert, try, keep."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+
+from airflow.sdk import DAG, Param
+
+from review_scoring.airflow.models import catalogue_setting
+from review_scoring.airflow.operators.import_model import ImportModelOperator
+from review_scoring.models.catalogue import catalogue
+from review_scoring.models.entry import Kind
+
+# The worker that imports has to see the store that the scoring workers read: without a shared disk, the same queue.
+QUEUE = os.environ.get("REVIEW_SCORING_QUEUE", "default")
+OFFERED = [entry for entry in catalogue(catalogue_setting().catalogue).values() if entry.kind is not Kind.BUNDLED]
+
+with DAG(
+    "import_model",
+    description="Fetch, convert and check a model, and put it into the model store",
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    params={
+        "model": Param(
+            type="string",
+            enum=[entry.name for entry in OFFERED],
+            values_display={entry.name: entry.shown for entry in OFFERED},
+            title="Model",
+            description="Unverified: nobody has tried the entry with the real files yet; the import does.",
+        )
+    },
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1), "execution_timeout": timedelta(hours=4)},
+    tags=["review_scoring"],
+    doc_md=__doc__,
+) as dag:
+    ImportModelOperator(task_id="import_model", model="{{ params.model }}", queue=QUEUE)

@@ -1,0 +1,50 @@
+"""The operator that brings a model of the catalogue into the model store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset, BaseOperator
+
+from review_scoring.airflow.models import model_settings
+from review_scoring.airflow.operators.score_reviews import failing_at_once
+from review_scoring.importing import import_model
+from review_scoring.stop import StopFlag
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+MODEL_STORE = Asset(name="review_scoring_models", uri="x-review-scoring://models")
+"""Gets an event whenever a model was imported; the event's extra has its name and revision."""
+
+
+class ImportModelOperator(BaseOperator):
+    """Fetch a model, convert it, try it, and keep it in the model store: all of it, or nothing.
+
+    All of that is one task, since it works on files of a gigabyte: several tasks would need a disk that all workers
+    share for what is not even checked yet.
+
+    :param model: name or alias of a model of the catalogue (templated)
+    """
+
+    template_fields: Sequence[str] = ("model",)
+    ui_color = "#e6f4ea"
+
+    def __init__(self, *, model: str, **kwargs: Any) -> None:
+        kwargs.setdefault("outlets", [MODEL_STORE])
+        super().__init__(**kwargs)
+        self.model = model
+        self._stop = StopFlag()
+
+    def on_kill(self) -> None:
+        """Ask the import to stop; it looks up between two steps. Called by Airflow as a signal handler."""
+        self._stop.set()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Import the model, and return its name and revision."""
+        with failing_at_once():
+            imported = import_model(self.model, model_settings(), between_steps=self._stop.check)
+        found = {"name": imported.name, "revision": imported.revision}
+        context["outlet_events"][MODEL_STORE].extra = {**found}
+        return {**found, "seconds": imported.seconds}

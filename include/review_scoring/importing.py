@@ -1,0 +1,162 @@
+"""Bring a model of the catalogue into the model store: fetch, convert, try, keep."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from review_scoring.errors import DownloadFailedError, DownloadRefusedError, ModelError
+from review_scoring.models.catalogue import catalogue, find_entry
+from review_scoring.models.entry import CatalogueEntry, Kind, https_form
+from review_scoring.models.fetch import Downloader
+from review_scoring.models.folder import REQUIRED_FILES, file_hash, open_folder
+from review_scoring.models.settings import ModelSettings
+from review_scoring.models.store import ModelStore
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """A model that is in the store now."""
+
+    name: str
+    revision: str
+    path: Path
+    seconds: float
+
+
+def import_model(
+    name: str,
+    settings: ModelSettings,
+    *,
+    downloader: Downloader | None = None,
+    between_steps: Callable[[], None] = lambda: None,
+) -> ImportedModel:
+    """Import a model. The store gets it whole, or stays as it was.
+
+    :param name: a name or an alias of the catalogue
+    :param downloader: fetches archives; one for the hosts of :func:`allowed_hosts` if None
+    :param between_steps: called between steps and pieces of a download; may raise
+    :raises ModelError: for a model that cannot be had, read or loaded
+    :raises DownloadFailedError: for a host that does not answer
+    """
+    started = time.monotonic()
+    entry = find_entry(name, settings.catalogue)
+    if entry.kind is Kind.BUNDLED:
+        raise ModelError(f"model {entry.name!r} comes with this package; there is nothing to import")
+    downloader = downloader or Downloader(hosts=allowed_hosts(settings), between_chunks=between_steps)
+    make = partial(_make, entry, downloader, between_steps)
+    stored = ModelStore(settings.store).put(entry.name, make)
+    seconds = round(time.monotonic() - started, 1)
+    log.info("imported %s at revision %s in %.1f s", stored.name, stored.revision[:12], seconds)
+    return ImportedModel(stored.name, stored.revision, stored.path, seconds)
+
+
+def allowed_hosts(settings: ModelSettings) -> frozenset[str]:
+    """Return the hosts that the catalogue names, and those of the setting: a redirect may lead to these only."""
+    return frozenset(settings.hosts).union(*(entry.hosts for entry in catalogue(settings.catalogue).values()))
+
+
+def _make(
+    entry: CatalogueEntry, downloader: Downloader, between_steps: Callable[[], None], folder: Path, scratch: Path
+) -> Mapping[str, Any]:
+    """Write a model's files, and return where they came from."""
+    match entry.kind:
+        case Kind.SPARK_NLP:
+            source = _from_archive(entry, downloader, folder, scratch)
+        case Kind.HUB:
+            source = _from_hub(entry, folder)
+        case _:
+            source = _from_folder(entry, folder)
+    between_steps()
+    for each in folder.iterdir():  # the files that make the revision, and nothing else
+        if each.name not in REQUIRED_FILES:
+            shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
+    _try(entry, folder)
+    between_steps()
+    return {"kind": entry.kind.value, **source}
+
+
+def _from_archive(entry: CatalogueEntry, downloader: Downloader, folder: Path, scratch: Path) -> Mapping[str, Any]:
+    from review_scoring.models.spark_nlp.convert import convert_archive
+
+    if entry.archive is not None:
+        archive = entry.archive
+        source = _local_archive(entry, archive)
+    else:
+        archive = scratch / f"{entry.name}.zip"
+        source = _download(entry, downloader, archive)
+    folder.rmdir()
+    converted = convert_archive(archive, folder, progress=lambda step: log.info("%s: %s", entry.name, step))
+    if converted.case_sensitive != entry.case_sensitive:
+        raise ModelError(
+            f"model {entry.name!r}: the archive says case_sensitive = {str(converted.case_sensitive).lower()}, and its "
+            "catalogue entry the opposite; mend the entry"
+        )
+    return source
+
+
+def _local_archive(entry: CatalogueEntry, archive: Path) -> Mapping[str, Any]:
+    if not archive.is_file():
+        raise ModelError(f"model {entry.name!r}: there is no file {archive}, which its catalogue entry names")
+    size, sha256 = archive.stat().st_size, file_hash(archive)
+    if entry.size not in {None, size} or entry.sha256 not in {None, sha256}:
+        raise ModelError(
+            f"model {entry.name!r}: {archive} has {size} bytes and the SHA-256 {sha256}, which is not what its "
+            "catalogue entry says; fetch it again"
+        )
+    return {"archive": archive.name, "size": size, "sha256": sha256}
+
+
+def _download(entry: CatalogueEntry, downloader: Downloader, to: Path) -> Mapping[str, Any]:
+    """Fetch an archive from the first of its addresses that works."""
+    addresses = list(dict.fromkeys(map(https_form, entry.addresses)))  # an s3 address is often an https one once more
+    for n, address in enumerate(addresses, 1):
+        try:
+            fetched = downloader.fetch(address, to, size=entry.size, sha256=entry.sha256)
+        except (DownloadFailedError, DownloadRefusedError) as error:
+            if n == len(addresses):
+                raise
+            log.warning("%s; trying the next address", error)
+        else:
+            return {"address": fetched.address, "size": fetched.size, "sha256": fetched.sha256}
+    raise AssertionError
+
+
+def _from_hub(entry: CatalogueEntry, folder: Path) -> Mapping[str, Any]:
+    from review_scoring.inference.trial import complete_tokenizer
+    from review_scoring.models.hub import fetch_snapshot
+
+    assert entry.repository is not None
+    commit = fetch_snapshot(entry.repository, entry.commit, folder)
+    complete_tokenizer(folder)
+    return {"repository": entry.repository, "commit": commit}
+
+
+def _from_folder(entry: CatalogueEntry, folder: Path) -> Mapping[str, Any]:
+    from review_scoring.inference.trial import complete_tokenizer
+    from review_scoring.models.hub import FILES
+
+    assert entry.folder is not None
+    if not entry.folder.is_dir():
+        raise ModelError(f"model {entry.name!r}: there is no folder {entry.folder}, which its catalogue entry names")
+    for file in FILES:
+        if (entry.folder / file).is_file():
+            shutil.copyfile(entry.folder / file, folder / file)
+    complete_tokenizer(folder)
+    return {"folder": entry.folder.name}
+
+
+def _try(entry: CatalogueEntry, folder: Path) -> None:
+    from review_scoring.inference.trial import try_model
+
+    opened = open_folder(folder, name=entry.name, labels=entry.labels, max_tokens=entry.max_tokens)
+    for n, prediction in enumerate(try_model(opened), 1):
+        log.info("%s: trial sentence %d is %s (%.4f)", entry.name, n, prediction.label, prediction.score)

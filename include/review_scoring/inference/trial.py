@@ -1,0 +1,48 @@
+"""Try a model before it is kept: it loads, all its weights are used, and it scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from transformers import AutoTokenizer
+
+from review_scoring.errors import ModelError
+from review_scoring.inference.classifier import Classifier
+from review_scoring.models.folder import ModelFolder
+from review_scoring.reviews import Prediction
+
+SENTENCES = ("Un film magnifique, du début à la fin.", "Quel ennui, j'ai failli partir avant la fin.")
+
+
+def try_model(folder: ModelFolder) -> tuple[Prediction, ...]:
+    """Load a model on the CPU in float32, and return what it says of two sentences.
+
+    :raises ModelError: for weights that are missing or left over, and for sentences that get no score
+    """
+    classifier = Classifier.load(folder, device="cpu", precision="float32")
+    predictions = tuple(each for each in classifier.classify(SENTENCES) if isinstance(each, Prediction))
+    if len(predictions) < len(SENTENCES):
+        raise ModelError(
+            f"model {folder.name!r} gives no score to a plain French sentence: its tokenizer finds nothing in it, or "
+            "its output is no finite number; its files are damaged, or it is no classifier for this language"
+        )
+    return predictions
+
+
+def complete_tokenizer(folder: Path) -> None:
+    """Write `tokenizer.json` and `tokenizer_config.json` where a folder has its tokenizer in another form.
+
+    :raises ModelError: for a folder without any tokenizer that can be read as data
+    """
+    if (folder / "tokenizer.json").is_file() and (folder / "tokenizer_config.json").is_file():
+        return
+    load = cast("Any", AutoTokenizer.from_pretrained)
+    try:
+        tokenizer = load(folder, local_files_only=True, trust_remote_code=False, use_fast=True)
+        tokenizer.save_pretrained(folder)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError) as error:
+        raise ModelError(
+            f"the tokenizer in {folder} cannot be read ({type(error).__name__}); save it with transformers as "
+            "tokenizer.json"
+        ) from None

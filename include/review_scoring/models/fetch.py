@@ -1,0 +1,248 @@
+"""Download a file: https only, from hosts that are allowed, at addresses that are public.
+
+The check of the address and the connection use the same answer of the resolver, at the first request and at every
+redirect: a name that means another address a moment later gains nothing. A proxy would take that away, so none is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import ipaddress
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from review_scoring.errors import DownloadFailedError, DownloadRefusedError, ModelError
+from review_scoring.models.entry import https_form
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 8 * 1024**3
+"""Of any one file. XLM-RoBERTa large, the largest of its kind, has 2.3 GB."""
+
+MOST_REDIRECTS = 5
+TIMEOUT_S = 30.0
+PROGRESS_S = 10.0
+_CHUNK = 1024**2
+_HTTPS = 443
+_REDIRECTS = {301, 302, 303, 307, 308}
+_EMBEDDED = ipaddress.ip_network("64:ff9b::/96")
+"""IPv6 addresses that mean an IPv4 address behind a translator (RFC 6052)."""
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolver = Callable[[str], Sequence[str]]
+Opener = Callable[[str, str], http.client.HTTPConnection]
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A file that was downloaded: the address that it came from in the end, its size in bytes and its checksum."""
+
+    address: str
+    size: int
+    sha256: str
+
+
+def resolve(host: str) -> Sequence[str]:
+    """Return the addresses of a host."""
+    return [str(answer[4][0]) for answer in socket.getaddrinfo(host, _HTTPS, type=socket.SOCK_STREAM)]
+
+
+def open_tls(host: str, address: str) -> http.client.HTTPConnection:
+    """Return a connection to exactly this address, whose certificate has to be the host's."""
+    return _PinnedConnection(host, address)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Downloader:
+    """Downloads files.
+
+    :param hosts: the hosts that may be asked
+    :param resolver: gives a host's addresses; they are checked, whoever gives them
+    :param opener: gives a connection to a host at one of its addresses
+    :param between_chunks: called after each piece of a file; may raise
+    """
+
+    hosts: frozenset[str]
+    resolver: Resolver = resolve
+    opener: Opener = open_tls
+    between_chunks: Callable[[], None] = lambda: None
+
+    def fetch(self, address: str, to: Path, *, size: int | None = None, sha256: str | None = None) -> Fetched:
+        """Download one file.
+
+        :param address: https or s3
+        :param to: the file to write; it must not exist. After an error it does not, either
+        :param size: bytes that the file must have, if they are known
+        :param sha256: checksum that it must have, if it is known
+        :raises DownloadRefusedError: for an address that is not allowed, and a file that is not what was expected
+        :raises DownloadFailedError: for a host that does not answer, or not to the end
+        """
+        current = https_form(address)
+        for _ in range(MOST_REDIRECTS + 1):
+            connection = self._connect(current)
+            try:
+                response = self._ask(connection, current)
+                if response.status not in _REDIRECTS:
+                    return self._save(response, current, to, size, sha256)
+                current = urljoin(current, response.headers.get("Location", ""))
+            finally:
+                connection.close()
+        raise DownloadRefusedError(f"{shown(address)} redirects more than {MOST_REDIRECTS} times")
+
+    def _connect(self, address: str) -> http.client.HTTPConnection:
+        host = self._allowed_host(address)
+        try:
+            found = list(self.resolver(host))
+        except OSError as error:
+            raise DownloadFailedError(
+                f"the host {host} is not found ({error.strerror or error}): is there a network?"
+            ) from None
+        for each in found:
+            if not is_public(each):
+                raise DownloadRefusedError(
+                    f"the host {host} has the address {each}, which is not a public one: nothing is fetched from "
+                    "inside a network. Download the file yourself, and name it as `archive` in a catalogue entry of "
+                    "your own"
+                )
+        if not found:
+            raise DownloadFailedError(f"the host {host} has no address")
+        return self.opener(host, found[0])
+
+    def _allowed_host(self, address: str) -> str:
+        try:
+            parts = urlsplit(address)
+            port = parts.port
+        except ValueError:
+            raise DownloadRefusedError(f"{shown(address)} is not an address") from None
+        host = (parts.hostname or "").lower()
+        if parts.scheme != "https" or parts.username is not None or port not in {None, _HTTPS} or not host:
+            raise DownloadRefusedError(
+                f"{shown(address)} cannot be fetched: an address is https://, at the usual port, without a user"
+            )
+        if host not in self.hosts:
+            raise DownloadRefusedError(
+                f"nothing may be fetched from the host {host}; allowed are {', '.join(sorted(self.hosts)) or 'none'}. "
+                "REVIEW_SCORING_MODEL_HOSTS adds hosts"
+            )
+        return host
+
+    def _ask(self, connection: http.client.HTTPConnection, address: str) -> http.client.HTTPResponse:
+        parts = urlsplit(address)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        try:
+            connection.request("GET", target, headers={"User-Agent": "review-scoring", "Accept-Encoding": "identity"})
+            response = connection.getresponse()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise _failed(address, error) from None
+        if (
+            response.status >= http.HTTPStatus.INTERNAL_SERVER_ERROR
+            or response.status == http.HTTPStatus.TOO_MANY_REQUESTS
+        ):
+            raise DownloadFailedError(f"{shown(address)} answers {response.status}; try again later")
+        if response.status not in {http.HTTPStatus.OK, *_REDIRECTS}:
+            raise DownloadRefusedError(
+                f"{shown(address)} answers {response.status}; look whether the model is still there, and download it "
+                "yourself if it moved: a catalogue entry of your own can name the file as `archive`"
+            )
+        return response
+
+    def _save(
+        self, response: http.client.HTTPResponse, address: str, to: Path, size: int | None, sha256: str | None
+    ) -> Fetched:
+        declared = response.length
+        most = MOST_BYTES if size is None else size
+        if declared is not None and (declared > most or size not in {None, declared}):
+            raise _unexpected(address, f"it has {declared} bytes", size)
+        try:
+            with to.open("xb") as file:
+                total, digest = self._copy(response, address, file, most)
+            if total != (total if declared is None else declared):
+                raise DownloadFailedError(f"{shown(address)} ended after {total} of {declared} bytes; try again")
+            if size not in {None, total}:
+                raise _unexpected(address, f"it has {total} bytes", size)
+            if sha256 not in {None, digest}:
+                raise DownloadRefusedError(
+                    f"{shown(address)} is not the file that the catalogue means: its SHA-256 is {digest}, not {sha256}"
+                )
+        except BaseException:
+            to.unlink(missing_ok=True)
+            raise
+        log.info("fetched %s: %.1f MB, SHA-256 %s", shown(address), total / 1e6, digest)
+        return Fetched(shown(address), total, digest)
+
+    def _copy(self, response: http.client.HTTPResponse, address: str, file: IO[bytes], most: int) -> tuple[int, str]:
+        """Write what comes, piece by piece, and return its size and checksum."""
+        total, digest, told = 0, hashlib.sha256(), time.monotonic()
+        while chunk := self._read(response, address):
+            total += len(chunk)
+            if total > most:
+                raise _unexpected(address, f"it goes on after {most} bytes", most)
+            file.write(chunk)
+            digest.update(chunk)
+            self.between_chunks()
+            if time.monotonic() - told >= PROGRESS_S:
+                told = time.monotonic()
+                of = f" of {(total + response.length) / 1e6:.0f}" if response.length else ""
+                log.info("%.0f%s MB of %s", total / 1e6, of, shown(address))
+        return total, digest.hexdigest()
+
+    @staticmethod
+    def _read(response: http.client.HTTPResponse, address: str) -> bytes:
+        try:
+            return response.read(_CHUNK)
+        except (OSError, http.client.HTTPException) as error:
+            raise _failed(address, error) from None
+
+
+def is_public(address: str) -> bool:
+    """Say whether an IP address is one of the public internet, and hides no other address."""
+    ip: IpAddress = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        elif ip.sixtofour is not None or ip.teredo is not None or ip in _EMBEDDED:
+            return False
+    return ip.is_global and not ip.is_multicast
+
+
+def shown(address: str) -> str:
+    """Return an address as messages show it: without a query or a user, either of which may hold a credential."""
+    try:
+        parts = urlsplit(address)
+        return SplitResult(parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "").geturl()
+    except ValueError:
+        return "what is no address"
+
+
+class _PinnedConnection(http.client.HTTPSConnection):
+    """A TLS connection to an address that was checked."""
+
+    def __init__(self, host: str, address: str) -> None:
+        self._tls = ssl.create_default_context()
+        super().__init__(host, _HTTPS, timeout=TIMEOUT_S, context=self._tls)
+        self._address = address
+
+    def connect(self) -> None:
+        """Connect to the address, and ask for the host's certificate."""
+        plain = socket.create_connection((self._address, self.port), self.timeout)
+        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+
+
+def _failed(address: str, error: Exception) -> DownloadFailedError:
+    return DownloadFailedError(
+        f"{shown(address)} cannot be fetched ({type(error).__name__}: {error}): is there a network?"
+    )
+
+
+def _unexpected(address: str, found: str, size: int | None) -> ModelError:
+    return DownloadRefusedError(
+        f"{shown(address)}: {found}, and {'at most ' if size is None else ''}{size or MOST_BYTES} are expected"
+    )

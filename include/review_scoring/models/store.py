@@ -1,0 +1,225 @@
+"""The model store: a folder of imported models, each whole and unchanged, or not there.
+
+`<store>/<name>/<revision>/` holds a model's files and `manifest.json`, which is written last. A model is made in a
+folder beside, `.partial-…`, and appears by one rename. Several workers may share the store, mounted or synced: what a
+sync has not finished has no manifest yet, or files that do not agree with it, and is not there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from review_scoring.errors import ModelError
+from review_scoring.models.folder import REQUIRED_FILES, file_hash, revision_of
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+PARTIAL = ".partial-"
+LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model of the store whose files are as its manifest says. `source` tells where they came from."""
+
+    name: str
+    revision: str
+    path: Path
+    imported_at: str
+    source: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ModelStore:
+    """A folder of models. It is made when the first model is put into it."""
+
+    root: Path
+
+    def put(self, name: str, make: Callable[[Path, Path], Mapping[str, Any]]) -> StoredModel:
+        """Make a model's files and keep them. What fails before the end leaves nothing.
+
+        :param make: writes the model's files into the first folder, which is there, may use the second for what it
+            needs meanwhile, and returns where they came from, as JSON can say it
+        :raises ModelError: for a disk that fails or is full, and whatever `make` raises
+        """
+        try:
+            with self._workshop() as work:
+                folder, scratch = work / "model", work / "scratch"
+                folder.mkdir()
+                scratch.mkdir()
+                source = make(folder, scratch)
+                shutil.rmtree(scratch)
+                revision = _write_manifest(folder, name, source)
+                self._publish(folder, name, revision)
+        except OSError as error:
+            raise ModelError(
+                f"model {name!r} cannot be put into the model store {self.root}: {error.strerror or error}; make sure "
+                "that the folder can be written and that there is room. The store is as it was before"
+            ) from error
+        found = self.find(name, revision)
+        assert found is not None
+        return found
+
+    def find(self, name: str, revision: str = "") -> StoredModel | None:
+        """Return a model whose files were all checked, or None if it is not there.
+
+        :param revision: the revision or its first digits; without it, the one that was imported last
+        :raises ModelError: for a model that was changed or damaged, and for digits that several revisions have
+        """
+        manifests = [manifest for manifest in self._manifests(name) if manifest["revision"].startswith(revision)]
+        if not manifests:
+            return None
+        if revision and len(manifests) > 1:
+            found = ", ".join(sorted(manifest["revision"][:16] for manifest in manifests))
+            raise ModelError(
+                f"model {name!r} has several revisions that begin with {revision}: {found}; give more digits"
+            )
+        manifest = max(manifests, key=lambda each: (each["imported_at"], each["revision"]))
+        folder = self.root / name / manifest["revision"]
+        _check_files(folder, manifest)
+        return StoredModel(name, manifest["revision"], folder, manifest["imported_at"], manifest["source"])
+
+    def _manifests(self, name: str) -> Iterator[dict[str, Any]]:
+        for file in sorted((self.root / name).glob(f"*/{MANIFEST}")):
+            manifest = _read_manifest(file)
+            if (manifest["name"], manifest["revision"]) != (name, file.parent.name):
+                raise _changed(file.parent, f"its manifest is of {manifest['name']!r}, revision {manifest['revision']}")
+            yield manifest
+
+    @contextmanager
+    def _workshop(self) -> Iterator[Path]:
+        """Give a folder to work in, on the store's own disk, locked while its maker lives; sweep those of the dead."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / f".{LOCK}").open("w") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)  # or a sweep could take a folder that is not locked yet
+            self._sweep()
+            work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self.root))
+            lock = (work / LOCK).open("w")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+            lock.close()
+
+    def _sweep(self) -> None:
+        for work in self.root.glob(f"{PARTIAL}*"):
+            try:
+                with (work / LOCK).open("r+") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # another import is at work there
+            except FileNotFoundError:
+                pass  # its maker died before it locked it
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _publish(self, folder: Path, name: str, revision: str) -> None:
+        """Give a finished folder its place, unless the same model is there already."""
+        place = self.root / name / revision
+        place.parent.mkdir(exist_ok=True)
+        while not _moved(folder, place):
+            try:
+                _check_files(place, _read_manifest(place / MANIFEST))
+            except ModelError:  # what stands there is damaged, and is replaced
+                place.rename(folder.with_name("damaged"))
+            else:  # the same files: only the time of the import is new
+                (folder / MANIFEST).replace(place / MANIFEST)
+                break
+        _sync(place.parent)
+
+
+def _moved(folder: Path, place: Path) -> bool:
+    """Move a folder to a place; return False if that is taken."""
+    try:
+        folder.rename(place)
+    except OSError:
+        if not place.exists():
+            raise
+        return False
+    return True
+
+
+def _write_manifest(folder: Path, name: str, source: Mapping[str, Any]) -> str:
+    """Write the checksums of a folder's files, once these are on the disk, and return its revision."""
+    files = sorted(path for path in folder.iterdir())
+    missing = set(REQUIRED_FILES) - {path.name for path in files}
+    if missing or not all(path.is_file() and not path.is_symlink() for path in files):
+        raise ModelError(f"model {name!r}: what was made of it lacks {', '.join(sorted(missing)) or 'plain files'}")
+    for path in files:
+        _sync(path)
+    hashes = {path.name: file_hash(path) for path in files}
+    revision = revision_of(hashes)
+    manifest = {
+        "format": FORMAT,
+        "name": name,
+        "revision": revision,
+        "imported_at": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "source": dict(source),
+        "files": {path.name: {"size": path.stat().st_size, "sha256": hashes[path.name]} for path in files},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    _sync(folder / MANIFEST)
+    _sync(folder)
+    return revision
+
+
+def _read_manifest(file: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        sound = (
+            manifest["format"] == FORMAT
+            and all(isinstance(manifest[key], str) for key in ("name", "revision", "imported_at"))
+            and isinstance(manifest["source"], dict)
+            and all({"size", "sha256"} <= each.keys() for each in manifest["files"].values())
+            and set(REQUIRED_FILES) <= manifest["files"].keys()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        sound = False
+    if not sound:
+        raise _changed(file.parent, f"its {MANIFEST} cannot be used")
+    return dict(manifest)
+
+
+def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Compare every file with the manifest, and the manifest with the revision.
+
+    :raises ModelError: naming the first difference
+    """
+    listed: Mapping[str, Mapping[str, Any]] = manifest["files"]
+    present = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - {MANIFEST}
+    if strange := sorted(present ^ listed.keys()):
+        raise _changed(folder, f"{strange[0]} is there or in its manifest, and not both")
+    for name, said in listed.items():
+        path = folder / name
+        if path.is_symlink() or not path.is_file():
+            raise _changed(folder, f"{name} is no plain file")
+        if path.stat().st_size != said["size"] or file_hash(path) != said["sha256"]:
+            raise _changed(folder, f"{name} is not what was imported")
+    if revision_of({name: each["sha256"] for name, each in listed.items()}) != folder.name:
+        raise _changed(folder, "its manifest is not of this revision")
+
+
+def _changed(folder: Path, found: str) -> ModelError:
+    return ModelError(
+        f"the model in {folder} was changed or damaged: {found}; import it again (DAG import_model), "
+        "which replaces it, or delete the folder"
+    )
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -1,0 +1,162 @@
+"""The project's own catalogue, and what a deployment adds to it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from review_scoring.errors import ModelError, ModelNotImportedError
+from review_scoring.models.catalogue import DEFAULT_MODEL, catalogue, find_entry, find_model
+from review_scoring.models.entry import Kind, https_form
+from review_scoring.models.settings import ModelSettings
+from tests.models.own_catalogue import archive_entry, entry, settings
+
+ALLOCINE = {
+    "fr.classify.xlm_roberta.allocine": "xlm_roberta_base_sequence_classifier_allocine",
+    "fr.classify.bert.multilingual": "bert_multilingual_sequence_classifier_allocine",
+    "fr.classify.distilbert_sequence.allocine": "distilbert_multilingual_sequence_classifier_allocine",
+}
+"""NLU reference -> the name on the card."""
+
+
+@pytest.mark.parametrize(("reference", "card"), ALLOCINE.items())
+def test_a_published_model_is_found_by_its_card_and_by_its_nlu_reference(reference: str, card: str) -> None:
+    entry = find_entry(card)
+    assert find_entry(reference) is entry
+    assert entry.name not in {reference, card}
+    assert (entry.kind, entry.max_tokens, entry.case_sensitive, entry.unverified) == (Kind.SPARK_NLP, 512, True, True)
+    assert entry.labels == {"neg": "neg", "pos": "pos"}
+    (address,) = set(map(https_form, entry.addresses))
+    assert re.fullmatch(
+        rf"https://s3\.amazonaws\.com/auxdata\.johnsnowlabs\.com/public/models/{card}_fr_.*\.zip", address
+    )
+
+
+def test_the_published_figures_are_those_of_the_cards_digit_for_digit() -> None:
+    figures = {f.metric: f.value for f in find_entry("allocine-xlm-roberta-base").figures}
+    assert figures["eval_loss"] == "0.129339799284935"
+    assert figures["eval_accuracy"] == figures["eval_f1"] == "0.96915"
+    bert = {(f.metric, f.label): (f.value, f.support) for f in find_entry("allocine-bert-multilingual").figures}
+    assert bert["f1-score", "neg"] == ("0.96", 10294)
+    distilbert = {
+        (f.metric, f.label): (f.value, f.support) for f in find_entry("allocine-distilbert-multilingual").figures
+    }
+    assert distilbert["recall", "pos"] == ("0.94", 9731)
+
+
+def test_every_model_that_was_never_loaded_says_so_where_it_is_offered() -> None:
+    for each in catalogue().values():
+        assert each.unverified == (each.kind is not Kind.BUNDLED)
+        assert each.shown.endswith("(unverified)") == each.unverified
+
+
+def test_the_catalogue_has_two_three_and_five_classes() -> None:
+    assert {len(each.labels) for each in catalogue().values() if each.kind is Kind.HUB} == {2, 3, 5}
+
+
+def test_the_bundled_model_needs_no_store(tmp_path: Path) -> None:
+    nowhere = ModelSettings(store=tmp_path / "none")
+    found = find_model(DEFAULT_MODEL, nowhere)
+    assert find_model(f"{DEFAULT_MODEL}@{found.revision[:8]}", nowhere) == found
+    with pytest.raises(ModelError, match="comes with this package at revision"):
+        find_model(f"{DEFAULT_MODEL}@0000", nowhere)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_model_that_is_not_imported_is_told_with_the_way_to_import_it(tmp_path: Path) -> None:
+    told = r"'mini-bert' .* not in the model store .*trigger import_model --conf '\{\"model\": \"mini-bert\"\}'"
+    for name in ("mini-bert", "mini-bert-alias"):
+        with pytest.raises(ModelNotImportedError, match=told):
+            find_model(name, settings(tmp_path))
+
+
+def test_an_entry_of_a_deployments_own_is_offered_beside_the_projects(tmp_path: Path) -> None:
+    names = list(catalogue(settings(tmp_path).catalogue))
+    assert names[0] == DEFAULT_MODEL
+    assert names[-3:] == ["mini-bert", "mini-distilbert", "mini-xlm-roberta"]
+
+
+def test_a_catalogue_that_was_changed_is_read_again(tmp_path: Path) -> None:
+    assert "mini-bert" in catalogue(settings(tmp_path).catalogue)
+    changed = settings(tmp_path, archive_entry("mini-distilbert")).catalogue
+    assert "mini-bert" not in catalogue(changed)
+
+
+BAD = [
+    ("title", 'title = ""', "it must be a text"),
+    ("kind", 'kind = "pickle"', "it must be one of bundled, spark-nlp, hub, folder"),
+    ("max_tokens", "max_tokens = true", "it must be a whole number"),
+    ("labels", "labels = {}", "it must be a table"),
+    ("labels", 'labels = { neg = "" }', "it must be a table"),
+    ("unverified", 'unverified = "no"', "it must be true or false"),
+    ("addresses", 'addresses = ["http://example.org/a.zip"]', "it must be a list of https"),
+    ("addresses", 'addresses = ["https://user:secret@example.org/a.zip"]', "it must be a list of https"),
+    ("sha256", 'sha256 = "abc"', "64 hexadecimal"),
+    ("colour", 'colour = "red"', "there is no such key"),
+    ("repository", 'repository = "a/b"', "it is for the kind 'hub'"),
+]
+
+
+@pytest.mark.parametrize(("key", "line", "must"), BAD)
+def test_a_bad_entry_is_told_by_file_entry_and_key(tmp_path: Path, key: str, line: str, must: str) -> None:
+    lines = [each for each in archive_entry("mini-bert").splitlines() if not each.startswith(f"{key} =")]
+    with pytest.raises(ModelError) as told:
+        catalogue(settings(tmp_path, "\n".join([*lines, line])).catalogue)
+    assert str(told.value).startswith(f"{tmp_path / 'own.toml'}, [mini-bert], key '{key}': ")
+    assert must in str(told.value)
+    assert "secret" not in str(told.value)
+
+
+def test_a_missing_key_is_told(tmp_path: Path) -> None:
+    lines = [line for line in archive_entry("mini-bert").splitlines() if not line.startswith("licence")]
+    with pytest.raises(ModelError, match=r"own\.toml, \[mini-bert\], key 'licence': it is missing"):
+        catalogue(settings(tmp_path, "\n".join(lines)).catalogue)
+
+
+@pytest.mark.parametrize("kind", ["spark-nlp", "hub", "folder"])
+def test_an_entry_without_a_source_is_told(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(ModelError, match=r"\[x\], key '(addresses|repository|folder)': it is missing"):
+        catalogue(settings(tmp_path, entry("x", kind)).catalogue)
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        entry(DEFAULT_MODEL, "hub", 'repository = "a/b"'),
+        archive_entry("mini-bert") + archive_entry("mini-distilbert").replace("mini-distilbert-alias", "mini-bert"),
+    ],
+)
+def test_a_name_that_is_taken_cannot_be_taken_again(tmp_path: Path, taken: str) -> None:
+    with pytest.raises(ModelError, match="cannot be taken, it already means"):
+        catalogue(settings(tmp_path, taken).catalogue)
+
+
+def test_only_the_project_has_bundled_models(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="only the project's own models are bundled"):
+        catalogue(settings(tmp_path, entry("mine", "bundled")).catalogue)
+
+
+def test_a_catalogue_that_is_not_there_or_no_toml_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.toml cannot be read"):
+        catalogue(tmp_path / "none.toml")
+    with pytest.raises(ModelError, match="is no TOML file"):
+        catalogue(settings(tmp_path, "x = ").catalogue)
+
+
+def test_the_store_is_beside_airflow_unless_a_setting_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.delenv("REVIEW_SCORING_MODEL_STORE", raising=False)
+    assert ModelSettings.from_environment().store == tmp_path / "review_scoring" / "models"
+    monkeypatch.setenv("REVIEW_SCORING_MODEL_STORE", "/mnt/models")
+    assert ModelSettings.from_environment().store == Path("/mnt/models")
+
+
+def test_a_folder_of_ones_own_is_a_model_with_its_own_name_and_labels(tmp_path: Path) -> None:
+    bundled = find_model(DEFAULT_MODEL)
+    (tmp_path / "mine").symlink_to(bundled.path)
+    found = find_model(tmp_path / "mine")
+    assert (found.name, found.labels, found.revision) == (DEFAULT_MODEL, ("neg", "pos"), bundled.revision)

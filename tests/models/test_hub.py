@@ -1,0 +1,81 @@
+"""Models of the hub: the real client, and a hub on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.models.fake_hub import COMMIT, REPOSITORY, fake_hub, with_hub
+
+FILES = {
+    "config.json": b"{}",
+    "model.safetensors": b"weights" * 1000,
+    "pytorch_model.bin": b"a pickle",
+    "tokenizer.json": b"{}",
+    "modeling_own.py": b"import os",
+    "onnx/model.onnx": b"onnx",
+}
+
+
+def fetch(folder: Path, commit: str | None) -> str:
+    return f"""
+from pathlib import Path
+from review_scoring.models.hub import fetch_snapshot
+print(fetch_snapshot({REPOSITORY!r}, {commit!r}, Path({str(folder)!r})))
+"""
+
+
+def run(tmp_path: Path, commit: str | None = None, **environment: str) -> tuple[str, str, list[str]]:
+    """Fetch into a folder, and return what was printed, the last line of what was raised, and the folder's files."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    done = with_hub(fetch(folder, commit), tmp_path / "hub", **environment)
+    error = done.stderr.strip().splitlines()[-1] if done.returncode else ""
+    return done.stdout.strip(), error, sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_commit_is_fetched_without_its_pickles_and_code(tmp_path: Path) -> None:
+    with fake_hub(FILES) as hub:
+        printed, error, files = run(tmp_path, COMMIT, HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
+    assert error == ""
+    assert printed == COMMIT
+    assert files == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert not any("pytorch_model" in path or ".py" in path for path in hub.asked)
+
+
+def test_without_a_commit_the_newest_is_fetched_and_named(tmp_path: Path) -> None:
+    with fake_hub(FILES) as hub:
+        printed, _, _ = run(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
+    assert printed == COMMIT
+
+
+def test_a_repository_without_safetensors_is_told_and_not_fetched(tmp_path: Path) -> None:
+    with fake_hub({name: body for name, body in FILES.items() if name != "model.safetensors"}) as hub:
+        _, error, files = run(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
+    assert "ModelError: owner/model has no model.safetensors at its newest commit" in error
+    assert files == []
+
+
+def test_weights_that_are_not_what_the_hub_says_are_told(tmp_path: Path) -> None:
+    with fake_hub(FILES) as hub:
+        path = f"/{REPOSITORY}/resolve/{COMMIT}/model.safetensors"
+        hub.answers[path].body = b"another" * 1000
+        _, error, _ = run(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
+    assert "DownloadRefusedError: owner/model: model.safetensors is not what the hub says it is" in error
+
+
+def test_a_repository_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with fake_hub(FILES) as hub:
+        _, error, _ = run(tmp_path, "0" * 40, HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
+    assert "owner/model" in error
+    assert "review_scoring.errors" in error
+
+
+def test_a_worker_that_is_offline_is_told_what_to_do(tmp_path: Path) -> None:
+    _, error, _ = run(tmp_path, HF_HUB_OFFLINE="1")
+    assert "ConfigurationError: owner/model is on the Hugging Face hub, and HF_HUB_OFFLINE is set" in error
+    assert "or download it elsewhere and name the folder" in error
+
+
+def test_a_hub_that_does_not_answer_is_told_and_may_be_tried_again(tmp_path: Path) -> None:
+    _, error, _ = run(tmp_path, HF_ENDPOINT="http://127.0.0.1:1")
+    assert "DownloadFailedError: owner/model cannot be fetched from the Hugging Face hub (ConnectError)" in error
