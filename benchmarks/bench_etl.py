@@ -155,7 +155,11 @@ def with_dlt(engine: Engine) -> None:
                     for row, r in zip(part, results, strict=True)
                 ]
 
-    url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    # dlt wants a port and a password; a server that trusts local users looks at none.
+    address = engine.url.set(
+        drivername="postgresql", port=engine.url.port or 5432, password=engine.url.password or "none"
+    )
+    url = address.render_as_string(hide_password=False)
     pipeline = dlt.pipeline("bench", destination=dlt.destinations.postgres(credentials=url), dataset_name="dlt_scores")
     pipeline.run(scored(), table_name="scores", write_disposition="merge", primary_key="id")
 
