@@ -11,6 +11,7 @@ from airflow.sdk import DAG, Param, conf, task
 
 from review_scoring.airflow.models import catalogue_setting
 from review_scoring.airflow.operators.score_reviews import PreflightScoringOperator, ScoreReviewsOperator
+from review_scoring.errors import ModelError
 from review_scoring.job import Rescore
 from review_scoring.models.catalogue import DEFAULT_MODEL, catalogue
 
@@ -20,7 +21,11 @@ JOB = os.environ.get("REVIEW_SCORING_JOB", "film_reviews")
 SCHEDULE = os.environ.get("REVIEW_SCORING_SCHEDULE", "0 2 * * *")
 POOL = os.environ.get("REVIEW_SCORING_POOL", "default_pool")
 QUEUE = os.environ.get("REVIEW_SCORING_QUEUE") or conf.get("operators", "default_queue")
-MODELS = catalogue(catalogue_setting().catalogue)
+try:
+    MODELS = catalogue(catalogue_setting().catalogue)
+except ModelError as error:  # told by import_model; a typo there must not stop the night of another model
+    logging.getLogger("review_scoring").warning("%s", error)
+    MODELS = catalogue()
 
 PARAMS = {
     "model": Param(

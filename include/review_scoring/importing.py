@@ -118,16 +118,17 @@ def _local_archive(entry: CatalogueEntry, archive: Path) -> Mapping[str, Any]:
 def _download(entry: CatalogueEntry, downloader: Downloader, to: Path) -> Mapping[str, Any]:
     """Fetch an archive from the first of its addresses that works."""
     addresses = list(dict.fromkeys(map(https_form, entry.addresses)))  # an s3 address is often an https one once more
-    for n, address in enumerate(addresses, 1):
+    failures: list[DownloadFailedError | DownloadRefusedError] = []
+    for address in addresses:
         try:
             fetched = downloader.fetch(address, to, size=entry.size, sha256=entry.sha256)
         except (DownloadFailedError, DownloadRefusedError) as error:
-            if n == len(addresses):
-                raise
-            log.warning("%s; trying the next address", error)
+            log.warning("%s", error)
+            failures.append(error)
         else:
             return {"address": fetched.address, "size": fetched.size, "sha256": fetched.sha256}
-    raise AssertionError
+    # One that may go through later is worth a retry, whatever the other addresses say.
+    raise next((each for each in failures if isinstance(each, DownloadFailedError)), failures[-1])
 
 
 def _from_hub(entry: CatalogueEntry, folder: Path) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -149,3 +150,22 @@ def test_the_revision_changes_with_any_file_that_decides_a_score(tmp_path: Path)
 def test_an_unknown_model_is_told_with_the_known_ones() -> None:
     with pytest.raises(ModelError, match=f"no model 'gpt' in the catalogue; it has {DEFAULT_MODEL}"):
         find_model("gpt")
+
+
+def test_a_config_without_labels_means_transformers_own_two(tmp_path: Path) -> None:
+    shutil.copytree(BUNDLED / DEFAULT_MODEL, tmp_path / "model")
+    file = tmp_path / "model" / "config.json"
+    config = {key: value for key, value in json.loads(file.read_text()).items() if "label" not in key}
+    file.write_text(json.dumps(config))
+    labels = {"LABEL_0": "neg", "LABEL_1": "pos"}
+    opened = open_folder(tmp_path / "model", name="mine", labels=labels, max_tokens=512)
+    assert opened.labels == ("neg", "pos")
+    assert isinstance(Classifier.load(opened, device="cpu").classify(["bien"])[0], Prediction)
+
+
+def test_a_config_that_asks_for_code_of_a_hub_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(BUNDLED / DEFAULT_MODEL, tmp_path / "model")
+    file = tmp_path / "model" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "_attn_implementation": "somebody/kernel"}))
+    with pytest.raises(ModelError, match="asks for the attention code 'somebody/kernel'"):
+        open_folder(tmp_path / "model", name="mine", labels={"neg": "neg", "pos": "pos"}, max_tokens=512)

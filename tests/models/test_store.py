@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,30 @@ def test_digits_that_several_revisions_begin_with_are_told(store: ModelStore) ->
     (shared, *_) = {digit for digit in digits if digits.count(digit) > 1}
     with pytest.raises(ModelError, match=f"several revisions that begin with {shared}"):
         store.find("m", shared)
+
+
+def test_a_revision_that_is_still_being_copied_leaves_the_one_before_it_in_use(tmp_path: Path) -> None:
+    store, whole, copied = two_revisions(tmp_path)
+    weights = tmp_path / "m" / copied / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    found = store.find("m")
+    assert found is not None
+    assert found.revision == whole
+
+
+def test_a_damaged_manifest_hides_its_own_revision_only(tmp_path: Path) -> None:
+    store, whole, damaged = two_revisions(tmp_path)
+    (tmp_path / "m" / damaged / "manifest.json").write_text("{")
+    for revision in ("", whole[:8]):
+        found = store.find("m", revision)
+        assert found is not None
+        assert found.revision == whole
+    with pytest.raises(ModelError, match="manifest.json cannot be used"):
+        store.find("m", damaged)
+
+
+def two_revisions(root: Path) -> tuple[ModelStore, str, str]:
+    """Return a store with two revisions of the model `m`, the older one first."""
+    store = ModelStore(root)
+    one, two = (store.put("m", partial(written, content=content)).revision for content in ("one", "two"))
+    return store, one, two

@@ -28,6 +28,9 @@ BATCH_SECONDS = 1.0
 SLICE_TEXTS = 256
 """Texts that are tokenised at once."""
 
+NO_LIMIT = 2**31
+"""Tokens of a model whose positions have no end, such as XLNet's."""
+
 CHARACTERS_A_TOKEN = 100
 """No text is expected to need more; one that does is tokenised whole, and slower."""
 
@@ -203,5 +206,7 @@ class Classifier:
 
 def _positions(config: Any) -> int:
     """Return how many tokens a model has positions for; RoBERTa's begin behind the padding's own."""
-    offset = config.pad_token_id + 1 if config.model_type in ROBERTAS else 0
-    return int(config.max_position_embeddings) - offset
+    positions = getattr(config, "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions < 1:
+        return NO_LIMIT
+    return positions - ((config.pad_token_id or 0) + 1 if config.model_type in ROBERTAS else 0)

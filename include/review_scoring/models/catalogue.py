@@ -66,7 +66,9 @@ def find_model(model: str | Path, settings: ModelSettings | None = None) -> Mode
         folder = model.expanduser().resolve()
         return open_folder(folder, name=folder.name, labels=None, max_tokens=UNKNOWN_MAX_TOKENS)
     settings = settings or ModelSettings.from_environment()
-    name, _, revision = model.partition("@")
+    name, at, revision = model.partition("@")
+    if at and not revision:
+        raise ModelError(f"model {model!r} names no revision after '@'; give its first digits, or leave the '@' out")
     entry = find_entry(name, settings.catalogue)
     return _bundled(entry, revision) if entry.kind is Kind.BUNDLED else _stored(entry, revision, settings.store)
 

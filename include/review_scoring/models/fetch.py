@@ -92,7 +92,7 @@ class Downloader:
                 response = self._ask(connection, current)
                 if response.status not in _REDIRECTS:
                     return self._save(response, current, to, size, sha256)
-                current = urljoin(current, response.headers.get("Location", ""))
+                current = _redirected(current, response.headers.get("Location"))
             finally:
                 connection.close()
         raise DownloadRefusedError(f"{shown(address)} redirects more than {MOST_REDIRECTS} times")
@@ -101,10 +101,9 @@ class Downloader:
         host = self._allowed_host(address)
         try:
             found = list(self.resolver(host))
-        except OSError as error:
-            raise DownloadFailedError(
-                f"the host {host} is not found ({error.strerror or error}): is there a network?"
-            ) from None
+        except (OSError, UnicodeError) as error:
+            why = getattr(error, "strerror", None) or type(error).__name__
+            raise DownloadFailedError(f"the host {host} is not found ({why}): is there a network?") from None
         for each in found:
             if not is_public(each):
                 raise DownloadRefusedError(
@@ -200,6 +199,15 @@ class Downloader:
             return response.read(_CHUNK)
         except (OSError, http.client.HTTPException) as error:
             raise _failed(address, error) from None
+
+
+def _redirected(address: str, location: str | None) -> str:
+    if location is None:
+        raise DownloadRefusedError(f"{shown(address)} redirects, and does not say where to")
+    try:
+        return urljoin(address, location)
+    except ValueError:
+        raise DownloadRefusedError(f"{shown(address)} redirects to what is not an address") from None
 
 
 def is_public(address: str) -> bool:

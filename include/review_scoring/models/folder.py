@@ -72,10 +72,18 @@ def file_hash(path: Path) -> str:
 
 def _mapped_labels(config_file: Path, name: str, labels: Mapping[str, str] | None) -> tuple[str, ...]:
     try:
-        id2label = json.loads(config_file.read_text(encoding="utf-8"))["id2label"]
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        attention = str(config.get("attn_implementation", config.get("_attn_implementation", "")))
+        # transformers leaves the key out where it says no more than its default: two labels, LABEL_0 and LABEL_1.
+        id2label = config.get("id2label") or {str(n): f"LABEL_{n}" for n in range(int(config.get("num_labels", 2)))}
         own = [str(id2label[str(index)]) for index in range(len(id2label))]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"model {name!r}: {config_file} has no usable id2label ({type(error).__name__})") from None
+    if "/" in attention:
+        raise ModelError(
+            f"model {name!r}: its config asks for the attention code {attention!r} of a hub; nothing of a model is "
+            "executed: remove that key"
+        )
     if labels is None:
         labels = {label: label for label in own}
     unmapped = [label for label in own if label not in labels]

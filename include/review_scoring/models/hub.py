@@ -90,7 +90,7 @@ def _ask(repository: str, call: Any) -> Any:
         raise ConfigurationError(
             f"{repository} is on the Hugging Face hub, and HF_HUB_OFFLINE is set on this worker: unset it, {by_hand}"
         ) from None
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
         raise ModelError(
             f"the Hugging Face hub has no {repository} at that commit for us ({type(error).__name__}); look it up "
             "there. One that is private or gated needs HF_TOKEN"

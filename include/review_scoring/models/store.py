@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -21,6 +22,8 @@ from typing import Any
 
 from review_scoring.errors import ModelError
 from review_scoring.models.folder import REQUIRED_FILES, file_hash, revision_of
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -66,9 +69,8 @@ class ModelStore:
                 f"model {name!r} cannot be put into the model store {self.root}: {error.strerror or error}; make sure "
                 "that the folder can be written and that there is room. The store is as it was before"
             ) from error
-        found = self.find(name, revision)
-        assert found is not None
-        return found
+        place = self.root / name / revision
+        return self._checked(place, _read_manifest(place / MANIFEST))
 
     def find(self, name: str, revision: str = "") -> StoredModel | None:
         """Return a model whose files were all checked, or None if it is not there.
@@ -76,25 +78,43 @@ class ModelStore:
         :param revision: the revision or its first digits; without it, the one that was imported last
         :raises ModelError: for a model that was changed or damaged, and for digits that several revisions have
         """
-        manifests = [manifest for manifest in self._manifests(name) if manifest["revision"].startswith(revision)]
+        manifests, unusable = self._manifests(name, revision)
         if not manifests:
+            if unusable:
+                raise unusable[0]
             return None
         if revision and len(manifests) > 1:
             found = ", ".join(sorted(manifest["revision"][:16] for manifest in manifests))
             raise ModelError(
                 f"model {name!r} has several revisions that begin with {revision}: {found}; give more digits"
             )
-        manifest = max(manifests, key=lambda each: (each["imported_at"], each["revision"]))
-        folder = self.root / name / manifest["revision"]
-        _check_files(folder, manifest)
-        return StoredModel(name, manifest["revision"], folder, manifest["imported_at"], manifest["source"])
+        manifests.sort(key=lambda each: (each["imported_at"], each["revision"]), reverse=True)
+        complete = [each for each in manifests if _is_complete(self.root / name / each["revision"], each)]
+        if len(complete) < len(manifests):
+            log.warning("a revision of model %s is incomplete, as while it is copied: it is not looked at", name)
+        manifest = (complete or manifests)[0]
+        return self._checked(self.root / name / manifest["revision"], manifest)
 
-    def _manifests(self, name: str) -> Iterator[dict[str, Any]]:
+    def _checked(self, folder: Path, manifest: Mapping[str, Any]) -> StoredModel:
+        _check_files(folder, manifest)
+        return StoredModel(manifest["name"], manifest["revision"], folder, manifest["imported_at"], manifest["source"])
+
+    def _manifests(self, name: str, revision: str) -> tuple[list[dict[str, Any]], list[ModelError]]:
+        """Return the manifests of the revisions that begin so, and what is wrong with those that cannot be used."""
+        manifests, unusable = [], []
         for file in sorted((self.root / name).glob(f"*/{MANIFEST}")):
-            manifest = _read_manifest(file)
-            if (manifest["name"], manifest["revision"]) != (name, file.parent.name):
-                raise _changed(file.parent, f"its manifest is of {manifest['name']!r}, revision {manifest['revision']}")
-            yield manifest
+            if not file.parent.name.startswith(revision):
+                continue
+            try:
+                manifest = _read_manifest(file)
+                if (manifest["name"], manifest["revision"]) != (name, file.parent.name):
+                    found = f"its manifest is of {manifest['name']!r}, revision {manifest['revision']}"
+                    raise _changed(file.parent, found)
+                manifests.append(manifest)
+            except ModelError as error:
+                log.warning("%s", error)
+                unusable.append(error)
+        return manifests, unusable
 
     @contextmanager
     def _workshop(self) -> Iterator[Path]:
@@ -188,6 +208,12 @@ def _read_manifest(file: Path) -> dict[str, Any]:
     if not sound:
         raise _changed(file.parent, f"its {MANIFEST} cannot be used")
     return dict(manifest)
+
+
+def _is_complete(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Say whether every file is there in full, as it is not while a store is copied."""
+    sizes = {name: (folder / name).stat().st_size if (folder / name).is_file() else -1 for name in manifest["files"]}
+    return all(sizes[name] >= said["size"] for name, said in manifest["files"].items())
 
 
 def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -128,18 +128,23 @@ def _check_contents_size(file: BinaryIO, size: int, what: str) -> None:
     The end record is looked for where `zipfile` looks for it; one that is not found there is left to
     `zipfile` to refuse.
     """
-    file.seek(max(0, size - _LONGEST_COMMENT - _END.size - _END64_LOCATOR.size - _END64.size))
+    start = max(0, size - _LONGEST_COMMENT - _END.size - _END64_LOCATOR.size - _END64.size)
+    file.seek(start)
     tail = file.read()
     at = len(tail) - _END.size
     if tail[at : at + 4] != b"PK\5\6" or tail[-2:] != b"\0\0":
         at = tail.rfind(b"PK\5\6")
     if at < 0 or len(tail) - at < _END.size:
         raise damaged(what, "it is not a zip file, or its end is missing")
-    declared = [_END.unpack_from(tail, at)[5]]
-    if at >= _END64_LOCATOR.size + _END64.size and tail[at - _END64_LOCATOR.size :][:4] == b"PK\6\7":
-        declared = [_END64.unpack_from(tail, at - _END64_LOCATOR.size - _END64.size)[8]]
-    if declared[0] > MAX_CONTENTS:
-        raise damaged(what, f"its table of contents has {declared[0]} bytes, and at most {MAX_CONTENTS} are expected")
+    declared = _END.unpack_from(tail, at)[5]
+    at64 = at - _END64_LOCATOR.size - _END64.size
+    if at64 >= 0 and tail[at - _END64_LOCATOR.size :][:4] == b"PK\6\7":
+        signature, *_, declared64, _ = _END64.unpack_from(tail, at64)
+        if signature != b"PK\6\6" or _END64_LOCATOR.unpack_from(tail, at - _END64_LOCATOR.size)[2] != start + at64:
+            raise damaged(what, "its end does not agree with its zip64 end")
+        declared = max(declared64, declared if declared < 2**32 - 1 else 0)
+    if declared > MAX_CONTENTS:
+        raise damaged(what, f"its table of contents has {declared} bytes, and at most {MAX_CONTENTS} are expected")
 
 
 def _checked_members(archive: zipfile.ZipFile, what: str) -> Mapping[str, zipfile.ZipInfo]:
@@ -168,7 +173,7 @@ def _checked_members(archive: zipfile.ZipFile, what: str) -> Mapping[str, zipfil
 def _check_name(member: zipfile.ZipInfo, where: str) -> None:
     name = member.orig_filename
     path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or any(c in name for c in "\\:\0"):
+    if not path.parts or path.is_absolute() or ".." in path.parts or any(c in name for c in "\\:\0"):
         raise damaged(where, "its path leads out of the archive's folder")
 
 
