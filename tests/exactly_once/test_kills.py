@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from review_scoring.job import Rescore
 from review_scoring.warehouse.source import KeyRange
@@ -42,9 +44,9 @@ def filled(warehouse: Warehouse) -> Warehouse:
     return warehouse
 
 
-def differences(one: object, other: object) -> list[object]:
+def differences(one: Any, other: Any) -> list[object]:
     """Return what is in one of two results of `Warehouse.contents` only."""
-    return [row for pair in zip(one, other, strict=True) for row in set(pair[0]) ^ set(pair[1])]  # type: ignore[call-overload]
+    return [row for pair in zip(one, other, strict=True) for row in set(pair[0]) ^ set(pair[1])]
 
 
 def empty(warehouse: Warehouse) -> None:
@@ -147,8 +149,8 @@ def test_two_runs_over_overlapping_ranges_classify_each_review_once(filled: Ware
     account(filled)
 
 
-def test_ranges_that_do_not_overlap_are_scored_side_by_side_on_postgresql(postgres_engine: object) -> None:
-    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+def test_ranges_that_do_not_overlap_are_scored_side_by_side_on_postgresql(postgres_engine: Engine) -> None:
+    warehouse = Warehouse(postgres_engine)
     warehouse.create()
     warehouse.fill(100)
     warehouse.prepare()

@@ -6,6 +6,7 @@ import uuid
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import Engine
 
 from review_scoring.errors import PreflightError, WarehouseUnavailableError
 from review_scoring.job import Rescore
@@ -60,8 +61,8 @@ def test_rows_inserted_updated_and_deleted_between_pages_never_hide_another_row(
     assert seen == list(range(1, 31))
 
 
-def test_uuid_ids_are_read_and_bound_as_uuids(postgres_engine: object) -> None:
-    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+def test_uuid_ids_are_read_and_bound_as_uuids(postgres_engine: Engine) -> None:
+    warehouse = Warehouse(postgres_engine)
     warehouse.create("UUID PRIMARY KEY")
     wanted = sorted(uuid.UUID(int=n * 0x1234567890ABCDEF1234567) for n in range(1, 12))
     warehouse.insert(*((n, "texte") for n in wanted))
@@ -72,16 +73,16 @@ def test_uuid_ids_are_read_and_bound_as_uuids(postgres_engine: object) -> None:
 
 
 @pytest.mark.parametrize("id_type", ["CHAR(6)", "NUMERIC(30)"])
-def test_ids_that_print_otherwise_in_sql_are_still_scored_once(postgres_engine: object, id_type: str) -> None:
-    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+def test_ids_that_print_otherwise_in_sql_are_still_scored_once(postgres_engine: Engine, id_type: str) -> None:
+    warehouse = Warehouse(postgres_engine)
     warehouse.create(f"{id_type} PRIMARY KEY")
     warehouse.insert(*((str(n), "texte") for n in (1, 20, 300)))
     assert warehouse.score("1", chunk_rows=2).counts.scored == 3
     assert warehouse.score("2").counts.read == 0
 
 
-def test_ids_that_a_caseless_column_takes_for_equal_are_not_lost_at_a_page_end(sqlite_engine: object) -> None:
-    warehouse = Warehouse(sqlite_engine)  # type: ignore[arg-type]  # the fixture's engine
+def test_ids_that_a_caseless_column_takes_for_equal_are_not_lost_at_a_page_end(sqlite_engine: Engine) -> None:
+    warehouse = Warehouse(sqlite_engine)
     warehouse.create("TEXT COLLATE NOCASE")
     warehouse.insert(*((id_, "texte") for id_ in ("a", "b", "B", "c", "C", "d")))
     for rows in (1, 2, 3, 4):
@@ -125,23 +126,23 @@ def test_a_server_that_does_not_answer_is_told_without_its_password_and_may_be_t
     assert "hunter2" not in str(error.value)
 
 
-def test_a_database_that_is_not_there_is_a_mistake_and_not_tried_again(postgres_engine: object) -> None:
-    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+def test_a_database_that_is_not_there_is_a_mistake_and_not_tried_again(postgres_engine: Engine) -> None:
+    warehouse = Warehouse(postgres_engine)
     wrong = make_engine(warehouse.engine.url.set(database="nowhere_at_all"))
     with pytest.raises(PreflightError, match="connection 'reviews' refuses to be read"):
         open_source(wrong, warehouse.job)
 
 
-def test_a_table_that_may_not_be_read_is_told(postgres_engine: object) -> None:
-    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+def test_a_table_that_may_not_be_read_is_told(postgres_engine: Engine) -> None:
+    warehouse = Warehouse(postgres_engine)
     warehouse.create()
     warehouse.fill(3)
     with limited_user(warehouse) as stranger, pytest.raises(PreflightError, match="grant SELECT on it"):
         open_source(stranger.engine, warehouse.job)
 
 
-def test_a_table_that_may_not_be_written_is_told(postgres_engine: object) -> None:
-    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+def test_a_table_that_may_not_be_written_is_told(postgres_engine: Engine) -> None:
+    warehouse = Warehouse(postgres_engine)
     warehouse.create()
     warehouse.fill(3)
     warehouse.score()
@@ -151,8 +152,8 @@ def test_a_table_that_may_not_be_written_is_told(postgres_engine: object) -> Non
             reader.prepare()
 
 
-def test_source_and_scores_may_be_reached_by_users_of_different_rights(postgres_engine: object) -> None:
-    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+def test_source_and_scores_may_be_reached_by_users_of_different_rights(postgres_engine: Engine) -> None:
+    warehouse = Warehouse(postgres_engine)
     warehouse.create()
     warehouse.fill(12)
     with limited_user(warehouse, "GRANT SELECT ON reviews TO {}") as reader:
@@ -161,10 +162,10 @@ def test_source_and_scores_may_be_reached_by_users_of_different_rights(postgres_
         assert reader.score("2").counts.read == 0
 
 
-def test_the_grants_of_the_operations_guide_are_enough(postgres_engine: object) -> None:
+def test_the_grants_of_the_operations_guide_are_enough(postgres_engine: Engine) -> None:
     guide = (ROOT / "docs" / "operations.md").read_text()
     grants = guide[guide.index("```sql") + 6 : guide.index("```", guide.index("```sql") + 6)].split(";")
-    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+    warehouse = Warehouse(postgres_engine)
     warehouse.job = replace(warehouse.job, target_schema="scoring")
     warehouse.create()
     warehouse.fill(12)
@@ -179,8 +180,8 @@ def test_the_grants_of_the_operations_guide_are_enough(postgres_engine: object) 
         assert scorer.score(chunk_rows=5).counts.scored == 12
 
 
-def test_times_that_python_cannot_hold_cost_no_row(postgres_engine: object) -> None:
-    warehouse = Warehouse(postgres_engine)  # type: ignore[arg-type]  # the fixture's engine
+def test_times_that_python_cannot_hold_cost_no_row(postgres_engine: Engine) -> None:
+    warehouse = Warehouse(postgres_engine)
     warehouse.job = replace(warehouse.job, updated_at_column="changed")
     warehouse.create(extra=", changed timestamptz")
     warehouse.run("INSERT INTO reviews VALUES (1, 'un', 'infinity'), (2, 'deux', '-infinity'), (3, 'trois', NULL)")
@@ -188,8 +189,8 @@ def test_times_that_python_cannot_hold_cost_no_row(postgres_engine: object) -> N
     assert warehouse.score("2", Rescore.CHANGED).counts.read == 0
 
 
-def test_an_invalid_id_or_time_at_a_page_end_costs_no_other_row(sqlite_engine: object) -> None:
-    warehouse = Warehouse(sqlite_engine)  # type: ignore[arg-type]  # the fixture's engine
+def test_an_invalid_id_or_time_at_a_page_end_costs_no_other_row(sqlite_engine: Engine) -> None:
+    warehouse = Warehouse(sqlite_engine)
     warehouse.job = replace(warehouse.job, updated_at_column="changed")
     warehouse.create("TEXT PRIMARY KEY", extra=", changed TEXT")
     with writing(warehouse.engine).begin() as connection:
@@ -202,8 +203,8 @@ def test_an_invalid_id_or_time_at_a_page_end_costs_no_other_row(sqlite_engine: o
     assert warehouse.score(chunk_rows=2).counts.scored == 2
 
 
-def test_invalid_utf8_in_sqlite_costs_one_row(sqlite_engine: object) -> None:
-    warehouse = Warehouse(sqlite_engine)  # type: ignore[arg-type]  # the fixture's engine
+def test_invalid_utf8_in_sqlite_costs_one_row(sqlite_engine: Engine) -> None:
+    warehouse = Warehouse(sqlite_engine)
     warehouse.create()
     warehouse.fill(3)
     with writing(warehouse.engine).begin() as connection:
