@@ -31,10 +31,6 @@ class RejectReason(StrEnum):
     NOT_FINITE = "not_finite"
 
 
-UNKEYED_REASONS = frozenset({RejectReason.NULL_ID, RejectReason.DUPLICATE_ID, RejectReason.UNUSABLE_ID})
-"""Rejects that no key can hold: they are counted on the run, and have no row in `review_rejects`."""
-
-
 @dataclass(frozen=True, slots=True)
 class Review:
     """One row of the source, as read.

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -97,10 +98,9 @@ def score_reviews(
 ) -> RunSummary:
     """Score what waits, and return what was done.
 
-    :param keys: only ids in this range
-
     :param load_classifier: called once, when there is a text to classify
     :param stop: looked at between batches; what was committed stays. A run that fails sets it, to end its threads
+    :param keys: only ids in this range
     :raises JobBusyError: if another run holds the job
     :raises ScoringInterruptedError: if told to stop
     """
@@ -256,7 +256,8 @@ class _Run:
     def _stay_alive(self) -> None:
         """Give a sign of life every now and then, whatever the run is at: reading, loading a model, classifying."""
         while not self._over.wait(RENEW_S):
-            self._sign_of_life = self._writer.submit(lambda: self._ledger.renew(self.lease))
+            with suppress(RuntimeError):  # the run ended at this very moment, and takes no more work
+                self._sign_of_life = self._writer.submit(lambda: self._ledger.renew(self.lease))
 
     def _commit(self, result: ChunkResult) -> None:
         self.lease = self._ledger.commit(self.lease, result)

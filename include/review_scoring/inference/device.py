@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
@@ -12,8 +11,6 @@ from review_scoring.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
-DeviceChoice = Literal["auto", "cuda", "mps", "cpu"]
-PrecisionChoice = Literal["auto", "float32", "bfloat16", "float16"]
 
 AMPERE = (8, 0)
 """CUDA compute capability from which bfloat16 runs on tensor cores."""

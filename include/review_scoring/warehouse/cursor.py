@@ -43,11 +43,10 @@ def next_pass(job: ScoringJob, source: ReviewSource, ledger: Ledger) -> Pass:
     value = source.highest_cursor()
     highest = None if value is None else _kept(source.cursor.name, value)
     kept, full_pass_at, now = ledger.cursor()
-    seen = None if kept is None else _seen(source.cursor, kept)
-    if seen is None or full_pass_at is None or now - full_pass_at >= timedelta(days=job.full_pass_days):
+    since = None if kept is None else _since(source.cursor, kept, job.cursor_lookback)
+    if since is None or full_pass_at is None or now - full_pass_at >= timedelta(days=job.full_pass_days):
         return Pass(highest=highest)
-    lookback = timedelta(seconds=job.cursor_lookback) if isinstance(seen, datetime) else job.cursor_lookback
-    return Pass(source.cursor > seen - lookback, highest)  # type: ignore[operator]  # of one kind, as the line above says
+    return Pass(source.cursor > since, highest)
 
 
 def _kept(column: str, value: object) -> str:
@@ -55,11 +54,11 @@ def _kept(column: str, value: object) -> str:
     return json.dumps([column, value.isoformat() if isinstance(value, datetime) else value], default=str)
 
 
-def _seen(cursor: ColumnClause[Any], kept: str) -> int | datetime | None:
-    """Return the value that was kept, or None if it is another column's or of another type."""
+def _since(cursor: ColumnClause[Any], kept: str, lookback: int) -> int | datetime | None:
+    """Return the kept value less the lookback, or None if it is another column's or of another type."""
     column, value = json.loads(kept)
     if column != cursor.name:
         return None
     if isinstance(cursor.type, Integer):
-        return value if isinstance(value, int) else None
-    return datetime.fromisoformat(value) if isinstance(value, str) else None
+        return value - lookback if isinstance(value, int) else None
+    return datetime.fromisoformat(value) - timedelta(seconds=lookback) if isinstance(value, str) else None
