@@ -5,118 +5,100 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from tokenizers import Encoding, Tokenizer
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
-from transformers.utils import logging as transformers_logging
+from tokenizers import Tokenizer
 
 from review_scoring.errors import ModelError
-from review_scoring.inference.batching import batch_size
-from review_scoring.inference.device import Device, pick_device
+from review_scoring.inference.batching import LARGEST, LARGEST_ON_CPU, TokenBudget, batch_size
+from review_scoring.inference.device import Device, free_memory, is_out_of_memory, pick_device
+from review_scoring.inference.loading import load_model
+from review_scoring.inference.packed import PackedEncoder, packs
+from review_scoring.inference.plain import PlainEncoder
+from review_scoring.inference.threads import CORES
+from review_scoring.inference.tokens import LongTexts, Tokeniser, Tokens, tokenised_ahead
 from review_scoring.models.folder import ModelFolder
 from review_scoring.reviews import Prediction, Reject, RejectReason
 
 log = logging.getLogger(__name__)
 
-BATCH_SECONDS = 1.0
-"""What one forward pass may take: a run that is told to stop looks up between them."""
-
-SLICE_TEXTS = 256
-"""Texts that are tokenised at once."""
-
 NO_LIMIT = 2**31
 """Tokens of a model whose positions have no end, such as XLNet's."""
-
-CHARACTERS_A_TOKEN = 100
-"""No text is expected to need more; one that does is tokenised whole, and slower."""
-
-SMALLEST_BUDGET, LARGEST_BUDGET = 1024, 65_536
-"""Tokens of one forward pass."""
 
 ROBERTAS = {"roberta", "xlm-roberta", "camembert", "roberta-prelayernorm", "xlm-roberta-xl"}
 """Models whose positions begin behind the padding's own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """What the model reads of a text: at most its maximum, with its special tokens."""
+class Window(NamedTuple):
+    """What the model reads at once: a text, or a part of a long one."""
 
-    ids: list[int]
-    is_empty: bool
-    truncated: bool
+    text: int
+    ids: Sequence[int]
 
-    @classmethod
-    def of(cls, encoding: Encoding) -> Tokens:
-        """Take what is needed out of an encoding, which for a long text holds all that was cut off as well."""
-        return cls(encoding.ids, all(encoding.special_tokens_mask), bool(encoding.overflowing))
+
+class Batch(NamedTuple):
+    """Windows that go through the model together, the tokens that takes, and the probabilities it made, if they fit."""
+
+    windows: Sequence[Window]
+    tokens: int
+    probabilities: torch.Tensor | None
 
 
 @dataclass
 class Classifier:
     """A loaded model. Make it with :meth:`load`; it is used from one thread."""
 
-    model: PreTrainedModel
-    tokenizer: Tokenizer
+    encoder: PackedEncoder | PlainEncoder
+    tokeniser: Tokeniser
     device: Device
     labels: tuple[str, ...]
-    max_tokens: int
-    token_budget: int = SMALLEST_BUDGET
-    _pad_id: int = field(default=0)
+    budget: TokenBudget = field(default_factory=TokenBudget)
     _classes: tuple[int, ...] = ()
     """For each output of the model, the label that it counts for."""
 
     @classmethod
-    def load(cls, folder: ModelFolder, *, device: str = "auto", precision: str = "auto") -> Classifier:
+    def load(
+        cls,
+        folder: ModelFolder,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        long_texts: str = LongTexts.TRUNCATE,
+        fused: bool = True,
+    ) -> Classifier:
         """Load a model from its folder: safetensors only, nothing of the folder is executed.
 
+        :param long_texts: `truncate` cuts what is beyond the model's tokens off; `windows` reads a long text in
+            overlapping windows and averages their probabilities by their tokens
+        :param fused: False for transformers' own modules even where :mod:`review_scoring.inference.packed` is faster
         :raises ConfigurationError: for a device that is not there
         :raises ModelError: for files that do not make a classifier with the folder's labels
         """
         started = time.monotonic()
         chosen = pick_device(device, precision)
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no annotations
-        try:
-            tokenizer = Tokenizer.from_file(str(folder.path / "tokenizer.json"))
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                folder.path,
-                dtype=chosen.dtype,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-        except Exception as error:  # noqa: BLE001 tokenizers raises bare Exceptions, safetensors its own
-            raise ModelError(
-                f"model {folder.name!r} in {folder.path} does not load: {type(error).__name__}: {error}"
-            ) from None
-        unmatched = {key: sorted(info[key]) for key in ("missing_keys", "unexpected_keys") if info.get(key)}
-        if unmatched:
-            raise ModelError(f"model {folder.name!r}: the weights do not fit its config: {unmatched}")
-        if model.config.num_labels != len(folder.labels):
-            raise ModelError(f"model {folder.name!r} has {model.config.num_labels} outputs for labels {folder.labels}")
+        tokenizer = _tokenizer(folder)
+        model = load_model(folder, chosen)
         limit = min(folder.max_tokens, _positions(model.config))
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(limit)
+        packed = fused and packs(model, chosen)
         log.info(
-            "%s at revision %s on %s, loaded in %.1f s",
+            "%s at revision %s on %s, %s, loaded in %.1f s",
             folder.name,
             folder.revision[:12],
             chosen,
+            "packed" if packed else "padded",
             time.monotonic() - started,
         )
-        model = model.to(chosen.device).eval()
         labels = tuple(dict.fromkeys(folder.labels))
         return cls(
-            model,
-            tokenizer,
-            chosen,
-            labels,
-            limit,
-            _pad_id=model.config.pad_token_id or 0,
+            encoder=PackedEncoder(model, chosen) if packed else PlainEncoder(model, chosen),
+            tokeniser=Tokeniser(tokenizer, limit, long_texts),
+            device=chosen,
+            labels=labels,
+            budget=TokenBudget(LARGEST_ON_CPU if chosen.device.type == "cpu" else LARGEST),
             _classes=tuple(labels.index(label) for label in folder.labels),
         )
 
@@ -125,68 +107,97 @@ class Classifier:
     ) -> list[Prediction | Reject]:
         """Classify texts and return one result for each, in their order.
 
-        :param texts: valid Unicode strings, of any length: what is beyond the model's tokens is cut off, and said so
+        :param texts: valid Unicode strings, of any length
         :param between_batches: called after each forward pass with the number of texts done so far; may raise
         """
-        tokenised = self._tokenise(texts, between_batches)
-        results: dict[int, Prediction | Reject] = {
-            n: Reject(RejectReason.NO_TOKENS, "the tokenizer finds nothing in the text")
-            for n, tokens in enumerate(tokenised)
-            if tokens.is_empty
-        }
-        waiting = sorted(set(range(len(texts))) - set(results), key=lambda n: (-len(tokenised[n].ids), n))
-        while waiting:
-            size = batch_size([len(tokenised[n].ids) for n in waiting], self.token_budget)
-            batch, waiting = waiting[:size], waiting[size:]
-            started = time.monotonic()
-            probabilities = self._forward([tokenised[n].ids for n in batch])
-            self._adapt_budget(sum(len(tokenised[n].ids) for n in batch), time.monotonic() - started)
-            for n, row in zip(batch, probabilities, strict=True):
-                results[n] = self._result(tokenised[n], row)
-            between_batches(len(texts) - len(waiting))
-        return [results[n] for n in range(len(texts))]
+        results: list[Prediction | Reject] = []
+
+        def tell(done: int = 0) -> None:
+            between_batches(len(results) + done)
+
+        for tokenised in tokenised_ahead(self.tokeniser, texts, tell):
+            results.extend(self._classify(tokenised, tell))
+        return results
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Return how many tokens the model would read of these texts."""
-        return sum(len(tokens.ids) for tokens in self._tokenise(texts, lambda done: None))
+        return sum(tokens.count for tokens in self.tokeniser.tokenise(texts))
 
-    def _tokenise(self, texts: Sequence[str], between_batches: Callable[[int], None]) -> list[Tokens]:
-        """Tokenise slice by slice, and keep no more of a text than the model reads of it."""
-        tokenised: list[Tokens] = []
-        for start in range(0, len(texts), SLICE_TEXTS):
-            tokenised += self._encode(texts[start : start + SLICE_TEXTS])
-            between_batches(0)
-        return tokenised
+    def _classify(
+        self, tokenised: Sequence[Tokens], between_batches: Callable[[int], None]
+    ) -> list[Prediction | Reject]:
+        """Classify texts that are sorted together: the longest first, in whatever batches fit."""
+        windows = [
+            Window(n, ids) for n, tokens in enumerate(tokenised) if not tokens.is_empty for ids in tokens.windows
+        ]
+        windows.sort(key=lambda window: -len(window.ids))
+        found: list[list[tuple[int, Sequence[float] | None]]] = [[] for _ in tokenised]
+        done = sum(tokens.is_empty for tokens in tokenised)
+        for batch in self._batches(windows):
+            rows = [None] if batch.probabilities is None else batch.probabilities.tolist()
+            for window, row in zip(batch.windows, rows, strict=True):
+                found[window.text].append((len(window.ids), row))
+                done += len(found[window.text]) == len(tokenised[window.text].windows)
+            between_batches(done)
+        return [self._result(tokens, each) for tokens, each in zip(tokenised, found, strict=True)]
 
-    def _encode(self, texts: Sequence[str]) -> list[Tokens]:
-        """Tokenise the beginnings of texts, and the whole of those whose beginning does not fill the model."""
-        longest = self.max_tokens * CHARACTERS_A_TOKEN
-        found = [Tokens.of(encoding) for encoding in self.tokenizer.encode_batch([text[:longest] for text in texts])]
-        for n, text in enumerate(texts):
-            if len(text) > longest and not found[n].truncated:
-                found[n] = Tokens.of(self.tokenizer.encode(text))
-        return found
+    def _batches(self, windows: Sequence[Window]) -> Iterator[Batch]:
+        """Run the model over windows. On CUDA, the next batch is made and copied while the device is at this one."""
+        in_flight = 1 if self.device.device.type == "cuda" else 0
+        running: deque[Batch] = deque()
+        lengths = [len(window.ids) for window in windows]
+        start, looked = 0, time.monotonic()
+        while start < len(windows) or running:
+            if start < len(windows):
+                batch = self._run(windows, lengths, start)
+                start += len(batch.windows)
+                running.append(batch)
+            if running and (len(running) > in_flight or start == len(windows)):
+                batch = running.popleft()
+                if batch.probabilities is not None:
+                    batch = batch._replace(probabilities=batch.probabilities.cpu())
+                    self.budget.took(batch.tokens, time.monotonic() - looked)
+                yield batch
+                looked = time.monotonic()
+
+    def _run(self, windows: Sequence[Window], lengths: Sequence[int], start: int) -> Batch:
+        """Run the model over as many of the windows from `start` as the budget and the device's memory take."""
+        while True:
+            budget = self.budget.tokens
+            size = batch_size(lengths[start : start + budget], budget, padded=self.encoder.padded)
+            batch = windows[start : start + size]
+            tokens = size * lengths[start] if self.encoder.padded else sum(lengths[start : start + size])
+            try:
+                return Batch(batch, tokens, self._forward([window.ids for window in batch]))
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Behind the except clause, whose exception keeps the tensors of the failed pass alive.
+            free_memory(self.device)
+            if size == 1:
+                return Batch(batch, tokens, None)
+            self.budget.did_not_fit(tokens)
 
     @torch.inference_mode()
-    def _forward(self, ids: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Run the model over one batch and return the probabilities, one row a text."""
-        longest = max(map(len, ids))
-        input_ids = torch.full((len(ids), longest), self._pad_id)
-        mask = torch.zeros((len(ids), longest), dtype=torch.long)
-        for n, row in enumerate(ids):
-            input_ids[n, : len(row)] = torch.tensor(row)
-            mask[n, : len(row)] = 1
-        logits = self.model(
-            input_ids=input_ids.to(self.device.device), attention_mask=mask.to(self.device.device)
-        ).logits
-        outputs = logits.double().softmax(dim=-1)
-        if len(self.labels) < len(self._classes):
-            merged = torch.zeros(len(outputs), len(self.labels), dtype=outputs.dtype, device=outputs.device)
-            outputs = merged.index_add(1, torch.tensor(self._classes, device=outputs.device), outputs)
-        rows: list[list[float]] = outputs.tolist()
-        return rows
+    def _forward(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Run the model over one batch and return the probabilities, of shape (windows, labels)."""
+        if self.device.device.type == "cpu":
+            CORES.take_share()
+        wide = torch.float32 if self.device.device.type == "mps" else torch.float64  # which MPS does not have
+        outputs = self.encoder(ids).to(wide).softmax(dim=-1)
+        if len(self.labels) == len(self._classes):
+            return outputs
+        merged = torch.zeros(len(outputs), len(self.labels), dtype=outputs.dtype, device=outputs.device)
+        return merged.index_add(1, torch.tensor(self._classes, device=outputs.device), outputs)
 
-    def _result(self, tokens: Tokens, probabilities: Sequence[float]) -> Prediction | Reject:
+    def _result(self, tokens: Tokens, found: Sequence[tuple[int, Sequence[float] | None]]) -> Prediction | Reject:
+        if tokens.is_empty:
+            return Reject(RejectReason.NO_TOKENS, "the tokenizer finds nothing in the text")
+        rows = [(length, row) for length, row in found if row is not None]
+        if len(rows) < len(found):
+            longest = max(length for length, row in found if row is None)
+            return Reject(RejectReason.OUT_OF_MEMORY, f"{longest} tokens do not fit into the memory of {self.device}")
+        probabilities = _averaged(rows)
         if not all(map(math.isfinite, probabilities)):
             return Reject(RejectReason.NOT_FINITE, "the model's output is not a finite number")
         best = max(range(len(probabilities)), key=probabilities.__getitem__)
@@ -194,14 +205,24 @@ class Classifier:
             label=self.labels[best],
             score=probabilities[best],
             probabilities=tuple(probabilities),
-            token_count=len(tokens.ids),
+            token_count=tokens.count,
             truncated=tokens.truncated,
         )
 
-    def _adapt_budget(self, tokens: int, seconds: float) -> None:
-        """Let the next batch take about `BATCH_SECONDS`, from what this one took."""
-        fits = int(tokens / max(seconds, 1e-6) * BATCH_SECONDS)
-        self.token_budget = max(SMALLEST_BUDGET, min(fits, 2 * self.token_budget, LARGEST_BUDGET))
+
+def _averaged(rows: Sequence[tuple[int, Sequence[float]]]) -> Sequence[float]:
+    """Average the probabilities of a text's windows by their tokens."""
+    if len(rows) == 1:
+        return rows[0][1]
+    total = sum(length for length, _ in rows)
+    return [sum(length * row[n] for length, row in rows) / total for n in range(len(rows[0][1]))]
+
+
+def _tokenizer(folder: ModelFolder) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(folder.path / "tokenizer.json"))
+    except Exception as error:  # noqa: BLE001 tokenizers raises bare Exceptions
+        raise ModelError(f"the tokenizer of model {folder.name!r} in {folder.path} does not load: {error}") from None
 
 
 def _positions(config: Any) -> int:

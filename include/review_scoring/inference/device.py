@@ -23,6 +23,12 @@ class Device:
     device: torch.device
     dtype: torch.dtype
 
+    def copy(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Copy a tensor to the device; to CUDA without waiting, so that the next batch is made meanwhile."""
+        if self.device.type != "cuda":
+            return tensor.to(self.device)
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
     def __str__(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         return f"{name} {str(self.dtype).removeprefix('torch.')}"
@@ -64,3 +70,17 @@ def _fast_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return torch.bfloat16
     return torch.float32
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Say whether an error means that a device's memory, or the machine's, was too small for a tensor."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")  # MPS, and two allocators of CPUs
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
+
+
+def free_memory(device: Device) -> None:
+    """Give back what torch holds for later tensors, so that a smaller batch finds all of the memory."""
+    if device.device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.device.type == "mps":
+        torch.mps.empty_cache()

@@ -1,0 +1,39 @@
+"""The way through transformers' own modules: reviews side by side, padded to the longest. It serves every encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from transformers import PreTrainedModel
+
+from review_scoring.inference.device import Device
+
+
+class PlainEncoder:
+    """Forward passes of any sequence classifier of transformers."""
+
+    padded = True
+
+    def __init__(self, model: PreTrainedModel, device: Device) -> None:
+        self._model = model
+        self._device = device
+        self._pad_id: int = model.config.pad_token_id or 0
+        self._pads_left = model.config.model_type == "xlnet"  # whose head reads the last token
+
+    def __call__(self, reviews: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Run one batch.
+
+        :param reviews: the token ids of each, special tokens included
+        :returns: logits, of shape (reviews, outputs), on the device
+        """
+        longest = max(map(len, reviews))
+        input_ids = torch.full((len(reviews), longest), self._pad_id)
+        mask = torch.zeros((len(reviews), longest), dtype=torch.long)
+        for n, row in enumerate(reviews):
+            own = slice(longest - len(row), longest) if self._pads_left else slice(len(row))
+            input_ids[n, own] = torch.tensor(row)
+            mask[n, own] = 1
+        output = self._model(input_ids=self._device.copy(input_ids), attention_mask=self._device.copy(mask))
+        logits: torch.Tensor = output.logits
+        return logits

@@ -1,0 +1,129 @@
+"""Texts to the tokens that a model reads: cut at its maximum, or read in overlapping windows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tokenizers import Encoding, Tokenizer
+
+from review_scoring.errors import ConfigurationError
+
+SLICE_TEXTS = 256
+"""Texts that are tokenised at once."""
+
+SORTED_TEXTS = 4096
+"""Texts that are tokenised ahead, and sorted together for little padding."""
+
+POLL_S = 0.5
+"""Seconds between two looks whether to go on waiting."""
+
+CHARACTERS_A_TOKEN = 100
+"""No text is expected to need more; one that does is tokenised whole, and slower."""
+
+OVERLAP = 4
+"""One window in so many parts repeats the end of the window before it."""
+
+
+class LongTexts(StrEnum):
+    """What becomes of a text that has more tokens than the model reads at once."""
+
+    TRUNCATE = "truncate"
+    WINDOWS = "windows"
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What the model reads of a text: one window, or several for a long text; each with its special tokens."""
+
+    windows: tuple[list[int], ...]
+    is_empty: bool
+    truncated: bool
+
+    @property
+    def count(self) -> int:
+        """Tokens that the model reads, those that two windows share counted twice."""
+        return sum(map(len, self.windows))
+
+
+class Tokeniser:
+    """A model's tokenizer with its limit.
+
+    :param max_tokens: what the model reads at once, special tokens included
+    :param long_texts: a value of :class:`LongTexts`
+    :raises ConfigurationError: for a `long_texts` that is none
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int, long_texts: str = LongTexts.TRUNCATE) -> None:
+        if long_texts not in list(LongTexts):
+            raise ConfigurationError(f"long_texts is {long_texts!r}; it must be one of {', '.join(LongTexts)}")
+        self.max_tokens = max_tokens
+        self._in_windows = long_texts == LongTexts.WINDOWS
+        self._tokenizer = tokenizer
+        tokenizer.no_padding()
+        content = max(max_tokens - tokenizer.num_special_tokens_to_add(is_pair=False), 1)
+        tokenizer.enable_truncation(max_tokens, stride=content // OVERLAP if self._in_windows else 0)
+
+    def tokenise(self, texts: Sequence[str], between_slices: Callable[[], None] = lambda: None) -> list[Tokens]:
+        """Tokenise slice by slice, and keep no more of a text than the model reads of it.
+
+        :param between_slices: called after each slice; may raise
+        """
+        tokenised: list[Tokens] = []
+        for start in range(0, len(texts), SLICE_TEXTS):
+            tokenised += self._slice(texts[start : start + SLICE_TEXTS])
+            between_slices()
+        return tokenised
+
+    def _slice(self, texts: Sequence[str]) -> list[Tokens]:
+        if self._in_windows:
+            return [self._windows(encoding) for encoding in self._tokenizer.encode_batch(list(texts))]
+        # A long text costs as much as all of it, so its beginning is tried first.
+        longest = self.max_tokens * CHARACTERS_A_TOKEN
+        beginnings = self._tokenizer.encode_batch([text[:longest] for text in texts])
+        found = [self._beginning(encoding) for encoding in beginnings]
+        for n, text in enumerate(texts):
+            if len(text) > longest and not found[n].truncated:
+                found[n] = self._beginning(self._tokenizer.encode(text))
+        return found
+
+    @staticmethod
+    def _beginning(encoding: Encoding) -> Tokens:
+        return Tokens((encoding.ids,), all(encoding.special_tokens_mask), bool(encoding.overflowing))
+
+    @staticmethod
+    def _windows(encoding: Encoding) -> Tokens:
+        windows = (encoding.ids, *(window.ids for window in encoding.overflowing))
+        return Tokens(windows, all(encoding.special_tokens_mask), truncated=False)
+
+
+def tokenised_ahead(
+    tokeniser: Tokeniser, texts: Sequence[str], waiting: Callable[[], None]
+) -> Iterator[Sequence[Tokens]]:
+    """Give the tokens of `SORTED_TEXTS` texts at a time, and tokenise the next ones in a thread meanwhile.
+
+    :param waiting: called now and then while there is nothing to give; may raise
+    """
+    given_up = threading.Event()
+
+    def look() -> None:
+        if given_up.is_set():
+            raise InterruptedError
+
+    pool = ThreadPoolExecutor(1, "tokenise")
+    try:
+        ahead = pool.submit(tokeniser.tokenise, texts[:SORTED_TEXTS], look)
+        for start in range(0, len(texts), SORTED_TEXTS):
+            tokenising = ahead
+            while not tokenising.done():
+                wait([tokenising], timeout=POLL_S)
+                waiting()
+            following = texts[start + SORTED_TEXTS : start + 2 * SORTED_TEXTS]
+            ahead = pool.submit(tokeniser.tokenise, following, look)
+            yield tokenising.result()
+    finally:
+        given_up.set()
+        pool.shutdown(wait=False, cancel_futures=True)
