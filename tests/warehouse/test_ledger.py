@@ -46,6 +46,15 @@ def test_what_was_committed_is_recorded_with_its_hash_and_run(ledger: Ledger) ->
     assert (recorded["a"].text_hash, recorded["a"].run_id) == ("h" * 64, lease.run_id)
 
 
+def test_an_end_whose_answer_was_lost_is_no_lost_lease(ledger: Ledger, warehouse: Warehouse) -> None:
+    lease = ledger.commit(ledger.begin(ONE, "stub", "r"), chunk("a"))
+    with answers_lost(ledger.engine, 1):
+        ledger.end(lease, runs.SUCCESS)
+    assert [run.state for run in warehouse.runs()] == [runs.SUCCESS]
+    with pytest.raises(LeaseLostError):
+        ledger.end(lease, runs.FAILED)
+
+
 def test_a_commit_whose_answer_was_lost_is_neither_lost_nor_doubled(ledger: Ledger, warehouse: Warehouse) -> None:
     lease = ledger.begin(ONE, "stub", "r")
     rejected = ChunkResult([Outcome(Review("x", None), "h" * 64, Reject(RejectReason.NULL_TEXT, "NULL"))])
@@ -56,8 +65,8 @@ def test_a_commit_whose_answer_was_lost_is_neither_lost_nor_doubled(ledger: Ledg
         lease = ledger.commit(lease, chunk("a", "b"))
     ledger.end(lease, runs.SUCCESS)
     assert warehouse.scores().keys() == {"a", "b"}
-    (run,) = warehouse.run("SELECT chunks, read, scored, rejected FROM scoring_runs")
-    assert tuple(run) == (2, 3, 2, 1)
+    (run,) = warehouse.runs()
+    assert (run.chunks, run.read, run.scored, run.rejected) == (2, 3, 2, 1)
 
 
 def test_a_commit_that_fails_half_way_leaves_nothing(
@@ -68,7 +77,7 @@ def test_a_commit_that_fails_half_way_leaves_nothing(
     with pytest.raises(ZeroDivisionError):
         ledger.commit(lease, chunk("a", "b"))
     assert warehouse.scores() == {}
-    assert [tuple(row) for row in warehouse.run("SELECT chunks, read, scored FROM scoring_runs")] == [(0, 0, 0)]
+    assert [(run.chunks, run.read, run.scored) for run in warehouse.runs()] == [(0, 0, 0)]
 
 
 def test_the_last_commit_of_a_killed_client_is_waited_for_and_counted(postgres_engine: Engine) -> None:

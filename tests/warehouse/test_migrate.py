@@ -12,12 +12,15 @@ from sqlalchemy import Engine, text
 
 from review_scoring.errors import ConfigurationError, PreflightError
 from review_scoring.warehouse import migrate
+from review_scoring.warehouse.dialects import dialect_name
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.schema import VERSION_TABLE, tables
 from tests.stubs import Warehouse
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(engine: Engine) -> None:
+    if engine.dialect.name == "duckdb":
+        pytest.skip("DuckDB has one type for all texts, so that reading its tables back tells nothing")
     migrate.upgrade(engine, None)
     with engine.connect() as connection:
         context = MigrationContext.configure(
@@ -26,9 +29,26 @@ def test_the_migrations_make_the_tables_that_the_code_uses(engine: Engine) -> No
         assert compare_metadata(context, tables().metadata) == []
 
 
+def test_the_printed_ddl_brings_older_tables_to_this_version(engine: Engine) -> None:
+    since: str | None = None
+    with writing(engine).begin() as connection:
+        for until in ("0001", migrate.head()):
+            printed = migrate.ddl(dialect_name(engine), None, since=since, until=until)
+            for statement in printed.split(";"):
+                if (stripped := statement.strip()) and stripped not in {"BEGIN", "COMMIT"}:
+                    connection.execute(text(stripped))
+            since = until
+    assert migrate.current(engine, None) == migrate.head()
+    warehouse = Warehouse(engine)
+    warehouse.create()
+    warehouse.fill(5)
+    warehouse.prepare(migrate_tables=False)
+    assert warehouse.score().counts.scored == 5
+
+
 def test_the_printed_ddl_makes_tables_that_are_taken_for_current(engine: Engine) -> None:
     with writing(engine).begin() as connection:
-        for statement in migrate.ddl(engine.dialect.name, None).split(";"):
+        for statement in migrate.ddl(dialect_name(engine), None).split(";"):
             if (stripped := statement.strip()) and stripped not in {"BEGIN", "COMMIT"}:
                 connection.execute(text(stripped))
     assert migrate.current(engine, None) == migrate.head()
@@ -40,6 +60,8 @@ def test_the_printed_ddl_makes_tables_that_are_taken_for_current(engine: Engine)
 
 
 def test_many_processes_that_migrate_at_once_do_not_disturb_each_other(engine: Engine) -> None:
+    if engine.dialect.name == "duckdb":
+        pytest.skip("one process at a time opens a DuckDB file")
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: migrate.upgrade(engine, None), range(8)))
     assert migrate.current(engine, None) == migrate.head()
@@ -57,7 +79,7 @@ def test_a_target_schema_of_ones_own_is_made_and_used(postgres_engine: Engine) -
 
 def test_missing_tables_are_told_where_they_may_not_be_made(warehouse: Warehouse) -> None:
     warehouse.create()
-    with pytest.raises(PreflightError, match=r"are not there, this version needs 0001.*review-scoring ddl"):
+    with pytest.raises(PreflightError, match=rf"not there, this version needs {migrate.head()}.*review-scoring ddl"):
         warehouse.prepare(migrate_tables=False)
 
 

@@ -39,6 +39,9 @@ class Sent:
                 if self.engine.dialect.name == "sqlite":
                     rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
                     yield statement, "\n".join(row.detail for row in rows)
+                elif self.engine.dialect.name == "mysql":
+                    rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).all()
+                    yield statement, "\n".join(f"{row.table}: {row.type} {row.key} {row.Extra}" for row in rows)
                 else:
                     plan = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar()
                     yield statement, json.dumps(plan)
@@ -48,13 +51,16 @@ class Sent:
 def test_paging_and_looking_up_use_indexes(
     warehouse: Warehouse, analysed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if warehouse.engine.dialect.name == "duckdb":
+        pytest.skip("DuckDB reads columns, and has no indexes to go by")
     monkeypatch.setattr(candidates, "ID_PAGE_ROWS", 500)  # few beside the table, as in a table that matters
     warehouse.create()
     warehouse.fill(ROWS)
     warehouse.score("1", chunk_rows=5000)
     warehouse.fill(100, first=ROWS + 1)
     if analysed:
-        warehouse.run("ANALYZE")
+        for table in ("reviews", "review_scores"):
+            warehouse.run(f"ANALYZE{' TABLE' * (warehouse.engine.dialect.name == 'mysql')} {table}")
     sent = Sent(warehouse.engine)
     warehouse.score("2", chunk_rows=50)
     warehouse.score("3", Rescore.CHANGED)
@@ -68,6 +74,10 @@ def test_paging_and_looking_up_use_indexes(
             scans = [line for line in plan.splitlines() if line.startswith("SCAN") and "reviews" not in line]
             assert scans == [], statement
             assert "TEMP B-TREE" not in plan, statement
+        elif warehouse.engine.dialect.name == "mysql":
+            lines = [line for line in plan.splitlines() if "review_rejects" not in line]  # which is empty
+            found = [line for line in lines if any(word in line for word in (": ALL", "filesort", "temporary"))]
+            assert found == [], statement[:500]
         else:
             assert '"Seq Scan"' not in plan, statement
             assert '"Sort"' not in plan, statement

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -73,6 +75,20 @@ def test_a_backend_that_was_terminated_is_a_passing_error(postgres_engine: Engin
             killer.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
         connection.execute(text("SELECT 1"))
     assert is_transient(error.value)
+
+
+def test_a_duckdb_file_that_another_process_has_open_is_a_passing_error(duckdb_engine: Engine) -> None:
+    path = duckdb_engine.url.database
+    holding = f"import duckdb; c = duckdb.connect({path!r}); print('open', flush=True); input()"
+    other = subprocess.Popen([sys.executable, "-c", holding], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    other.stdout.readline()
+    with pytest.raises(DBAPIError) as error, duckdb_engine.connect():
+        pass
+    other.communicate(b"\n")
+    assert is_transient(error.value)
+    with duckdb_engine.connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
 
 
 def test_errors_never_show_bound_values(engine: Engine) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, true
 
@@ -18,6 +19,27 @@ ID_PAGE_ROWS = 10_000
 """Ids that are compared with the ledger at once; they are small, unlike texts."""
 
 
+@dataclass(frozen=True)
+class TimeRange:
+    """From `since` on and before `until`, both aware; None leaves that end open."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __contains__(self, moment: datetime) -> bool:
+        after = self.since is None or moment >= self.since
+        return after and (self.until is None or moment < self.until)
+
+    def as_json(self) -> dict[str, str | None]:
+        """Return plain values."""
+        return {name: end and end.isoformat() for name, end in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, str | None]) -> TimeRange:
+        """Read what :meth:`as_json` made."""
+        return cls(**{name: None if end is None else datetime.fromisoformat(end) for name, end in values.items()})
+
+
 @dataclass
 class Candidates:
     """One pass over a source. `unrecordable` counts, by reason, the rows met so far whose ids no key can hold.
@@ -25,7 +47,9 @@ class Candidates:
     :param ledger: None for a job that has nothing recorded yet
     :param keys: only ids in this range
     :param within: only rows that meet this condition; NULL ids are counted by a pass over everything alone
-    :param this_run: reviews recorded by this run are done, whatever `rescore` says
+    :param these_runs: reviews recorded by these runs are done, whatever `rescore` says
+    :param scored: only reviews that were scored, or first rejected, in this time
+    :param revision: model and revision that `Rescore.REVISION` compares with
     """
 
     source: ReviewSource
@@ -35,12 +59,14 @@ class Candidates:
     limit: int | None = None
     keys: KeyRange = EVERYTHING
     within: ColumnElement[bool] | None = None
-    this_run: int | None = None
+    these_runs: Collection[int] = ()
+    scored: TimeRange | None = None
+    revision: tuple[str, str] | None = None
     unrecordable: Counter[str] = field(default_factory=Counter)
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the candidates in the source's order, `chunk_rows` at a time, `limit` in all."""
-        everything = self.keys.after is None and self.within is None
+        everything = self.keys.after is None and self.within is None and self.scored is None
         if everything and (nulls := self.source.null_ids()):
             self.unrecordable[RejectReason.NULL_ID] = nulls
         chunks = self._new() or self._compared()
@@ -48,23 +74,25 @@ class Candidates:
 
     def count(self) -> int:
         """Return how many reviews wait, without reading their texts; changed texts are counted before their hash."""
-        if self.rescore is Rescore.NOTHING and (condition := self._condition()) is not None:
+        if (condition := self.condition()) is not None:
             waiting = self.source.count(condition, self.keys)
         else:
             aside = replace(self, unrecordable=Counter())  # the pass that scores counts those rows itself
-            waiting = sum(len(wanted) for wanted in aside._wanted())
+            waiting = sum(len(wanted) for wanted in aside.wanted())
         return waiting if self.limit is None else min(waiting, self.limit)
 
     def _new(self) -> Iterator[Chunk] | None:
         """Let the database leave out what is recorded, if source and ledger are in the same one; else None."""
-        condition = self._condition() if self.rescore is Rescore.NOTHING else None
+        condition = self.condition()
         if condition is None:
             return None
         pages = self.source.pages(self.chunk_rows, texts=True, where=condition, keys=self.keys)
         return (self._chunk([(row, self._canonical(row)) for row in page], {}) for page in pages)
 
-    def _condition(self) -> ColumnElement[bool] | None:
-        """Return the SQL condition that a row of the source is new, if there can be one."""
+    def condition(self) -> ColumnElement[bool] | None:
+        """Return the SQL condition that a row of the source is a candidate, if there can be one."""
+        if self.rescore is not Rescore.NOTHING:
+            return None
         within = true() if self.within is None else self.within
         if self.ledger is None:
             return within
@@ -74,14 +102,14 @@ class Candidates:
     def _compared(self) -> Iterator[Chunk]:
         """Compare pages of ids with the ledger, and fetch the texts of those that are wanted."""
         wanted: dict[NativeId, Recorded | None] = {}
-        for more in self._wanted():
+        for more in self.wanted():
             wanted.update(more)
             while len(wanted) >= self.chunk_rows:
                 yield self._fetched({id_: wanted.pop(id_) for id_ in list(wanted)[: self.chunk_rows]})
         if wanted:
             yield self._fetched(wanted)
 
-    def _wanted(self) -> Iterator[dict[NativeId, Recorded | None]]:
+    def wanted(self) -> Iterator[dict[NativeId, Recorded | None]]:
         """Yield, page by page, the ids that are to be looked at, with what is recorded of them."""
         for page in self.source.pages(ID_PAGE_ROWS, texts=False, where=self.within, keys=self.keys):
             rows = {review_id: row for row in reversed(page) if (review_id := self._canonical(row)) is not None}
@@ -94,9 +122,11 @@ class Candidates:
 
     def _is_wanted(self, row: SourceRow, recorded: Recorded | None) -> bool:
         if recorded is None:
-            return True
-        if recorded.run_id == self.this_run:
+            return self.scored is None
+        if recorded.run_id in self.these_runs or (self.scored is not None and recorded.at not in self.scored):
             return False
+        if self.rescore is Rescore.REVISION:
+            return (recorded.model, recorded.revision) != self.revision
         if self.rescore is Rescore.CHANGED and self.source.updated_at is not None:
             return canonical_time(row.updated_at) != recorded.updated_at
         return self.rescore is not Rescore.NOTHING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from review_scoring.reviews import Prediction, Reject, RejectReason, Review
 from review_scoring.warehouse.runs import Counts
@@ -11,11 +12,18 @@ from review_scoring.warehouse.runs import Counts
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What the warehouse holds of a review, scored or rejected."""
+    """What the warehouse holds of a review, scored or rejected: `at` is when it was scored, or first rejected.
+
+    A reject has no label; its model and revision are those of the run that rejected it.
+    """
 
     text_hash: str
     updated_at: str | None
     run_id: int
+    label: str | None
+    model: str
+    revision: str
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class ChunkResult:
     """All of one chunk, ready to be committed.
 
     `unchanged` are reviews whose text has the hash that is recorded; `duplicates` counts rows that repeat the id of
-    another row of the chunk; `device` names what classified it.
+    another row of the chunk; `device` names what classified it; `relabelled` had another label before.
     """
 
     outcomes: Sequence[Outcome]
@@ -57,10 +65,14 @@ class ChunkResult:
     duplicates: int = 0
     device: str = ""
     device_seconds: float = 0.0
+    relabelled: int = 0
 
     def counts(self) -> Counts:
         """Return what this chunk adds to its run."""
         scored = [o.result for o in self.outcomes if isinstance(o.result, Prediction)]
+        by_label: dict[str, list[float]] = {}
+        for prediction in scored:
+            by_label.setdefault(prediction.label, []).append(prediction.score)
         return Counts(
             read=len(self.outcomes) + len(self.unchanged) + self.duplicates,
             scored=len(scored),
@@ -68,5 +80,7 @@ class ChunkResult:
             rejected=len(self.outcomes) - len(scored) + self.duplicates,
             tokens=sum(prediction.token_count for prediction in scored),
             device_seconds=self.device_seconds,
+            relabelled=self.relabelled,
             unkeyed={RejectReason.DUPLICATE_ID: self.duplicates} if self.duplicates else {},
+            labels={label: (len(scores), sum(scores)) for label, scores in by_label.items()},
         )

@@ -9,31 +9,41 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnClause, ColumnElement
 from sqlalchemy.types import Integer
 
 from review_scoring.job import ScoringJob
-from review_scoring.warehouse.ledger import Ledger
 from review_scoring.warehouse.source import ReviewSource
+
+if TYPE_CHECKING:
+    from review_scoring.warehouse.ledger import Ledger
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass over a source.
+    """One pass over a source. Plain values, since the tasks of a run that is cut into shards share one.
 
-    :param condition: which rows are looked at; None for all
-    :param highest: the cursor's highest value when the pass began, as text; None for a source without a cursor
+    :param since: only rows whose cursor is above this value, kept as text; None for all rows
+    :param highest: the cursor's highest value when the pass began; None if the pass does not move the cursor
     """
 
-    condition: ColumnElement[bool] | None = None
+    since: str | None = None
     highest: str | None = None
 
     @property
     def is_full(self) -> bool:
         """Say whether every row is looked at."""
-        return self.condition is None
+        return self.since is None
+
+    def condition(self, source: ReviewSource) -> ColumnElement[bool] | None:
+        """Return which rows are looked at; None for all."""
+        if self.since is None:
+            return None
+        assert source.cursor is not None
+        _, value = json.loads(self.since)
+        return source.cursor > (datetime.fromisoformat(value) if isinstance(value, str) else value)
 
 
 def next_pass(job: ScoringJob, source: ReviewSource, ledger: Ledger) -> Pass:
@@ -46,7 +56,7 @@ def next_pass(job: ScoringJob, source: ReviewSource, ledger: Ledger) -> Pass:
     since = None if kept is None else _since(source.cursor, kept, job.cursor_lookback)
     if since is None or full_pass_at is None or now - full_pass_at >= timedelta(days=job.full_pass_days):
         return Pass(highest=highest)
-    return Pass(source.cursor > since, highest)
+    return Pass(_kept(source.cursor.name, since), highest)
 
 
 def _kept(column: str, value: object) -> str:

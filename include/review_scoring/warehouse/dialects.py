@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -12,9 +14,13 @@ from sqlalchemy import (
     Connection,
     Date,
     DateTime,
+    Integer,
     LargeBinary,
+    Select,
+    String,
     Table,
     Text,
+    Uuid,
     any_,
     bindparam,
     cast,
@@ -29,9 +35,10 @@ from sqlalchemy import (
     tuple_,
     type_coerce,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
+from review_scoring.errors import WarehouseUnavailableError
 from review_scoring.reviews import screen_unicode
 from review_scoring.warehouse.schema import UtcDateTime
 
@@ -40,11 +47,15 @@ Row = Mapping[str, Any]
 MIGRATION_LOCK = 0x7265766965775F73
 """Key of the advisory lock under which the tables are migrated ("review_s" in ASCII)."""
 
+MIGRATION_PATIENCE_S = 300
+
 
 class Dialect:
     """The plain path, in standard SQL: what every database can do, and what the others replace by something faster."""
 
     clock: ColumnElement[datetime] = func.current_timestamp()
+    single_writer = False
+    """Whether one process at a time writes, so that shards are of no use."""
 
     def now(self, connection: Connection) -> datetime:
         """Return the database's own time (aware, UTC), so that leases do not depend on the workers' clocks."""
@@ -77,11 +88,18 @@ class Dialect:
         del column
         return None
 
+    def locked(self, statement: Select[Any]) -> Select[Any]:
+        """Lock the rows that a statement gives until the transaction ends."""
+        return statement.with_for_update()
+
     def plan_by_key(self, connection: Connection) -> None:
         """Have this transaction's statements planned along keys, whatever the planner believes of table sizes."""
 
-    def lock_migrations(self, connection: Connection) -> None:
-        """Wait until no other process migrates, and keep the others out until the transaction ends."""
+    @contextmanager
+    def one_at_a_time(self, connection: Connection, schema: str | None) -> Iterator[None]:
+        """Wait until no other process is in such a block with these tables, and keep the others out meanwhile."""
+        del connection, schema
+        yield
 
 
 class PostgreSQL(Dialect):
@@ -137,15 +155,86 @@ class PostgreSQL(Dialect):
         off = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "enable_material", "jit")
         connection.execute(select(*(func.set_config(setting, "off", literal(True)) for setting in off)))
 
-    def lock_migrations(self, connection: Connection) -> None:
-        """Take an advisory lock of this transaction."""
+    @contextmanager
+    def one_at_a_time(self, connection: Connection, schema: str | None) -> Iterator[None]:
+        """Take an advisory lock, which the end of the transaction gives back."""
+        del schema
         connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+        yield
+
+
+class DuckDB(Dialect):
+    """DuckDB: a file that one process opens at a time; the plain path does the rest."""
+
+    single_writer = True
+
+    def locked(self, statement: Select[Any]) -> Select[Any]:
+        """Leave the statement as it is: nobody else is there, and a run writes with one thread."""
+        return statement
+
+    def id_as_text(self, column: ColumnElement[Any]) -> ColumnElement[str] | None:
+        """Cast to text, which is compared byte by byte unless a column says otherwise."""
+        is_exact = isinstance(column.type, Integer | Uuid | String) and not getattr(column.type, "collation", None)
+        return cast(column, Text) if is_exact else None
+
+
+class MySQL(Dialect):
+    """MySQL and MariaDB: no DDL in transactions, and collations in which `a1`, `A1` and `a1 ` are equal."""
+
+    clock = func.utc_timestamp(6)
+    _bytewise = "utf8mb4_0900_bin"
+
+    def upsert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """Send as many rows in one statement as the driver packs into one."""
+        if not rows:
+            return
+        statement = mysql.insert(table)
+        changes = {c.name: statement.inserted[c.name] for c in table.columns if not c.primary_key}
+        connection.execute(statement.on_duplicate_key_update(changes), list(rows))
+
+    def id_as_text(self, column: ColumnElement[Any]) -> ColumnElement[str] | None:
+        """Cast to text, compared byte by byte. Zero-filled numbers print otherwise than in Python."""
+        type_ = column.type
+        if getattr(type_, "zerofill", False) or not isinstance(type_, Integer | mysql.VARCHAR):
+            return None
+        return collate(cast(column, mysql.CHAR(charset="utf8mb4")), self._bytewise)
+
+    @contextmanager
+    def one_at_a_time(self, connection: Connection, schema: str | None) -> Iterator[None]:
+        """Take a lock of this connection; the server gives it back if the process dies."""
+        database = connection.scalar(select(func.database())) if schema is None else schema
+        name = hashlib.sha256(f"review_scoring {database}".encode()).hexdigest()  # of the whole server, 64 characters
+        if connection.scalar(select(func.get_lock(name, MIGRATION_PATIENCE_S))) != 1:
+            raise WarehouseUnavailableError(
+                f"another process has kept the tables to itself for {MIGRATION_PATIENCE_S} s"
+            )
+        try:
+            yield
+            connection.exec_driver_sql("COMMIT")  # who waits for the lock has to see what was done under it
+        finally:
+            if not connection.invalidated:  # with the connection, the lock is gone
+                connection.execute(select(func.release_lock(name)))
+
+
+class MariaDB(MySQL):
+    """MariaDB: its own name of the collation, and its own ideas of how to plan."""
+
+    _bytewise = "utf8mb4_nopad_bin"
+
+    def plan_by_key(self, connection: Connection) -> None:
+        """Rule out that the scores are read whole, into a temporary table, for every page of the source."""
+        for setting in (
+            "optimizer_switch = 'exists_to_in=off,materialization=off'",
+            "in_predicate_conversion_threshold = 0",
+        ):
+            connection.exec_driver_sql(f"SET SESSION {setting}")
 
 
 class SQLite(Dialect):
     """SQLite: one writer at a time, whose transactions begin with the write lock (see `engine.py`)."""
 
     clock = func.strftime("%Y-%m-%d %H:%M:%f000", "now")
+    single_writer = True
 
     def upsert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """One prepared statement, run for each row inside the process."""
@@ -168,12 +257,24 @@ class SQLite(Dialect):
 
 
 _POSTGRESQL = create_mock_engine("postgresql+psycopg://", executor=lambda *_: None).dialect
-_DIALECTS: dict[str, type[Dialect]] = {"postgresql": PostgreSQL, "sqlite": SQLite}
+_DIALECTS: dict[str, type[Dialect]] = {
+    "postgresql": PostgreSQL,
+    "sqlite": SQLite,
+    "duckdb": DuckDB,
+    "mysql": MySQL,
+    "mariadb": MariaDB,
+}
 
 
 def dialect_of(connection_or_engine: Any) -> Dialect:
     """Return how the database behind a connection or engine does things."""
-    return _DIALECTS.get(connection_or_engine.dialect.name, Dialect)()
+    return _DIALECTS.get(dialect_name(connection_or_engine), Dialect)()
+
+
+def dialect_name(connection_or_engine: Any) -> str:
+    """Name the database: `mysql://` may lead to MariaDB too, as SQLAlchemy knows after the first connection."""
+    dialect = connection_or_engine.dialect
+    return "mariadb" if getattr(dialect, "is_mariadb", False) else str(dialect.name)
 
 
 def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:

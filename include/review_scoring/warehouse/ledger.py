@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -17,8 +17,12 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    func,
     insert,
     literal,
+    null,
+    or_,
+    outerjoin,
     select,
     update,
 )
@@ -30,16 +34,24 @@ from review_scoring.reviews import Prediction, Reject, canonical_id
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse import runs
 from review_scoring.warehouse.chunk import ChunkResult, Outcome, Recorded
+from review_scoring.warehouse.cursor import Pass
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.retry import patiently
-from review_scoring.warehouse.runs import Counts, Lease, RunKey
+from review_scoring.warehouse.runs import Counts, Lease, RunKey, ShardRun
 from review_scoring.warehouse.schema import Tables, tables
 from review_scoring.warehouse.source import EVERYTHING, KeyRange, NativeId, ReviewSource, parse_id
 
 T = TypeVar("T")
 
 BUSY_POLL_S = 2.0
+
+
+class Rows(NamedTuple):
+    """Numbers of rows in the two tables."""
+
+    scored: int
+    rejected: int
 
 
 @dataclass(frozen=True)
@@ -58,11 +70,15 @@ class Ledger:
         def look(connection: Connection) -> dict[str, Recorded]:
             dialect_of(connection).plan_by_key(connection)
             found = {}
-            for table in (self.owned.scores, self.owned.rejects):
-                columns = (table.c.review_id, table.c.text_hash, table.c.source_updated_at, table.c.run_id)
+            scores, rejects, runs_ = self.owned.scores, self.owned.rejects, self.owned.runs
+            scored = (scores.c.label, scores.c.model, scores.c.revision, scores.c.scored_at)
+            rejected = (null(), runs_.c.model, runs_.c.revision, rejects.c.first_seen)
+            of_run = outerjoin(rejects, runs_, rejects.c.run_id == runs_.c.id)
+            for table, place, more in ((scores, scores, scored), (rejects, of_run, rejected)):
+                columns = (table.c.review_id, table.c.text_hash, table.c.source_updated_at, table.c.run_id, *more)
                 member = dialect_of(connection).member(table.c.review_id, ids)
                 for review_id, *rest in connection.execute(
-                    select(*columns).where(table.c.job_id == self.job_id, member)
+                    select(*columns).select_from(place).where(table.c.job_id == self.job_id, member)
                 ):
                     found[review_id] = Recorded(*rest)
             return found
@@ -85,6 +101,12 @@ class Ledger:
 
         return self._transaction(look, "looking up the cursor", self.engine)
 
+    def shards_of(self, key: RunKey) -> list[ShardRun]:
+        """Return what is known of a run's shards, in the order of their map indexes."""
+        return self._transaction(
+            lambda c: runs.shards_of(c, self.owned, self.job_id, key), "looking up the run's shards", self.engine
+        )
+
     def begin(
         self,
         key: RunKey,
@@ -94,11 +116,13 @@ class Ledger:
         keys: KeyRange = EVERYTHING,
         overlap: Callable[[KeyRange, KeyRange], bool] = lambda one, other: True,
         unchanged_again: bool = False,
+        yields: bool = False,
         wait_s: float = 0.0,
     ) -> Lease:
         """Take the lease of a range of the job for a run, waiting up to `wait_s` seconds for other runs to end.
 
         :param unchanged_again: a retry meets the unchanged reviews of an earlier try again, and counts them anew
+        :param yields: keep away from a job that another run wants; without it, this run says so itself while it waits
         :param overlap: says whether two ranges have an id in common
 
         :raises JobBusyError: if another run still holds it then
@@ -121,12 +145,15 @@ class Ledger:
                 mine,
                 clashes,
                 unchanged_again=unchanged_again,
+                yields=yields,
             )
 
         while True:
             try:
                 return self._transaction(take, "taking the lease")
             except JobBusyError:
+                if wait_s and not yields:
+                    self.want(key)
                 if time.monotonic() >= deadline:
                     raise
             self.stop.pause(BUSY_POLL_S)
@@ -163,30 +190,82 @@ class Ledger:
         lease: Lease,
         state: str,
         unrecordable: Mapping[str, int] | None = None,
-        *,
-        cursor_seen: str | None = None,
-        full_pass: bool = False,
+        scan: Pass | None = None,
     ) -> Counts:
         """Give the lease back, and return the run's counts with the rows that no key can hold.
 
         :param state: `runs.SUCCESS` or `runs.FAILED`
         :param unrecordable: number of NULL and unusable ids that the pass over the source met
-        :param cursor_seen: the cursor's highest value when a pass began that has now looked at all it had to
-        :param full_pass: that pass left no row out
+        :param scan: a pass that has now looked at all it had to
         """
         rows = sum((unrecordable or {}).values())
         ended = replace(lease, counts=lease.counts + Counts(read=rows, rejected=rows, unkeyed=unrecordable or {}))
-        jobs = self.owned.jobs
 
         def write(connection: Connection) -> None:
             now = dialect_of(connection).now(connection)
             runs.end_run(connection, self.owned, ended, now, state)
-            if cursor_seen is not None:
-                values: dict[str, Any] = {"cursor_seen": cursor_seen, **({"full_pass_at": now} if full_pass else {})}
-                connection.execute(update(jobs).where(jobs.c.id == self.job_id).values(values))
+            if scan is not None:
+                self._end_pass(connection, scan, now)
 
         self._transaction(write, "ending the run")
         return ended.counts
+
+    def want(self, key: RunKey) -> None:
+        """Have rescores of the job give way to this run, until it ends or an hour has passed."""
+        self._transaction(
+            lambda c: runs.want(c, self.owned, self.job_id, key, dialect_of(c).now(c)), "asking for the job"
+        )
+
+    def no_longer_want(self, key: RunKey) -> None:
+        """Let rescores of the job go on."""
+        self._transaction(lambda c: runs.no_longer_want(c, self.owned, self.job_id, key), "giving the job free")
+
+    def is_wanted(self) -> bool:
+        """Say whether a run with new reviews wants the job."""
+        return self._transaction(
+            lambda c: runs.is_wanted(c, self.owned, self.job_id), "looking who wants the job", self.engine
+        )
+
+    def end_pass(self, scan: Pass) -> None:
+        """Move the job's cursor on, now that a pass has looked at all it had to."""
+
+        def write(connection: Connection) -> None:
+            self._end_pass(connection, scan, dialect_of(connection).now(connection))
+
+        if scan.highest is not None:
+            self._transaction(write, "moving the cursor")
+
+    def rows_of(self, run_ids: Sequence[int]) -> Rows:
+        """Count the rows that these runs have written and no other run has replaced."""
+
+        def look(connection: Connection) -> Rows:
+            tables_ = (self.owned.scores, self.owned.rejects)
+            member = (dialect_of(connection).member(table.c.run_id, run_ids) for table in tables_)
+            numbers = [
+                connection.scalar(select(func.count()).select_from(table).where(table.c.job_id == self.job_id, mine))
+                for table, mine in zip(tables_, member, strict=True)
+            ]
+            return Rows(*(int(number or 0) for number in numbers))
+
+        return self._transaction(look, "counting the run's rows", self.engine)
+
+    def done_beside(self, mine: Sequence[ShardRun]) -> int:
+        """Return how many reviews other runs of the job may have scored or rejected since the first of these began."""
+        table = self.owned.runs
+        others = and_(
+            table.c.job_id == self.job_id,
+            table.c.id.not_in([run.id for run in mine]),
+            or_(table.c.ended_at.is_(None), table.c.ended_at >= min(run.started_at for run in mine)),
+        )
+        total = select(func.coalesce(func.sum(table.c.scored + table.c.rejected), 0)).where(others)
+        return self._transaction(lambda c: int(c.scalar(total) or 0), "looking for other runs", self.engine)
+
+    def _end_pass(self, connection: Connection, scan: Pass, now: datetime) -> None:
+        if scan.highest is not None:
+            jobs = self.owned.jobs
+            full = {"full_pass_at": now} if scan.is_full else {}
+            values: dict[str, Any] = {"cursor_seen": scan.highest, **full}
+            connection.execute(update(jobs).where(jobs.c.id == self.job_id).values(values))
 
     def _native(self, canonical: str | None) -> NativeId | None:
         return None if canonical is None else parse_id(canonical, self.id_type)
@@ -302,6 +381,21 @@ def open_ledger(
     return Ledger(engine, known.id, known.id_type, owned, stop or StopFlag())
 
 
+def find_ledger(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -> Ledger:
+    """Return the ledger of a job that has been scored before, without a look at its source.
+
+    :raises ConfigurationError: if there is none
+    """
+    owned = tables(job.target_schema)
+    known = _find_job(engine, owned.jobs, job.name)
+    if known is None:
+        raise ConfigurationError(f"job {job.name!r} has never been scored here; is target_conn_id right?")
+    return Ledger(engine, known.id, known.id_type, owned, stop or StopFlag())
+
+
 def _find_job(engine: Engine, jobs: Any, name: str) -> Any:
     with engine.connect() as connection:
-        return connection.execute(select(jobs).where(jobs.c.name == name)).one_or_none()
+        # By name: a dry run may meet tables of an earlier version, which lack the later columns.
+        return connection.execute(
+            select(jobs.c.id, jobs.c.source, jobs.c.id_type).where(jobs.c.name == name)
+        ).one_or_none()

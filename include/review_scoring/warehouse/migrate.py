@@ -34,10 +34,11 @@ def current(engine: Engine, schema: str | None) -> str | None:
 def upgrade(engine: Engine, schema: str | None) -> None:
     """Create or migrate the tables in one transaction, under a lock that lets one process do it.
 
+    MySQL commits at every statement: there, one that was done before its process died is passed over the next time.
+
     :raises PreflightError: if the tables were made by a newer version of the package
     """
-    with writing(engine).begin() as connection:
-        dialect_of(connection).lock_migrations(connection)
+    with writing(engine).begin() as connection, dialect_of(connection).one_at_a_time(connection, schema):
         if schema is not None and not inspect(connection).has_schema(schema):
             connection.execute(CreateSchema(schema))
         revision = _current(connection, schema)
@@ -78,12 +79,18 @@ def probe_rights(engine: Engine, schema: str | None) -> None:
         connection.rollback()
 
 
-def ddl(dialect: str, schema: str | None) -> str:
-    """Return the SQL that creates the tables, for a dialect's name such as `postgresql`."""
+def ddl(dialect: str, schema: str | None, *, since: str | None = None, until: str = "head") -> str:
+    """Return the SQL that creates the tables, for a dialect's name such as `postgresql`.
+
+    :param since: the revision that the tables are at, for the SQL that brings them on from there
+    :param until: the revision to bring them to
+    :raises PreflightError: for a revision that this version does not know
+    """
+    refuse_newer(since)
     out = io.StringIO()
     config = _config(out)
     config.attributes.update(schema=schema, dialect=dialect)
-    command.upgrade(config, "head", sql=True)
+    command.upgrade(config, f"{since}:{until}" if since else until, sql=True)
     return out.getvalue()
 
 

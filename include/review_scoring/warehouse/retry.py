@@ -24,6 +24,8 @@ PATIENCE_S = 120.0
 _TRANSIENT_SQLSTATES = ("08", "40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03")
 # MySQL and MariaDB: lock wait timeout, deadlock, server gone away, lost connection, server shutdown, cannot connect.
 _TRANSIENT_MYSQL = frozenset({1205, 1213, 2006, 2013, 1053, 2002, 2003})
+# Disk full, table full, and the operating system's ENOSPC as seen by a temporary file.
+_FULL_MYSQL = frozenset({1021, 1114, 28})
 
 
 def is_transient(error: BaseException) -> bool:
@@ -32,15 +34,15 @@ def is_transient(error: BaseException) -> bool:
         return False
     if error.connection_invalidated:
         return True
-    original = error.orig
-    if state := getattr(original, "sqlstate", None):
-        return str(state).startswith(_TRANSIENT_SQLSTATES)
-    if code := getattr(original, "sqlite_errorname", None):
-        return str(code).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
-    if original is not None and original.args and isinstance(original.args[0], int):
-        return original.args[0] in _TRANSIENT_MYSQL
+    code = _code(error.orig)
+    if isinstance(code, int):
+        return code in _TRANSIENT_MYSQL
+    if code is not None:
+        return code.startswith((*_TRANSIENT_SQLSTATES, "SQLITE_BUSY", "SQLITE_LOCKED"))
+    if "Could not set lock on file" in str(error.orig):
+        return True  # DuckDB: another process has the file open
     # psycopg reports a server that cannot be reached without any code.
-    return isinstance(error, OperationalError | InterfaceError) and type(original).__module__.startswith("psycopg")
+    return isinstance(error, OperationalError | InterfaceError) and type(error.orig).__module__.startswith("psycopg")
 
 
 def is_unreachable(error: DBAPIError) -> bool:
@@ -51,8 +53,7 @@ def is_unreachable(error: DBAPIError) -> bool:
 
 def is_full(error: DBAPIError) -> bool:
     """Say whether the database ran out of disk space."""
-    code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", None)
-    return code in {"53100", "SQLITE_FULL"}
+    return _code(error.orig) in {"53100", "SQLITE_FULL", *_FULL_MYSQL}
 
 
 def patiently(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: float | None = None) -> T:
@@ -98,6 +99,15 @@ def patiently(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: f
 def describe(error: BaseException | None) -> str:
     """Name a database error by its type and code, without the statement, the values or the server's address."""
     original = getattr(error, "orig", None) or error
-    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
+    code = _code(original)
     name = type(original).__name__
     return f"{name} {code}" if code else name
+
+
+def _code(original: BaseException | None) -> str | int | None:
+    """Return what a driver calls its error: MySQL's number, an SQLSTATE, or SQLite's name."""
+    first = original.args[0] if original is not None and original.args else None
+    if isinstance(first, int):
+        return first  # and not the SQLSTATE beside it, which is HY000 for a lock wait and for much else
+    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
+    return str(code) if code else None

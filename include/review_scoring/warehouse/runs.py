@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select, update
 
-from review_scoring.errors import JobBusyError, LeaseLostError
+from review_scoring.errors import GaveWayError, JobBusyError, LeaseLostError
 from review_scoring.reviews import RejectReason
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.schema import Tables
@@ -24,7 +24,11 @@ from review_scoring.warehouse.schema import Tables
 LEASE_S = 120
 """Seconds after its last sign of life that a run is taken for dead. Loading a large model must fit."""
 
+WANTED_S = 3600
+"""Seconds after a run has said that it wants the job, that runs which give way keep away; its end makes it shorter."""
+
 RUNNING, SUCCESS, FAILED, ABANDONED = "running", "success", "failed", "abandoned"
+GAVE_WAY = "gave_way"
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,19 @@ class RunKey:
         index = f"[{self.map_index}]" if self.map_index >= 0 else ""
         return f"{self.dag_id}.{self.task_id}{index} of {self.run_id}"
 
+    @property
+    def dag_run(self) -> str:
+        """Name the run of the DAG, all its tasks together."""
+        return f"{self.dag_id} of {self.run_id}"
+
 
 @dataclass(frozen=True)
 class Counts:
     """What became of the reviews that a run fetched: `read = scored + unchanged + rejected`, always.
 
-    `unkeyed` says how many of the rejects have no row in `review_rejects`, by reason.
+    `relabelled` of the scored had another label before; `unkeyed` says how many of the rejects have no row in
+    `review_rejects`, by reason; `labels` says how many reviews got each label and the sum of their scores, so that a
+    night is charted without a look at its reviews.
     """
 
     read: int = 0
@@ -54,7 +65,9 @@ class Counts:
     rejected: int = 0
     tokens: int = 0
     device_seconds: float = 0.0
+    relabelled: int = 0
     unkeyed: Mapping[str, int] = field(default_factory=dict)
+    labels: Mapping[str, tuple[int, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Hold the promise that every row is accounted for."""
@@ -69,7 +82,9 @@ class Counts:
             rejected=self.rejected + other.rejected,
             tokens=self.tokens + other.tokens,
             device_seconds=self.device_seconds + other.device_seconds,
+            relabelled=self.relabelled + other.relabelled,
             unkeyed=dict(Counter(self.unkeyed) + Counter(other.unkeyed)),
+            labels=_added(self.labels, other.labels),
         )
 
     def before_another_try(self, *, unchanged_again: bool) -> Counts:
@@ -82,17 +97,47 @@ class Counts:
 
     def as_columns(self) -> dict[str, Any]:
         """Return the columns of `scoring_runs` that hold these counts."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "unkeyed"}
-        return {**values, "unkeyed_rejects": json.dumps(dict(self.unkeyed), sort_keys=True)}
+        values = {name: getattr(self, name) for name in _NUMBERS}
+        unkeyed, labels = (json.dumps(dict(each), sort_keys=True) for each in (self.unkeyed, self.labels))
+        return {**values, "unkeyed_rejects": unkeyed, "label_counts": labels}
 
     @classmethod
     def from_row(cls, row: Row[Any]) -> Counts:
         """Read the counts of a row of `scoring_runs`."""
-        names = [name for name in cls.__dataclass_fields__ if name != "unkeyed"]
-        return cls(**{name: getattr(row, name) for name in names}, unkeyed=json.loads(row.unkeyed_rejects))
+        return cls(
+            **{name: getattr(row, name) for name in _NUMBERS},
+            unkeyed=json.loads(row.unkeyed_rejects),
+            labels={label: (count, total) for label, (count, total) in json.loads(row.label_counts or "{}").items()},
+        )
 
     def __str__(self) -> str:
         return f"read={self.read} scored={self.scored} unchanged={self.unchanged} rejected={self.rejected}"
+
+
+_NUMBERS = ("read", "scored", "unchanged", "rejected", "tokens", "device_seconds", "relabelled")
+
+
+def _added(
+    one: Mapping[str, tuple[int, float]], other: Mapping[str, tuple[int, float]]
+) -> dict[str, tuple[int, float]]:
+    nothing = (0, 0.0)
+    both = {label: (one.get(label, nothing), other.get(label, nothing)) for label in {**one, **other}}
+    return {label: (a[0] + b[0], a[1] + b[1]) for label, (a, b) in both.items()}
+
+
+@dataclass(frozen=True)
+class ShardRun:
+    """What `scoring_runs` holds of one shard of a run."""
+
+    id: int
+    map_index: int
+    state: str
+    counts: Counts
+    model: str
+    revision: str
+    device: str | None
+    started_at: datetime
+    ended_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -122,12 +167,14 @@ def begin_run(
     clashes: Callable[[str | None, str | None], bool],
     *,
     unchanged_again: bool,
+    yields: bool,
 ) -> Lease:
     """Take the lease of a range of a job for a run, new or gone on with.
 
     :param keys: the range's ends (above, up to) as canonical ids; None for open ones
     :param unchanged_again: an earlier try's unchanged reviews are met again by this one
     :param clashes: says whether another range, given by its ends, has an id in common with this one
+    :param yields: keep away as long as another run wants the job
 
     A run of the same task is taken over at once, since Airflow runs one try of a task at a time; another's only when
     its lease has run out.
@@ -135,15 +182,12 @@ def begin_run(
     :raises JobBusyError: if another run holds the lease
     """
     jobs, runs = owned.jobs, owned.runs
-    job = connection.execute(select(jobs).where(jobs.c.id == job_id).with_for_update()).one()
+    locked = dialect_of(connection).locked
+    job = connection.execute(locked(select(jobs).where(jobs.c.id == job_id))).one()
     now = dialect_of(connection).now(connection)
-    mine = and_(
-        runs.c.job_id == job_id,
-        runs.c.dag_id == key.dag_id,
-        runs.c.task_id == key.task_id,
-        runs.c.run_id == key.run_id,
-        runs.c.map_index == key.map_index,
-    )
+    if yields and _wanted(job, now):
+        raise GaveWayError(f"job {job.name!r} is wanted by {job.wanted_by}; a rescore goes on when that has ended")
+    mine = and_(_task(owned, job_id, key), runs.c.map_index == key.map_index)
     for other in connection.execute(select(runs).where(runs.c.job_id == job_id, runs.c.state == RUNNING, ~mine)):
         if not clashes(other.range_from, other.range_to):
             continue
@@ -157,6 +201,8 @@ def begin_run(
 
     token = job.last_fencing_token + 1
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(last_fencing_token=token))
+    if not yields and job.wanted_by == key.dag_run:
+        want(connection, owned, job_id, key, now)
     held = {
         "state": RUNNING,
         "lease_until": now + timedelta(seconds=LEASE_S),
@@ -168,7 +214,7 @@ def begin_run(
         "range_to": keys[1],
     }
     # Locked before it is read: the last commit of a client that was killed may still be on its way in the server.
-    earlier = connection.execute(select(runs).where(mine).with_for_update()).one_or_none()
+    earlier = connection.execute(locked(select(runs).where(mine))).one_or_none()
     if earlier is None:
         counts = Counts()
         new = {**vars(key), **held, **counts.as_columns(), "job_id": job_id, "chunks": 0, "started_at": now}
@@ -179,6 +225,35 @@ def begin_run(
     counts = Counts.from_row(earlier).before_another_try(unchanged_again=unchanged_again)
     connection.execute(update(runs).where(runs.c.id == earlier.id).values(**held, **counts.as_columns()))
     return Lease(earlier.id, token, earlier.chunks, counts, model, revision)
+
+
+def want(connection: Connection, owned: Tables, job_id: int, key: RunKey, now: datetime) -> None:
+    """Say that a run wants the job, so that a rescore gives way between two chunks."""
+    values = {"wanted_by": key.dag_run, "wanted_until": now + timedelta(seconds=WANTED_S)}
+    connection.execute(update(owned.jobs).where(owned.jobs.c.id == job_id).values(values))
+
+
+def no_longer_want(connection: Connection, owned: Tables, job_id: int, key: RunKey) -> None:
+    """Let a rescore go on, unless another run wants the job as well."""
+    mine = and_(owned.jobs.c.id == job_id, owned.jobs.c.wanted_by == key.dag_run)
+    connection.execute(update(owned.jobs).where(mine).values(wanted_by=None, wanted_until=None))
+
+
+def is_wanted(connection: Connection, owned: Tables, job_id: int) -> bool:
+    """Say whether a run with new reviews wants the job."""
+    job = connection.execute(select(owned.jobs).where(owned.jobs.c.id == job_id)).one()
+    return _wanted(job, dialect_of(connection).now(connection))
+
+
+def shards_of(connection: Connection, owned: Tables, job_id: int, key: RunKey) -> list[ShardRun]:
+    """Return all shards of a run, whatever map index `key` has, in the order of theirs."""
+    runs = owned.runs
+    mine = _task(owned, job_id, key)
+    names = [name for name in ShardRun.__dataclass_fields__ if name != "counts"]
+    return [
+        ShardRun(**{name: getattr(row, name) for name in names}, counts=Counts.from_row(row))
+        for row in connection.execute(select(runs).where(mine).order_by(runs.c.map_index))
+    ]
 
 
 def advance(connection: Connection, owned: Tables, before: Lease, after: Lease, now: datetime, device: str) -> bool:
@@ -205,22 +280,39 @@ def renew(connection: Connection, owned: Tables, lease: Lease, now: datetime) ->
 
 
 def end_run(connection: Connection, owned: Tables, lease: Lease, now: datetime, state: str) -> None:
-    """Give the lease back and say how the run ended.
+    """Give the lease back and say how the run ended; nothing, if an earlier try, whose answer was lost, has done it.
 
     :raises LeaseLostError: if another run took this one's place
     """
+    runs = owned.runs
+    ended = and_(runs.c.id == lease.run_id, runs.c.fencing_token == lease.fencing_token, runs.c.state == state)
+    if connection.execute(select(runs.c.id).where(ended)).one_or_none() is not None:
+        return
     _held(connection, owned, lease)
     # A run that failed may not know whether its last commit happened; the row does, and keeps its counts.
     counts = lease.counts.as_columns() if state == SUCCESS else {}
     _set(connection, owned, lease, now, state=state, ended_at=now, **counts)
 
 
+def _task(owned: Tables, job_id: int, key: RunKey) -> ColumnElement[bool]:
+    runs = owned.runs
+    return and_(
+        runs.c.job_id == job_id,
+        runs.c.dag_id == key.dag_id,
+        runs.c.task_id == key.task_id,
+        runs.c.run_id == key.run_id,
+    )
+
+
+def _wanted(job: Row[Any], now: datetime) -> bool:
+    return job.wanted_until is not None and bool(job.wanted_until > now)
+
+
 def _held(connection: Connection, owned: Tables, lease: Lease) -> int:
     """Lock the run's row, see that it still carries the lease's token, and return how many chunks it has."""
     runs = owned.runs
-    row = connection.execute(
-        select(runs.c.chunks, runs.c.fencing_token, runs.c.state).where(runs.c.id == lease.run_id).with_for_update()
-    ).one_or_none()
+    held = select(runs.c.chunks, runs.c.fencing_token, runs.c.state).where(runs.c.id == lease.run_id)
+    row = connection.execute(dialect_of(connection).locked(held)).one_or_none()
     if row is None or row.fencing_token != lease.fencing_token or row.state != RUNNING:
         raise LeaseLostError(
             f"run {lease.run_id} no longer holds the lease of its job: another run has taken over. "

@@ -60,19 +60,34 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def review_id_type() -> TypeEngine[str]:
-    """Return a text type compared byte by byte, trailing blanks included: `a1`, `A1` and `a1 ` are three reviews."""
-    return (
-        String(MAX_ID_LENGTH)
-        .with_variant(postgresql.VARCHAR(MAX_ID_LENGTH, collation="C"), "postgresql")
-        .with_variant(mysql.VARCHAR(MAX_ID_LENGTH, charset="utf8mb4", collation="utf8mb4_nopad_bin"), "mariadb")
-        .with_variant(mysql.VARCHAR(MAX_ID_LENGTH, charset="utf8mb4", collation="utf8mb4_0900_bin"), "mysql")
-    )
+class ByteText(TypeDecorator[str]):
+    """Text compared byte by byte, trailing blanks included: `a1`, `A1` and `a1 ` are three reviews."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int = MAX_ID_LENGTH) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        """Pick the collation that does it on the database at hand; a `mysql://` address may lead to MariaDB."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(postgresql.VARCHAR(self.length, collation="C"))
+        if dialect.name in {"mysql", "mariadb"}:
+            collation = "utf8mb4_nopad_bin" if getattr(dialect, "is_mariadb", False) else "utf8mb4_0900_bin"
+            return dialect.type_descriptor(mysql.VARCHAR(self.length, charset="utf8mb4", collation=collation))
+        return dialect.type_descriptor(String(self.length))
 
 
 def surrogate_id_type() -> TypeEngine[int]:
     """Return a 64-bit key that SQLite, too, fills by itself."""
     return BigInteger().with_variant(Integer(), "sqlite")
+
+
+def long_text_type() -> TypeEngine[str]:
+    """Return a text type without a limit that a review could reach."""
+    return Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 
 
 class Tables:
@@ -93,6 +108,8 @@ class Tables:
             Column("cursor_seen", String(500)),
             Column("full_pass_at", UtcDateTime),
             Column("created_at", UtcDateTime, nullable=False),
+            Column("wanted_by", String(510)),
+            Column("wanted_until", UtcDateTime),
         )
         self.runs = Table(
             "scoring_runs",
@@ -103,8 +120,8 @@ class Tables:
             Column("task_id", String(250), nullable=False),
             Column("run_id", String(250), nullable=False),
             Column("map_index", Integer, nullable=False),
-            Column("range_from", review_id_type()),
-            Column("range_to", review_id_type()),
+            Column("range_from", ByteText()),
+            Column("range_to", ByteText()),
             Column("state", String(20), nullable=False),
             Column("lease_until", UtcDateTime, nullable=False),
             Column("fencing_token", BigInteger, nullable=False),
@@ -114,6 +131,7 @@ class Tables:
             Column("unchanged", BigInteger, nullable=False),
             Column("rejected", BigInteger, nullable=False),
             Column("unkeyed_rejects", Text, nullable=False),
+            Column("label_counts", Text),
             Column("tokens", BigInteger, nullable=False),
             Column("device_seconds", Double, nullable=False),
             Column("model", String(200), nullable=False),
@@ -121,6 +139,7 @@ class Tables:
             Column("device", String(100)),
             Column("started_at", UtcDateTime, nullable=False),
             Column("ended_at", UtcDateTime),
+            Column("relabelled", BigInteger, server_default="0"),
             UniqueConstraint("job_id", "dag_id", "task_id", "run_id", "map_index", name="scoring_runs_task_key"),
             Index("scoring_runs_job_state", "job_id", "state"),
         )
@@ -130,7 +149,7 @@ class Tables:
             "review_scores",
             self.metadata,
             Column("job_id", BigInteger, primary_key=True, autoincrement=False),
-            Column("review_id", review_id_type(), primary_key=True),
+            Column("review_id", ByteText(), primary_key=True),
             Column("label", String(50), nullable=False),
             Column("score", Double, nullable=False),
             Column("probabilities", Text, nullable=False),
@@ -143,12 +162,20 @@ class Tables:
             Column("scored_at", UtcDateTime, nullable=False),
             Column("run_id", BigInteger, nullable=False),
             Index("review_scores_run", "run_id"),
+            # The least certain first, whatever else is asked for: PostgreSQL answers from the index alone.
+            Index(
+                "review_scores_certainty",
+                "job_id",
+                "score",
+                "review_id",
+                postgresql_include=["label", "model", "truncated", "scored_at"],
+            ),
         )
         self.rejects = Table(
             "review_rejects",
             self.metadata,
             Column("job_id", BigInteger, primary_key=True, autoincrement=False),
-            Column("review_id", review_id_type(), primary_key=True),
+            Column("review_id", ByteText(), primary_key=True),
             Column("reason", String(50), nullable=False),
             Column("detail", String(500), nullable=False),
             Column("text_hash", String(64), nullable=False),
@@ -157,6 +184,106 @@ class Tables:
             Column("attempts", Integer, nullable=False),
             Column("run_id", BigInteger, nullable=False),
             Index("review_rejects_run", "run_id"),
+        )
+        self._add_benchmarks(prefix)
+
+    def _add_benchmarks(self, prefix: str) -> None:
+        """Add what was evaluated, on what, with which outcome, and who chose a champion and why."""
+        # A benchmark set whose content changed under its name is a new row, which names the one before.
+        self.benchmark_sets = Table(
+            "benchmark_sets",
+            self.metadata,
+            Column("id", surrogate_id_type(), primary_key=True),
+            Column("name", String(200), nullable=False),
+            Column("content_hash", String(64), nullable=False),
+            Column("source", String(500), nullable=False),
+            Column("sample_of", String(200)),
+            Column("reviews", BigInteger, nullable=False),
+            Column("negative", BigInteger, nullable=False),
+            Column("positive", BigInteger, nullable=False),
+            Column("replaces_id", BigInteger),
+            Column("loaded_at", UtcDateTime, nullable=False),
+            UniqueConstraint("name", "content_hash", name="benchmark_sets_content"),
+        )
+        self.benchmark_reviews = Table(
+            "benchmark_reviews",
+            self.metadata,
+            Column("set_id", BigInteger, primary_key=True, autoincrement=False),
+            Column("review_id", ByteText(), primary_key=True),
+            Column("text", long_text_type()),
+            Column("label", String(50), nullable=False),
+        )
+        self.benchmark_runs = Table(
+            "benchmark_runs",
+            self.metadata,
+            Column("id", surrogate_id_type(), primary_key=True),
+            Column("set_id", BigInteger, ForeignKey(f"{prefix}benchmark_sets.id"), nullable=False),
+            Column("model", String(200), nullable=False),
+            Column("revision", String(64), nullable=False),
+            Column("row_limit", BigInteger),
+            Column("reviews", BigInteger, nullable=False),
+            Column("rejected", BigInteger, nullable=False),
+            Column("accuracy", Double, nullable=False),
+            Column("macro_f1", Double, nullable=False),
+            Column("loss", Double, nullable=False),
+            Column("samples_per_second", Double, nullable=False),
+            Column("tokens_per_second", Double, nullable=False),
+            Column("device", String(100), nullable=False),
+            Column("precision", String(20), nullable=False),
+            Column("reference_verdict", String(20), nullable=False),
+            Column("last_run_verdict", String(20), nullable=False),
+            Column("compared_with", BigInteger),
+            Column("passed", Boolean, nullable=False),
+            Column("explanation", Text, nullable=False),
+            Column("figures", long_text_type(), nullable=False),
+            Column("dag_id", String(250), nullable=False),
+            Column("task_id", String(250), nullable=False),
+            Column("run_id", String(250), nullable=False),
+            Column("map_index", Integer, nullable=False),
+            Column("started_at", UtcDateTime, nullable=False),
+            Column("ended_at", UtcDateTime, nullable=False),
+            Index("benchmark_runs_model", "model", "revision"),
+            Index("benchmark_runs_task", "dag_id", "run_id"),
+        )
+        self.benchmark_class_metrics = Table(
+            "benchmark_class_metrics",
+            self.metadata,
+            Column("benchmark_run_id", BigInteger, primary_key=True, autoincrement=False),
+            Column("label", String(50), primary_key=True),
+            Column("precision", Double, nullable=False),
+            Column("recall", Double, nullable=False),
+            Column("f1", Double, nullable=False),
+            Column("support", BigInteger, nullable=False),
+        )
+        # `predicted` is neg or pos, as it is compared; `label` is what the model says, such as `neu`; both are NULL for
+        # a review that the model rejects.
+        self.benchmark_predictions = Table(
+            "benchmark_predictions",
+            self.metadata,
+            Column("benchmark_run_id", BigInteger, primary_key=True, autoincrement=False),
+            Column("review_id", ByteText(), primary_key=True),
+            Column("expected", String(50), nullable=False),
+            Column("predicted", String(50)),
+            Column("label", String(50)),
+            Column("score", Double),
+            Column("token_count", Integer),
+            Column("truncated", Boolean),
+            Column("reject_reason", String(50)),
+        )
+        self.promotions = Table(
+            "promotions",
+            self.metadata,
+            Column("id", surrogate_id_type(), primary_key=True),
+            Column("job_id", BigInteger, ForeignKey(f"{prefix}scoring_jobs.id"), nullable=False),
+            Column("model", String(200), nullable=False),
+            Column("revision", String(64), nullable=False),
+            Column("benchmark_run_id", BigInteger, ForeignKey(f"{prefix}benchmark_runs.id")),
+            Column("promoted_by", String(250), nullable=False),
+            Column("promoted_at", UtcDateTime, nullable=False),
+            Column("reason", Text, nullable=False),
+            Column("dag_id", String(250), nullable=False),
+            Column("run_id", String(250), nullable=False),
+            Index("promotions_job", "job_id", "promoted_at"),
         )
 
 

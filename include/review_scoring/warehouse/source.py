@@ -15,15 +15,20 @@ from sqlalchemy import (
     Row,
     Select,
     Uuid,
+    and_,
+    case,
     column,
+    false,
     func,
     inspect,
     select,
     table,
     true,
     type_coerce,
+    union_all,
 )
 from sqlalchemy import exc as sa_exc
+from sqlalchemy.dialects import mysql
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.types import DateTime, Float, Integer, NullType, Numeric, String, TypeEngine
 
@@ -109,13 +114,33 @@ class ReviewSource:
         statement = select(func.count().label("n")).where(self.id.is_not(None), where, *self._within(keys))
         return int(self._fetch(statement)[0].n)
 
+    def ends(
+        self, where: ColumnElement[bool], keys: KeyRange, *, most: int, least: int, limit: int | None = None
+    ) -> Sequence[tuple[NativeId, int]]:
+        """Cut the first `limit` rows that meet a condition into parts of equal numbers of rows, in the database.
+
+        :param most: number of parts at most
+        :param least: rows of a part at least
+        :return: the last id of each part but the last, in the source's order, and how many rows there are up to it
+        """
+        rows = select(self.id.label("id")).where(self.id.is_not(None), where, *self._within(keys))
+        if limit is not None:
+            rows = rows.order_by(self.id).limit(limit)
+        met = rows.subquery("met")
+        place, total = func.row_number().over(order_by=met.c.id), func.count().over()
+        row = select(met.c.id, place.label("place"), total.label("total")).subquery("numbered").c
+        parts = case((row.total > most * least, most), else_=(row.total + (least - 1)) // least)
+        # A part ends where place * parts / total passes a whole number.
+        is_end = and_(row.place * parts % row.total < parts, row.place < row.total)
+        return [(end.id, end.place) for end in self._fetch(select(row.id, row.place).where(is_end).order_by(row.place))]
+
     def highest_cursor(self) -> Any:
         """Return the highest value of the cursor column: an integer or a time; None for an empty source."""
         return self._fetch(select(func.max(self.cursor).label("highest")))[0].highest
 
     def overlap(self, one: KeyRange, other: KeyRange) -> bool:
-        """Say whether two ranges of ids have an id in common. SQLite takes one writer at a time, so there all do."""
-        if self.engine.dialect.name == "sqlite":
+        """Say whether two ranges of ids have an id in common. Where one shard is scored at a time, all do."""
+        if dialect_of(self.engine).single_writer:
             return True
         return self._may_precede(one.after, other.upto) and self._may_precede(other.after, one.upto)
 
@@ -123,9 +148,15 @@ class ReviewSource:
         """Compare two ids as the source does; None is an open end."""
         if lower is None or upper is None:
             return True
-        if self.id_type != "string":
+        if self.id_type == "integer":
             return bool(lower < upper)
-        return bool(self._fetch(select((self._bound(lower) < self._bound(upper)).label("precedes")))[0].precedes)
+        one, other = self._as_id(lower), self._as_id(upper)
+        return bool(self._fetch(select((one < other).label("precedes")))[0].precedes)
+
+    def _as_id(self, value: NativeId) -> ColumnElement[Any]:
+        """Give a value the type and the collation of the id column, which a literal does not have everywhere."""
+        of_its_type = select(self.id.label("id")).where(false())
+        return union_all(of_its_type, select(self._bound(value))).scalar_subquery()
 
     def review(self, row: SourceRow, review_id: str) -> Review:
         """Turn a row with its text into a review."""
@@ -267,7 +298,7 @@ def _updated_at(engine: Engine, updated_at: ColumnElement[Any]) -> ColumnElement
 def _id_type(type_: TypeEngine[Any], dialect: str) -> str:
     if isinstance(type_, Integer):
         return "integer"
-    if isinstance(type_, Float):
+    if isinstance(type_, Float | mysql.ENUM | mysql.SET):  # the last two: ordered by number, compared by name
         return ""
     if isinstance(type_, Numeric):
         return "integer" if dialect == "sqlite" or not type_.scale else ""

@@ -5,8 +5,41 @@ from __future__ import annotations
 from typing import Any
 
 from alembic import context
+from alembic.ddl.impl import DefaultImpl
+from alembic.ddl.mysql import MariaDBImpl, MySQLImpl
+from sqlalchemy.exc import OperationalError
 
 from review_scoring.warehouse.schema import VERSION_TABLE, tables
+
+DONE_BEFORE = frozenset({1050, 1060, 1061, 1091})
+"""MySQL: table, column or key exists already; what is to be dropped does not."""
+
+
+class _Repeatable:
+    """Pass over statements that an earlier try has done: MySQL commits each, whatever becomes of the migration."""
+
+    def _exec(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super()._exec(*arguments, **options)  # type: ignore[misc]  # of the class beside this one
+        except OperationalError as error:
+            ours = self.context_opts.get("version_table") == VERSION_TABLE  # type: ignore[attr-defined]  # likewise
+            if ours and error.orig is not None and error.orig.args[0] in DONE_BEFORE:
+                return None
+            raise
+
+
+class _DuckDB(DefaultImpl):
+    __dialect__ = "duckdb"
+    transactional_ddl = True
+
+
+class _MySQL(_Repeatable, MySQLImpl):
+    __dialect__ = "mysql"
+
+
+class _MariaDB(_Repeatable, MariaDBImpl):
+    __dialect__ = "mariadb"
+
 
 handed_over = context.config.attributes
 schema = handed_over.get("schema")
@@ -14,7 +47,7 @@ common: dict[str, Any] = {
     "target_metadata": tables(schema).metadata,
     "version_table": VERSION_TABLE,
     "version_table_schema": schema,
-    "transactional_ddl": handed_over["dialect"] in {"postgresql", "sqlite"},
+    "transactional_ddl": handed_over["dialect"] in {"postgresql", "sqlite", "duckdb"},
 }
 if context.is_offline_mode():
     context.configure(dialect_name=handed_over["dialect"], literal_binds=True, **common)

@@ -5,26 +5,24 @@ Written out rather than taken from `schema.py`: a migration says what was, whate
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import context, op
-from sqlalchemy.dialects import mysql, postgresql
 
-from review_scoring.warehouse.schema import UtcDateTime
+from review_scoring.warehouse.schema import ByteText, UtcDateTime
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
-
-def _key(length: int) -> sa.types.TypeEngine[str]:
-    """Text compared byte by byte, trailing blanks included."""
-    return (
-        sa.String(length)
-        .with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
-        .with_variant(mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_nopad_bin"), "mariadb")
-        .with_variant(mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_0900_bin"), "mysql")
-    )
+# Names and states, too, are compared byte by byte; transactions need InnoDB, whatever the server's default is.
+MYSQL: dict[str, Any] = {
+    f"{dialect}_{option}": value
+    for dialect in ("mysql", "mariadb")
+    for option, value in (("engine", "InnoDB"), ("charset", "utf8mb4"), ("collate", "utf8mb4_bin"))
+}
 
 
 def upgrade() -> None:
@@ -42,18 +40,21 @@ def upgrade() -> None:
         sa.Column("full_pass_at", UtcDateTime),
         sa.Column("created_at", UtcDateTime, nullable=False),
         schema=schema,
+        **MYSQL,
     )
     jobs = f"{schema}.scoring_jobs.id" if schema else "scoring_jobs.id"
+    # DuckDB updates a row by replacing it, and refuses that while a foreign key points at it.
+    keys = [] if context.config.attributes["dialect"] == "duckdb" else [sa.ForeignKey(jobs)]
     op.create_table(
         "scoring_runs",
         sa.Column("id", serial, primary_key=True),
-        sa.Column("job_id", sa.BigInteger, sa.ForeignKey(jobs), nullable=False),
+        sa.Column("job_id", sa.BigInteger, *keys, nullable=False),
         sa.Column("dag_id", sa.String(250), nullable=False),
         sa.Column("task_id", sa.String(250), nullable=False),
         sa.Column("run_id", sa.String(250), nullable=False),
         sa.Column("map_index", sa.Integer, nullable=False),
-        sa.Column("range_from", _key(255)),
-        sa.Column("range_to", _key(255)),
+        sa.Column("range_from", ByteText(255)),
+        sa.Column("range_to", ByteText(255)),
         sa.Column("state", sa.String(20), nullable=False),
         sa.Column("lease_until", UtcDateTime, nullable=False),
         sa.Column("fencing_token", sa.BigInteger, nullable=False),
@@ -72,12 +73,13 @@ def upgrade() -> None:
         sa.Column("ended_at", UtcDateTime),
         sa.UniqueConstraint("job_id", "dag_id", "task_id", "run_id", "map_index", name="scoring_runs_task_key"),
         schema=schema,
+        **MYSQL,
     )
     op.create_index("scoring_runs_job_state", "scoring_runs", ["job_id", "state"], schema=schema)
     op.create_table(
         "review_scores",
         sa.Column("job_id", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("review_id", _key(255), primary_key=True),
+        sa.Column("review_id", ByteText(255), primary_key=True),
         sa.Column("label", sa.String(50), nullable=False),
         sa.Column("score", sa.Double, nullable=False),
         sa.Column("probabilities", sa.Text, nullable=False),
@@ -90,12 +92,13 @@ def upgrade() -> None:
         sa.Column("scored_at", UtcDateTime, nullable=False),
         sa.Column("run_id", sa.BigInteger, nullable=False),
         schema=schema,
+        **MYSQL,
     )
     op.create_index("review_scores_run", "review_scores", ["run_id"], schema=schema)
     op.create_table(
         "review_rejects",
         sa.Column("job_id", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("review_id", _key(255), primary_key=True),
+        sa.Column("review_id", ByteText(255), primary_key=True),
         sa.Column("reason", sa.String(50), nullable=False),
         sa.Column("detail", sa.String(500), nullable=False),
         sa.Column("text_hash", sa.String(64), nullable=False),
@@ -104,6 +107,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("run_id", sa.BigInteger, nullable=False),
         schema=schema,
+        **MYSQL,
     )
     op.create_index("review_rejects_run", "review_rejects", ["run_id"], schema=schema)
 

@@ -1,0 +1,101 @@
+"""Engines for those who only look: nothing can be written, and nothing takes long.
+
+Pages are made inside Airflow's API server, which has other things to do: two connections at most, and every statement
+is ended by the database after `STATEMENT_S` seconds.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from review_scoring.warehouse.engine import make_engine
+
+STATEMENT_S = 5.0
+CONNECT_S = 3
+POOL_SIZE = 2
+PROGRESS_OPCODES = 10_000
+"""SQLite's virtual machine looks at the time this often: some milliseconds."""
+
+# query_canceled; MariaDB: max_statement_time exceeded; MySQL: max_execution_time exceeded
+_TIMEOUTS = ("57014", 1969, 3024, "SQLITE_INTERRUPT")
+
+# undefined table, schema, column; MySQL's unknown table, database, column. SQLite and DuckDB have words only.
+_MISSING = ("42P01", "3F000", "42703", 1146, 1049, 1054)
+_MISSING_WORDS = ("no such table", "no such column", "Catalog Error: Table", "Binder Error: Referenced column")
+
+
+def reading_engine(url: URL) -> Engine:
+    """Return an engine whose transactions are read-only and whose statements end after `STATEMENT_S` seconds.
+
+    DuckDB has no limit of time. It opens a file for reading only while no other process writes to it.
+    """
+    backend = url.get_backend_name()
+    if backend == "sqlite":  # read-only even to the file: a wrong path makes no empty database
+        url = url.set(database=f"file:{quote(url.database or '')}", query={"mode": "ro", "uri": "true"})
+    elif "connect_timeout" not in url.query and backend in {"postgresql", "mysql", "mariadb"}:
+        url = url.update_query_dict({"connect_timeout": str(CONNECT_S)})
+    engine = make_engine(url, pool_size=POOL_SIZE, max_overflow=0, pool_timeout_s=CONNECT_S, read_only=True)
+    if backend == "postgresql":
+        event.listen(engine, "begin", _begin_postgresql)
+    elif backend == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    elif backend in {"mysql", "mariadb"}:
+        event.listen(engine, "begin", _begin_mysql)
+    return engine
+
+
+def took_too_long(error: BaseException) -> bool:
+    """Say whether a statement was ended because its time was up."""
+    return any(code in _TIMEOUTS for code in _codes(error))
+
+
+def lacks_tables(error: BaseException) -> bool:
+    """Say whether a statement failed because the project's tables are not there, or of an earlier version."""
+    return any(code in _MISSING or str(code).startswith(_MISSING_WORDS) for code in _codes(error))
+
+
+def _codes(error: BaseException) -> tuple[object, ...]:
+    """Return what a driver says of an error: some have a state beside their number, some have words alone."""
+    original = error.orig if isinstance(error, DBAPIError) else None
+    if original is None:
+        return ()
+    return *original.args[:1], getattr(original, "sqlstate", None), getattr(original, "sqlite_errorname", None)
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    """Set what holds for this transaction alone; `jit` would compile for longer than these statements run."""
+    connection.exec_driver_sql(
+        "SELECT set_config('transaction_read_only', 'on', true),"
+        f" set_config('statement_timeout', '{STATEMENT_S * 1000:.0f}', true), set_config('jit', 'off', true)"
+    )
+
+
+def _begin_mysql(connection: Connection) -> None:
+    limit = f"max_statement_time = {STATEMENT_S}"
+    if connection.dialect.name == "mysql" and not getattr(connection.dialect, "is_mariadb", False):
+        limit = f"max_execution_time = {STATEMENT_S * 1000:.0f}"
+    connection.exec_driver_sql(f"SET SESSION {limit}")
+    # Of the session, not of the transaction: a statement that creates something would end that, and be done.
+    connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
+    connection.exec_driver_sql("START TRANSACTION")
+
+
+def _prepare_sqlite(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    assert isinstance(connection, sqlite3.Connection)
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute(f"PRAGMA busy_timeout = {STATEMENT_S * 1000:.0f}")
+    info = record.info
+    connection.set_progress_handler(lambda: time.monotonic() > info.get("deadline", float("inf")), PROGRESS_OPCODES)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Give the whole transaction the time that a statement has: SQLite knows no other limit."""
+    connection.info["deadline"] = time.monotonic() + STATEMENT_S

@@ -1,0 +1,78 @@
+"""A rescore and a nightly run side by side: the rescore gives way, goes on, and both end as if they had been alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from multiprocessing.process import BaseProcess
+
+import pytest
+
+from review_scoring.job import Rescore
+from review_scoring.warehouse.runs import GAVE_WAY
+from tests.exactly_once import worker
+from tests.exactly_once.worker import Telemetry, finish, start
+from tests.stubs import Warehouse
+
+OLD, NEW = 300, 60
+
+
+@pytest.fixture
+def scored(warehouse: Warehouse) -> Warehouse:
+    """Reviews of which most are scored."""
+    warehouse.create()
+    warehouse.fill(OLD)
+    warehouse.score("before")
+    warehouse.fill(NEW, first=OLD + 1)
+    return warehouse
+
+
+def rescoring(warehouse: Warehouse, telemetry: Telemetry) -> BaseProcess:
+    """Start a rescore, and return when it is held after two commits."""
+    telemetry.hold.value = 2
+    process = start(warehouse, "again", telemetry, rescore=Rescore.ALL, yields=True)
+    worker.wait_for(lambda: telemetry.commits.value >= 2)
+    return process
+
+
+def wanted(warehouse: Warehouse) -> bool:
+    return bool(warehouse.run("SELECT wanted_by FROM scoring_jobs")[0].wanted_by)
+
+
+def states(warehouse: Warehouse) -> dict[str, str]:
+    return {run.run_id: run.state for run in warehouse.runs()}
+
+
+def test_a_night_overtakes_a_rescore_which_then_goes_on_and_scores_nothing_twice(scored: Warehouse) -> None:
+    again = Telemetry.fresh()
+    rescore = rescoring(scored, again)
+    night = start(scored, "night", Telemetry.fresh())
+    worker.wait_for(lambda: wanted(scored))
+    again.hold.value = -1
+    finish(night)
+    finish(rescore)
+    assert states(scored) == {"before": "success", "night": "success", "again": "success"}
+    done = {run.run_id: run for run in scored.runs()}
+    assert done["night"].scored == NEW
+    assert done["again"].scored == OLD + NEW
+    assert len(scored.scores()) == OLD + NEW
+
+
+def test_a_rescore_goes_on_after_a_night_that_was_killed_when_its_wish_has_run_out(scored: Warehouse) -> None:
+    again, night = Telemetry.fresh(), Telemetry.fresh()
+    rescore = rescoring(scored, again)
+    night.hold.value = 1
+    killed = start(scored, "night", night)
+    worker.wait_for(lambda: wanted(scored))
+    again.hold.value = -1
+    worker.wait_for(lambda: night.commits.value >= 1)
+    assert states(scored)["again"] == GAVE_WAY
+    assert killed.pid is not None
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.join()
+    long_ago = "2026-01-01 00:00:00.000000"
+    scored.run("UPDATE scoring_runs SET lease_until = :at WHERE run_id = 'night'", at=long_ago)
+    scored.run("UPDATE scoring_jobs SET wanted_until = :at", at=long_ago)
+    finish(rescore)
+    assert states(scored) == {"before": "success", "night": "abandoned", "again": "success"}
+    assert len(scored.scores()) == OLD + NEW
