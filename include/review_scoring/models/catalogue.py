@@ -8,7 +8,7 @@ from pathlib import Path
 
 from review_scoring.errors import ModelError, ModelNotImportedError
 from review_scoring.models.catalogue_file import joined, read_catalogue
-from review_scoring.models.entry import CatalogueEntry, Kind
+from review_scoring.models.entry import CHAMPION, CatalogueEntry, Kind
 from review_scoring.models.folder import ModelFolder, open_folder
 from review_scoring.models.settings import ModelSettings
 from review_scoring.models.store import ModelStore
@@ -46,6 +46,8 @@ def find_entry(name: str, own: Path | None = None) -> CatalogueEntry:
 
     :raises ModelError: for an unknown name, with the names there are
     """
+    if name == CHAMPION:
+        raise ModelError(f"{CHAMPION!r} is a job's own model, and no job was asked; name a model of the catalogue")
     entries = catalogue(own)
     for entry in entries.values():
         if name == entry.name or name in entry.aliases:

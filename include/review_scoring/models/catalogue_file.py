@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from review_scoring.errors import ModelError
-from review_scoring.models.entry import CatalogueEntry, read_entry
+from review_scoring.models.entry import CHAMPION, CatalogueEntry, read_entry
 
 
 @lru_cache(maxsize=8)
@@ -33,7 +33,8 @@ def joined(
     :param path: the file of the second
     :raises ModelError: for a name or an alias that is taken
     """
-    taken = {name: entry.name for entry in first.values() for name in (entry.name, *entry.aliases)}
+    taken = {CHAMPION: "the model promoted for a job"}
+    taken |= {name: entry.name for entry in first.values() for name in (entry.name, *entry.aliases)}
     for entry in more.values():
         for name in dict.fromkeys((entry.name, *entry.aliases)):
             if (

@@ -20,6 +20,8 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
 SCHEMES = ("https", "s3")
+CHAMPION = "champion"
+"""The alias of the model that was promoted last for a job: the warehouse knows it, and no catalogue may take it."""
 
 
 class Kind(StrEnum):
@@ -73,6 +75,7 @@ class CatalogueEntry:
     folder: Path | None = None
     figures: tuple[Figure, ...] = ()
     figures_source: str | None = None
+    figures_set: str | None = None
 
     @property
     def shown(self) -> str:
@@ -220,5 +223,6 @@ CHECKS: Mapping[str, tuple[Any, str]] = {
     "folder": (_is_text, "the path of a folder"),
     "figures": (_are_figures, "a list of tables with metric and value, both texts, and perhaps label and support"),
     "figures_source": (_is_text, "a text"),
+    "figures_set": (_matches(NAME), "the name of a benchmark set"),
 }
 """Key -> a check of its value, and what the value must be."""

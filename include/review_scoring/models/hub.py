@@ -46,7 +46,7 @@ def fetch_snapshot(repository: str, commit: str | None, into: Path) -> str:
     :raises ModelError: for a repository or commit that is not there, or has no safetensors
     :raises DownloadFailedError: for a hub that cannot be reached
     """
-    info = _ask(repository, lambda: _model_info(repository, commit))
+    info = ask(repository, lambda: _model_info(repository, commit))
     names = {each.rfilename for each in info.siblings or ()}
     if WEIGHTS not in names:
         raise ModelError(
@@ -57,7 +57,7 @@ def fetch_snapshot(repository: str, commit: str | None, into: Path) -> str:
     if commit not in {None, found}:
         raise DownloadRefusedError(f"{repository}: the hub gives commit {found} for {commit}")
     log.info("fetching %s at commit %s", repository, found)
-    _ask(repository, lambda: _download(repository, found, into))
+    ask(repository, lambda: _download(repository, found, into))
     shutil.rmtree(into / ".cache", ignore_errors=True)
     for each in info.siblings or ():
         if each.rfilename == WEIGHTS and each.lfs is not None and file_hash(into / WEIGHTS) != each.lfs.sha256:
@@ -77,20 +77,30 @@ def _download(repository: str, commit: str, into: Path) -> str:
     return snapshot_download(repository, revision=commit, local_dir=into, allow_patterns=list(FILES))
 
 
-def _ask(repository: str, call: Any) -> Any:
-    """Call the hub, and say what is wrong in our own words."""
+BY_HAND = "or download it elsewhere and name the folder in a catalogue entry of the kind `folder`"
+
+
+def ask(repository: str, call: Any, *, by_hand: str = BY_HAND) -> Any:
+    """Call the hub, and say what is wrong in our own words.
+
+    :param by_hand: what a user without a way to the hub can do
+    """
     from huggingface_hub import errors
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
-    by_hand = "or download it elsewhere and name the folder in a catalogue entry of the kind `folder`"
     try:
         return call()
     except errors.OfflineModeIsEnabled:
         raise ConfigurationError(
             f"{repository} is on the Hugging Face hub, and HF_HUB_OFFLINE is set on this worker: unset it, {by_hand}"
         ) from None
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
+    except (
+        errors.RepositoryNotFoundError,
+        errors.RevisionNotFoundError,
+        errors.RemoteEntryNotFoundError,
+        errors.HFValidationError,
+    ) as error:
         raise ModelError(
             f"the Hugging Face hub has no {repository} at that commit for us ({type(error).__name__}); look it up "
             "there. One that is private or gated needs HF_TOKEN"

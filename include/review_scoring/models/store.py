@@ -95,6 +95,12 @@ class ModelStore:
         manifest = (complete or manifests)[0]
         return self._checked(self.root / name / manifest["revision"], manifest)
 
+    def revisions(self, name: str) -> list[tuple[str, str]]:
+        """Return the revisions of a model with the times of their imports, the newest first. No file is checked."""
+        manifests, _ = self._manifests(name, "")
+        found = [(str(manifest["imported_at"]), str(manifest["revision"])) for manifest in manifests]
+        return [(revision, imported_at) for imported_at, revision in sorted(found, reverse=True)]
+
     def _checked(self, folder: Path, manifest: Mapping[str, Any]) -> StoredModel:
         _check_files(folder, manifest)
         return StoredModel(manifest["name"], manifest["revision"], folder, manifest["imported_at"], manifest["source"])

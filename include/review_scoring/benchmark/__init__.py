@@ -1,0 +1,1 @@
+"""How good a model is, beside what its publisher states and beside the last time."""
