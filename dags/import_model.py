@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta
 
-from airflow.sdk import DAG, Param, conf
+from airflow.sdk import DAG, Param
 
+from review_scoring.airflow.deployment import Deployment
 from review_scoring.airflow.models import catalogue_setting
 from review_scoring.airflow.operators.import_model import ImportModelOperator
 from review_scoring.models.catalogue import catalogue
 from review_scoring.models.entry import Kind
 
 # The worker that imports has to see the store that the scoring workers read: without a shared disk, the same queue.
-QUEUE = os.environ.get("REVIEW_SCORING_QUEUE") or conf.get("operators", "default_queue")
+QUEUE = Deployment.of().queue
 OFFERED = [entry for entry in catalogue(catalogue_setting().catalogue).values() if entry.kind is not Kind.BUNDLED]
 
 with DAG(

@@ -1,41 +1,29 @@
-"""Score the new reviews of a job, every night: preflight -> score -> summarise."""
+"""Score the new reviews of a job, every night: preflight -> plan shards -> score each shard -> summarise."""
 
 from __future__ import annotations
 
-import logging
-import os
 from datetime import datetime, timedelta
 from typing import cast
 
-from airflow.sdk import DAG, Param, conf, task
+from airflow.sdk import DAG, Param
 
-from review_scoring.airflow.models import catalogue_setting
+from review_scoring.airflow.deployment import Deployment
+from review_scoring.airflow.forms import (
+    RARELY,
+    dry_run_param,
+    long_texts_param,
+    model_param,
+    offered_models,
+    shards_param,
+)
 from review_scoring.airflow.operators.score_reviews import PreflightScoringOperator, ScoreReviewsOperator
-from review_scoring.errors import ModelError
-from review_scoring.job import Rescore
-from review_scoring.models.catalogue import DEFAULT_MODEL, catalogue
+from review_scoring.airflow.operators.shards import PlanShardsOperator, SummariseRunOperator
 
-# Settings of the deployment, not of a run. A pool or queue that does not exist makes a run wait for ever, so both
-# default to Airflow's own.
-JOB = os.environ.get("REVIEW_SCORING_JOB", "film_reviews")
-SCHEDULE = os.environ.get("REVIEW_SCORING_SCHEDULE", "0 2 * * *")
-POOL = os.environ.get("REVIEW_SCORING_POOL", "default_pool")
-QUEUE = os.environ.get("REVIEW_SCORING_QUEUE") or conf.get("operators", "default_queue")
-try:
-    MODELS = catalogue(catalogue_setting().catalogue)
-except ModelError as error:  # told by import_model; a typo there must not stop the night of another model
-    logging.getLogger("review_scoring").warning("%s", error)
-    MODELS = catalogue()
+DEPLOYMENT = Deployment.of()
 
 PARAMS = {
-    "model": Param(
-        DEFAULT_MODEL,
-        type="string",
-        enum=list(MODELS),
-        values_display={name: entry.shown for name, entry in MODELS.items()},
-        title="Model",
-        description="Classifies the reviews of this run.",
-    ),
+    "dry_run": dry_run_param(),
+    "model": model_param(offered_models()),
     "limit": Param(
         None,
         type=["null", "integer"],
@@ -43,30 +31,15 @@ PARAMS = {
         title="Limit",
         description="Score this many reviews at most; empty for all that wait.",
     ),
-    "dry_run": Param(
-        False,
-        type="boolean",
-        title="Dry run",
-        description="Tell how many reviews and tokens wait and what they would take. Nothing is written.",
-    ),
-    "rescore": Param(
-        Rescore.NOTHING.value,
-        type="string",
-        enum=[choice.value for choice in Rescore],
-        values_display={
-            "nothing": "Nothing: new reviews only",
-            "changed": "Changed texts, and new reviews",
-            "all": "All reviews, with the model above",
-        },
-        title="Score again",
-        description="Which reviews that already have a score are scored again.",
-    ),
+    "long_texts": long_texts_param(),
+    "shards": shards_param(),
     "chunk_rows": Param(
         1000,
         type="integer",
         minimum=1,
         maximum=20_000,
         title="Chunk size",
+        section=RARELY,
         description="Reviews that one transaction commits. A worker that dies loses the work on one chunk.",
     ),
 }
@@ -74,7 +47,7 @@ PARAMS = {
 with DAG(
     "score_reviews",
     description="New reviews in, labels and scores out, exactly once",
-    schedule=SCHEDULE,
+    schedule=DEPLOYMENT.schedule,
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
@@ -85,29 +58,33 @@ with DAG(
 ) as dag:
     preflight = PreflightScoringOperator(
         task_id="preflight",
-        job=JOB,
+        job=DEPLOYMENT.job,
         model="{{ params.model }}",
         estimate_only="{{ params.dry_run }}",
+        require_benchmark=DEPLOYMENT.require_benchmark,
     )
-    score = ScoreReviewsOperator(
-        task_id="score",
-        job=JOB,
-        model="{{ params.model }}",
+    plan = PlanShardsOperator(
+        task_id="plan_shards",
+        job=DEPLOYMENT.job,
+        model=cast("str", preflight.output),
         limit="{{ params.limit }}",
         estimate_only="{{ params.dry_run }}",
-        rescore="{{ params.rescore }}",
-        chunk_rows="{{ params.chunk_rows }}",
-        pool=POOL,
-        queue=QUEUE,
+        shards="{{ params.shards }}",
+        most=DEPLOYMENT.shards,
     )
+    score = ScoreReviewsOperator.partial(
+        task_id="score",
+        job=DEPLOYMENT.job,
+        model=cast("str", preflight.output),
+        require_benchmark=DEPLOYMENT.require_benchmark,
+        limit="{{ params.limit }}",
+        estimate_only="{{ params.dry_run }}",
+        chunk_rows="{{ params.chunk_rows }}",
+        long_texts="{{ params.long_texts }}",
+        pool=DEPLOYMENT.pool,
+        queue=DEPLOYMENT.queue,
+        map_index_template="{{ task.shard['name'] }}",
+    ).expand(shard=plan.output)
+    summarise = SummariseRunOperator(task_id="summarise", job=DEPLOYMENT.job, shards=plan.output, results=score.output)
 
-    @task
-    def summarise(summary: dict[str, object]) -> str:
-        """Say in one line what the run did."""
-        from review_scoring.summary import sentence
-
-        logging.getLogger("review_scoring").info("%s", line := sentence(summary))
-        return line
-
-    preflight >> score
-    summarise(cast("dict[str, object]", score.output))
+    preflight >> plan >> score >> summarise

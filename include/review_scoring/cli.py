@@ -17,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = commands.add_parser("ddl", help="print the SQL that creates the scoring tables, for a DBA to run")
     command.add_argument("dialect", choices=DIALECTS)
     command.add_argument("--schema", help="schema of the tables; the connection's default without it")
-    command.set_defaults(run=lambda given: print(ddl(given.dialect, given.schema)))
+    command.add_argument("--from", dest="since", metavar="REVISION", help="what the tables are at, to print what lacks")
+    command.set_defaults(run=lambda given: print(ddl(given.dialect, given.schema, since=given.since)))
     given = parser.parse_args(arguments)
     given.run(given)

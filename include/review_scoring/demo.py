@@ -1,8 +1,9 @@
-"""The demo's two ends: put the sample reviews into SQLite, and show what the nightly DAG wrote."""
+"""The demo's ends: put the sample reviews into SQLite, and show what the DAGs wrote."""
 
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from sqlalchemy import DateTime, Engine, Integer, MetaData, Table, Text, cast, func, select
 from sqlalchemy.schema import Column
 
+from review_scoring.benchmark.report import class_table_text
+from review_scoring.warehouse.benchmarks import BenchmarkStore
 from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.runs import Counts
 from review_scoring.warehouse.schema import tables
@@ -69,9 +72,26 @@ def show(path: str) -> None:
     print(counts)
     if not counts.read:
         print("Nothing was new, so nothing was scored: each review is scored once.")
+
+
+def benchmark(path: str) -> None:
+    """Print the last evaluation: the table of the models' cards, and what it was compared with."""
+    store = BenchmarkStore(make_engine(f"sqlite:///{path}"))
+    run = store.newest_run()
+    assert run is not None
+    figures = json.loads(run.figures)
+    low, high = figures["intervals"]["accuracy"]
+    print(f"\n{run.model} at revision {run.revision[:12]} on the labels of {run.reviews} {run.set_name} reviews\n")
+    print(class_table_text(store.classes(run.id), run.accuracy))
     print(
+        f"\n  accuracy {run.accuracy:.4f} (95 %: {low:.3f} to {high:.3f}), loss {run.loss:.4f}, "
+        f"calibration error {figures['calibration']['ece']:.3f}\n"
+        f"  {run.samples_per_second:.1f} reviews/s, {run.tokens_per_second:,.0f} tokens/s on {run.device} "
+        f"{run.precision}\n"
+        f"  reference: {run.reference_verdict}; last run: {run.last_run_verdict}\n"
+        "  The sample was written to be hard; docs/benchmarks.md says how to evaluate on reviews of your own.\n"
         "\nnext: make up                       Airflow's pages on the same data\n"
-        f"      sqlite3 {_short(path)}    the tables review_scores, review_rejects, scoring_runs\n"
+        f"      sqlite3 {_short(path)}    the tables review_scores, review_rejects, benchmark_runs, …\n"
         "      README.md                     score a table of your own, in five minutes"
     )
 
@@ -95,4 +115,4 @@ def _short(path: str) -> str:
 
 
 if __name__ == "__main__":
-    {"prepare": prepare, "show": show}[sys.argv[1]](sys.argv[2])
+    {"prepare": prepare, "show": show, "benchmark": benchmark}[sys.argv[1]](sys.argv[2])

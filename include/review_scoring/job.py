@@ -17,6 +17,7 @@ class Rescore(StrEnum):
 
     NOTHING = "nothing"
     CHANGED = "changed"
+    REVISION = "revision"
     ALL = "all"
 
 

@@ -29,6 +29,7 @@ class RejectReason(StrEnum):
     INVALID_UNICODE = "invalid_unicode"
     NO_TOKENS = "no_tokens"
     NOT_FINITE = "not_finite"
+    OUT_OF_MEMORY = "out_of_memory"
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,10 +39,15 @@ class AirflowHome:
         }
 
     def dags_test(
-        self, dag_id: str, engine: Engine, job: dict[str, Any], **conf: Any
+        self, dag_id: str, engine: Engine, job: dict[str, Any], *, dags: Path | None = None, **conf: Any
     ) -> subprocess.CompletedProcess[str]:
-        """Run `airflow dags test` with a job on a database, and return its exit code and all it printed."""
+        """Run `airflow dags test` with a job on a database, and return its exit code and all it printed.
+
+        :param dags: another DAG folder than ours
+        """
         environment, command = self._dags_test(dag_id, engine, job, conf)
+        if dags is not None:
+            environment["AIRFLOW__CORE__DAGS_FOLDER"] = str(dags)
         return subprocess.run(
             command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )
@@ -83,4 +88,5 @@ def connection(engine: Engine) -> str:
         "port": url.port,
         "schema": url.database,
     }
-    return json.dumps({"conn_type": "postgres", **{key: value for key, value in fields.items() if value is not None}})
+    kind = {"postgresql": "postgres"}.get(url.get_backend_name(), url.get_backend_name())
+    return json.dumps({"conn_type": kind, **{key: value for key, value in fields.items() if value is not None}})

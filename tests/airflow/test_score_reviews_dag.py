@@ -116,6 +116,7 @@ def test_the_real_sample_is_scored_as_well_as_the_model_card_says(
 
 
 def tables_query(engine: Engine) -> str:
+    here = {"postgresql": "'public'", "mysql": "database()"}
     if engine.dialect.name == "sqlite":
         return "SELECT name FROM sqlite_master WHERE type = 'table'"
-    return "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+    return f"SELECT table_name FROM information_schema.tables WHERE table_schema = {here[engine.dialect.name]}"

@@ -16,6 +16,7 @@ DRIVERS = {
     "mysql": "mysql+pymysql",
     "mariadb": "mariadb+pymysql",
     "sqlite": "sqlite",
+    "duckdb": "duckdb+duckdb_sqlalchemy",
 }
 """Airflow connection type -> SQLAlchemy driver."""
 
@@ -25,13 +26,7 @@ def engine_of(conn_id: str) -> Engine:
 
     :raises ConfigurationError: if there is no such Connection, or its type or driver is not supported
     """
-    try:
-        connection = Connection.get(conn_id)
-    except AirflowException:
-        raise ConfigurationError(
-            f"there is no Airflow Connection {conn_id!r}; add it under Admin > Connections, with "
-            f"`airflow connections add`, or as the environment variable AIRFLOW_CONN_{conn_id.upper()}"
-        ) from None
+    connection = connection_named(conn_id)
     try:
         return make_engine(url_of(connection))
     except (NoSuchModuleError, ModuleNotFoundError) as error:
@@ -40,6 +35,21 @@ def engine_of(conn_id: str) -> Engine:
         ) from None
     except ArgumentError:
         raise ConfigurationError(f"connection {conn_id!r} does not make a database address; check its fields") from None
+
+
+def connection_named(conn_id: str) -> Connection:
+    """Return an Airflow Connection.
+
+    :raises ConfigurationError: if there is none of this name
+    """
+    try:
+        connection: Connection = Connection.get(conn_id)
+    except AirflowException:
+        raise ConfigurationError(
+            f"there is no Airflow Connection {conn_id!r}; add it under Admin > Connections, with "
+            f"`airflow connections add`, or as the environment variable AIRFLOW_CONN_{conn_id.upper()}"
+        ) from None
+    return connection
 
 
 def url_of(connection: Connection) -> URL:
@@ -55,10 +65,10 @@ def url_of(connection: Connection) -> URL:
             f"connection {connection.conn_id!r} is of type {connection.conn_type!r}; reviews are read from and scores "
             f"written to {', '.join(sorted(set(DRIVERS)))}"
         )
-    if driver == "sqlite":
+    if connection.conn_type in {"sqlite", "duckdb"}:
         path = connection.schema or connection.host
         if not path:
-            raise ConfigurationError(f"connection {connection.conn_id!r} names no SQLite file; put its path into host")
+            raise ConfigurationError(f"connection {connection.conn_id!r} names no file; put its path into host")
         return URL.create(driver, database=path)
     extras = {key: str(value) for key, value in connection.extra_dejson.items() if isinstance(value, str | int)}
     return URL.create(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from airflow.sdk import Variable
 
 from review_scoring.errors import ConfigurationError
@@ -16,11 +18,8 @@ def job_named(name: str) -> ScoringJob:
 
     :raises ConfigurationError: if the Variable, or the job in it, is missing or wrong
     """
-    try:
-        jobs = Variable.get(JOBS_VARIABLE, default=None, deserialize_json=True)
-    except ValueError as error:
-        raise ConfigurationError(f"the Airflow Variable {JOBS_VARIABLE!r} is no valid JSON: {error}") from None
-    if not isinstance(jobs, dict):
+    jobs = defined_jobs()
+    if not jobs:
         raise ConfigurationError(
             f"there is no Airflow Variable {JOBS_VARIABLE!r} with a JSON object of scoring jobs, and job {name!r} is "
             'wanted; for example {"film_reviews": {"source_conn_id": "warehouse", "source_table": "reviews"}}'
@@ -29,3 +28,15 @@ def job_named(name: str) -> ScoringJob:
         known = ", ".join(sorted(jobs)) or "none"
         raise ConfigurationError(f"there is no scoring job {name!r} in the Variable {JOBS_VARIABLE!r}; it has {known}")
     return ScoringJob.from_mapping(name, jobs[name])
+
+
+def defined_jobs() -> Mapping[str, object]:
+    """Return the jobs of the Variable, name -> settings, unchecked; none where there is no such object.
+
+    :raises ConfigurationError: if the Variable is no JSON
+    """
+    try:
+        jobs = Variable.get(JOBS_VARIABLE, default=None, deserialize_json=True)
+    except ValueError as error:
+        raise ConfigurationError(f"the Airflow Variable {JOBS_VARIABLE!r} is no valid JSON: {error}") from None
+    return jobs if isinstance(jobs, dict) else {}

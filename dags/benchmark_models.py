@@ -1,0 +1,102 @@
+"""Is the model still as good as its card says? Every week, and whenever a model was imported."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
+
+from review_scoring.airflow.benchmarks import own_sets
+from review_scoring.airflow.deployment import Deployment
+from review_scoring.airflow.forms import offered_models
+from review_scoring.airflow.operators.benchmark import (
+    BenchmarkModelOperator,
+    LoadBenchmarkOperator,
+    models_to_evaluate,
+)
+from review_scoring.airflow.operators.import_model import MODEL_STORE
+from review_scoring.benchmark.gate import failures
+from review_scoring.benchmark.report import comparison
+from review_scoring.benchmark.sets import benchmark_sets
+from review_scoring.models.entry import CHAMPION
+
+DEPLOYMENT = Deployment.of()
+MODELS = offered_models()
+SETS = benchmark_sets(own_sets())
+
+PARAMS = {
+    "models": Param(
+        [],
+        type="array",
+        items={"type": "string", "enum": [CHAMPION, *MODELS]},
+        examples=[CHAMPION, *MODELS],
+        values_display={CHAMPION: "Champion", **{name: entry.shown for name, entry in MODELS.items()}},
+        title="Models",
+        description="Evaluated beside each other; empty for the champion and what was just imported.",
+    ),
+    "benchmark_set": Param(
+        DEPLOYMENT.benchmark_set,
+        type="string",
+        enum=list(SETS),
+        values_display={name: entry.shown for name, entry in SETS.items()},
+        title="Benchmark set",
+        description="The labelled reviews.",
+    ),
+    "limit": Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="Limit",
+        description="Evaluate on this many reviews at most; empty for all. A limited evaluation approves no model.",
+    ),
+}
+
+with DAG(
+    "benchmark_models",
+    description="Evaluate models on labelled reviews, compare them, and fail if one got worse",
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable(DEPLOYMENT.benchmark_schedule, timezone="UTC"), assets=[MODEL_STORE]
+    ),
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    params=PARAMS,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+    tags=["review_scoring"],
+    doc_md=__doc__,
+) as dag:
+    load = LoadBenchmarkOperator(
+        task_id="load_benchmark", job=DEPLOYMENT.job, benchmark_set="{{ params.benchmark_set }}"
+    )
+
+    @task
+    def choose_models(params: dict[str, Any] | None = None) -> list[str]:
+        """Say which models are evaluated."""
+        return models_to_evaluate((params or {})["models"], get_current_context())
+
+    chosen = choose_models()
+    evaluate = BenchmarkModelOperator.partial(
+        task_id="evaluate_model",
+        job=DEPLOYMENT.job,
+        loaded=load.output,
+        limit="{{ params.limit }}",
+        pool=DEPLOYMENT.pool,
+        queue=DEPLOYMENT.queue,
+        map_index_template="{{ task.model }}",
+    ).expand(model=chosen)
+
+    @task(trigger_rule="all_done")
+    def compare(evaluations: Any) -> None:
+        """Show the models beside each other."""
+        logging.getLogger("review_scoring").info("%s", comparison(evaluations[:]))
+
+    @task(trigger_rule="all_done", retries=0)
+    def gate(evaluations: Any, models: list[str]) -> None:
+        """Fail the run if a model is below its reference, or worse than it was."""
+        if found := failures(evaluations[:], len(models)):
+            raise AirflowFailException("\n".join(found))
+
+    compare(evaluate.output) >> gate(evaluate.output, cast("list[str]", chosen))

@@ -1,0 +1,105 @@
+"""Score again what was scored before, by hand, and give way to the nightly run: plan shards -> score -> summarise."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import cast
+
+from airflow.sdk import DAG, Param
+
+from review_scoring.airflow.deployment import Deployment
+from review_scoring.airflow.forms import dry_run_param, long_texts_param, model_param, offered_models, shards_param
+from review_scoring.airflow.operators.score_reviews import PreflightScoringOperator, ScoreReviewsOperator
+from review_scoring.airflow.operators.shards import PlanShardsOperator, SummariseRunOperator
+from review_scoring.job import Rescore
+
+DEPLOYMENT = Deployment.of()
+
+PARAMS = {
+    "dry_run": dry_run_param(),
+    "rescore": Param(
+        Rescore.CHANGED.value,
+        type="string",
+        enum=[Rescore.CHANGED.value, Rescore.REVISION.value, Rescore.ALL.value],
+        values_display={
+            "changed": "Changed texts",
+            "revision": "What another model or revision has scored",
+            "all": "All reviews",
+        },
+        title="Score again",
+        description="Within the ranges below, if there are any. New reviews that are met are scored as well.",
+    ),
+    "model": model_param(offered_models()),
+    "above": Param(
+        None, type=["null", "string"], title="Above id", description="Only reviews with ids above this one."
+    ),
+    "upto": Param(None, type=["null", "string"], title="Up to id", description="Only reviews with ids up to this one."),
+    "scored_since": Param(
+        None,
+        type=["null", "string"],
+        format="date-time",
+        title="Scored since",
+        description="Only reviews that were scored, or first rejected, from this time on.",
+    ),
+    "scored_until": Param(
+        None,
+        type=["null", "string"],
+        format="date-time",
+        title="Scored before",
+        description="Only reviews that were scored, or first rejected, before this time.",
+    ),
+    "long_texts": long_texts_param(),
+    "shards": shards_param(),
+}
+
+with DAG(
+    "rescore_reviews",
+    description="Score again what was scored before, giving way to the nightly run",
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    params=PARAMS,
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=1), "retry_exponential_backoff": True},
+    tags=["review_scoring"],
+    doc_md=__doc__,
+) as dag:
+    preflight = PreflightScoringOperator(
+        task_id="preflight",
+        job=DEPLOYMENT.job,
+        model="{{ params.model }}",
+        estimate_only="{{ params.dry_run }}",
+        require_benchmark=DEPLOYMENT.require_benchmark,
+    )
+    plan = PlanShardsOperator(
+        task_id="plan_shards",
+        job=DEPLOYMENT.job,
+        model=cast("str", preflight.output),
+        estimate_only="{{ params.dry_run }}",
+        rescore="{{ params.rescore }}",
+        above="{{ params.above }}",
+        upto="{{ params.upto }}",
+        scored_since="{{ params.scored_since }}",
+        scored_until="{{ params.scored_until }}",
+        shards="{{ params.shards }}",
+        most=DEPLOYMENT.shards,
+        yields=True,
+    )
+    score = ScoreReviewsOperator.partial(
+        task_id="score",
+        job=DEPLOYMENT.job,
+        model=cast("str", preflight.output),
+        require_benchmark=DEPLOYMENT.require_benchmark,
+        estimate_only="{{ params.dry_run }}",
+        rescore="{{ params.rescore }}",
+        long_texts="{{ params.long_texts }}",
+        yields=True,
+        pool=DEPLOYMENT.pool,
+        queue=DEPLOYMENT.queue,
+        map_index_template="{{ task.shard['name'] }}",
+    ).expand(shard=plan.output)
+    summarise = SummariseRunOperator(
+        task_id="summarise", job=DEPLOYMENT.job, shards=plan.output, results=score.output, rescored=True
+    )
+
+    preflight >> plan >> score >> summarise

@@ -1,0 +1,33 @@
+"""The benchmark sets that Airflow offers, and the warehouse that a job's evaluations are kept in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from airflow.sdk import Variable
+
+from review_scoring.airflow.connections import engine_of
+from review_scoring.airflow.jobs import job_named
+from review_scoring.job import ScoringJob
+from review_scoring.preflight import target_conn_id
+from review_scoring.warehouse.benchmarks import BenchmarkStore
+
+SETS = "REVIEW_SCORING_BENCHMARK_SETS"
+"""Names a file with benchmark sets of the deployment's own, in the form of `sets.toml`."""
+
+
+def own_sets() -> Path | None:
+    """Return the deployment's file of sets: of the environment, or of the Variable of the name in lower case."""
+    path = os.environ.get(SETS) or Variable.get(SETS.lower(), default=None)
+    return Path(str(path)).expanduser() if path else None
+
+
+def as_job(job: ScoringJob | str) -> ScoringJob:
+    """Return a job, or the one of a name in the Variable `review_scoring_jobs`."""
+    return job if isinstance(job, ScoringJob) else job_named(job)
+
+
+def store_of(job: ScoringJob) -> BenchmarkStore:
+    """Return the benchmark tables beside a job's scores."""
+    return BenchmarkStore(engine_of(target_conn_id(job)), job.target_schema)

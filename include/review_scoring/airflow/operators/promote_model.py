@@ -1,0 +1,86 @@
+"""The operator by which a person makes a model the champion of a job."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from review_scoring.airflow.benchmarks import as_job, store_of
+from review_scoring.airflow.connections import engine_of
+from review_scoring.airflow.models import model_settings
+from review_scoring.airflow.operators.score_reviews import as_bool, as_int, failing_at_once
+from review_scoring.champion import ANY_SET, as_required
+from review_scoring.job import ScoringJob
+from review_scoring.promoting import promote_model
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+class PromoteModelOperator(BaseOperator):
+    """Make a model the champion of a job, and record who did it, when, why, and on which evaluation.
+
+    :param job: a :class:`ScoringJob`, or the name of one in the Variable `review_scoring_jobs` (templated)
+    :param model: name or alias of a model of the catalogue, or `name@revision` (templated)
+    :param reason: why (templated)
+    :param evaluation: id of the evaluation that it rests on, whose revision is promoted; None for the newest
+        revision of the model, and its newest evaluation (templated)
+    :param without_passing: promote a model that has no passing evaluation all the same (templated)
+    :param require_benchmark: the benchmark set that the model has to have passed on; None, True or `any` for each that
+        it was evaluated on
+    """
+
+    template_fields: Sequence[str] = ("job", "model", "reason", "evaluation", "without_passing")
+    ui_color = "#e6f4ea"
+
+    def __init__(
+        self,
+        *,
+        job: ScoringJob | str,
+        model: str,
+        reason: str,
+        evaluation: int | str | None = None,
+        without_passing: bool | str = False,
+        require_benchmark: str | bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+        self.model = model
+        self.reason = reason
+        self.evaluation = evaluation
+        self.without_passing = without_passing
+        self.require_benchmark = require_benchmark
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Promote, and return what was recorded."""
+        run: Any = context["dag_run"]
+        with failing_at_once():
+            job = as_job(self.job)
+            promotion = promote_model(
+                job,
+                store_of(job),
+                source_engine=lambda: engine_of(job.source_conn_id),
+                model=self.model,
+                settings=model_settings(),
+                evaluation=None if self.evaluation in {None, "", "None"} else as_int(self.evaluation, "evaluation"),
+                required=as_required(self.require_benchmark) or ANY_SET,
+                without_passing=as_bool(self.without_passing),
+                reason=self.reason,
+                promoted_by=getattr(run, "triggering_user_name", None) or f"nobody ({run.run_type})",
+                dag_id=run.dag_id,
+                run_id=run.run_id,
+            )
+        log.info(
+            "%s made %s at revision %s the champion of job %s",
+            promotion.promoted_by,
+            promotion.model,
+            promotion.revision[:12],
+            job.name,
+        )
+        return vars(promotion)

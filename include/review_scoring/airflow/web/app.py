@@ -1,0 +1,23 @@
+"""The web app that Airflow's API server mounts: routes that read, and static files."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+
+from review_scoring.airflow.web.pages import models, overview, rejects, reviews, run
+from review_scoring.airflow.web.rendering import STATIC
+from review_scoring.airflow.web.security import SecurityHeaders, may_read
+from review_scoring.airflow.web.settings import PageSettings
+
+
+def create_app(settings: PageSettings | None = None) -> FastAPI:
+    """Return the app. Every route but the static files asks Airflow whether the user may read the scoring DAG."""
+    settings = settings or PageSettings.from_environment()
+    app = FastAPI(title="Review scoring", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.page_settings = settings
+    for room in (overview, run, reviews, rejects, models):
+        app.include_router(room.router, dependencies=[may_read(settings.dag_id)])
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(SecurityHeaders)
+    return app

@@ -1,0 +1,139 @@
+"""Charts as tables: the page shows the table to those who want it, and its script draws the same cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from review_scoring.trend import Band, Point, bands, is_unusual
+from review_scoring.warehouse.nights import Night
+
+TWO = 2
+
+
+@dataclass(frozen=True)
+class Series:
+    """One column of a chart.
+
+    :param role: `bar`, `line`, `low` or `high` (of a band), `x` or `label` (of a point)
+    :param values: one for each row; None leaves a gap
+    :param form: how a value reads: `number`, `percent` or `score`
+    """
+
+    name: str
+    role: str
+    values: Sequence[float | str | None]
+    form: str = "number"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart with its table.
+
+    :param kind: `shares` (bars that add up to one), `bars`, `trend` (a line with a band) or `points`
+    :param rows: what each row is of: a time, or a name
+    :param summary: what the chart shows, in a sentence, for those who do not see it
+    :param unusual: rows that are outside of their band
+    """
+
+    title: str
+    kind: str
+    row_title: str
+    rows: Sequence[datetime | str]
+    series: Sequence[Series]
+    summary: str
+    unusual: frozenset[int] = frozenset()
+    y_title: str = ""
+    x_title: str = ""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A night that does not look like the month before it."""
+
+    what: str
+    value: float
+    band: Band
+    form: str
+
+
+def shares_chart(oldest_first: Sequence[Night]) -> Chart:
+    """Return each night's shares of the labels."""
+    labelled = [night for night in oldest_first if night.labelled]
+    labels = _labels(labelled)
+    newest = labelled[-1].shares if labelled else {}
+    told = ", ".join(f"{share:.0%} {label}" for label, share in newest.items())
+    unusual = frozenset[int]().union(*(_unusual(_shares(labelled, label)) for label in labels))
+    return Chart(
+        title="Labels per night",
+        kind="shares",
+        row_title="Night",
+        rows=[night.started_at for night in labelled],
+        series=[Series(label, "bar", [n.shares.get(label, 0.0) for n in labelled], "percent") for label in labels],
+        summary=f"Share of each label in {len(labelled)} nights; the newest: {told}.",
+        unusual=unusual,
+    )
+
+
+def score_chart(oldest_first: Sequence[Night]) -> Chart:
+    """Return each night's mean score with the band of the month before it."""
+    points = _mean_scores(oldest_first)
+    usual, unusual = bands(points), _unusual(points)
+    return Chart(
+        title="Mean score per night",
+        kind="trend",
+        row_title="Night",
+        rows=[point.at for point in points],
+        series=[
+            Series("mean score", "line", [point.value for point in points], "score"),
+            Series("usual from", "low", [band.low if band else None for band in usual], "score"),
+            Series("usual to", "high", [band.high if band else None for band in usual], "score"),
+        ],
+        summary=f"Mean score of {len(points)} nights; {len(unusual)} outside of what the 30 days before had.",
+        unusual=unusual,
+    )
+
+
+def speed_chart(oldest_first: Sequence[Night]) -> Chart:
+    """Return each night's reviews per second."""
+    worked = [night for night in oldest_first if night.counts.read]
+    return Chart(
+        title="Throughput per run",
+        kind="bars",
+        row_title="Run",
+        rows=[night.started_at for night in worked],
+        series=[Series("reviews per second", "bar", [night.reviews_per_second for night in worked])],
+        summary=f"Reviews per second, start to end, of {len(worked)} runs.",
+        y_title="reviews/s",
+    )
+
+
+def shifts(oldest_first: Sequence[Night]) -> list[Shift]:
+    """Return what is unusual about the newest night: its mean score, and the share of each label."""
+    series = [("The mean score", "score", _mean_scores(oldest_first))]
+    labels = _labels(oldest_first)
+    telling = labels if len(labels) > TWO else labels[-1:]  # of two shares, one tells the other
+    series += [(f"The share of {label}", "percent", _shares(oldest_first, label)) for label in telling]
+    found = []
+    for what, form, points in series:
+        band = bands(points)[-1] if points else None
+        if band is not None and is_unusual(points[-1], band):
+            found.append(Shift(what, points[-1].value, band, form))
+    return found
+
+
+def _labels(nights: Sequence[Night]) -> list[str]:
+    return sorted({label for night in nights for label in night.shares})
+
+
+def _shares(nights: Sequence[Night], label: str) -> list[Point]:
+    return [Point(n.started_at, n.shares.get(label, 0.0), n.labelled) for n in nights if n.labelled]
+
+
+def _mean_scores(nights: Sequence[Night]) -> list[Point]:
+    return [Point(n.started_at, n.mean_score, n.labelled) for n in nights if n.mean_score is not None]
+
+
+def _unusual(points: Sequence[Point]) -> frozenset[int]:
+    return frozenset(n for n, (p, band) in enumerate(zip(points, bands(points), strict=True)) if is_unusual(p, band))

@@ -1,0 +1,101 @@
+"""What a reader is told when a page cannot be made: what happened, what to do, and a reference to the server's log."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from review_scoring.airflow.web.rendering import html
+from review_scoring.errors import ConfigurationError, PreflightError, WarehouseUnavailableError
+from review_scoring.warehouse.readonly import STATEMENT_S, lacks_tables, took_too_long
+from review_scoring.warehouse.retry import describe
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+SLOW = f"The warehouse took longer than {STATEMENT_S:.0f} seconds to answer."
+TABLES = "The scoring tables are not there, or of an earlier version."
+BUSY = "Others are waiting for the warehouse, too."
+AWAY = "The warehouse does not answer."
+
+
+class PageRoute(APIRoute):
+    """A route whose errors become a page, or JSON where JSON was asked for, without a stack trace."""
+
+    def get_route_handler(self) -> Handler:
+        """Wrap the route."""
+        handler = super().get_route_handler()
+
+        async def told(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except (HTTPException, RequestValidationError) as error:
+                status, heading, advice = _refused(error)
+                return _answer(request, status, heading, advice, "")
+            except Exception as error:
+                reference = secrets.token_hex(4)
+                status, heading, advice = _failed(error)
+                if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                    log.exception("page %s failed, reference %s", request.url.path, reference)
+                else:
+                    log.warning("page %s: %s, reference %s", request.url.path, _named(error), reference)
+                return _answer(request, status, heading, advice, reference)
+
+        return told
+
+
+def _refused(error: HTTPException | RequestValidationError) -> tuple[int, str, str]:
+    if isinstance(error, RequestValidationError):
+        fields = ", ".join(str(each["loc"][-1]) for each in error.errors())
+        return HTTPStatus.UNPROCESSABLE_ENTITY, "This cannot be looked up.", f"Check what was entered: {fields}."
+    if error.status_code == HTTPStatus.UNAUTHORIZED:
+        return HTTPStatus.UNAUTHORIZED, "Nobody is logged in.", "Log in to Airflow, then load the page again."
+    if error.status_code == HTTPStatus.FORBIDDEN:
+        return (
+            403,
+            "These pages are not open to you.",
+            "They are open to those who may read the scoring DAG in Airflow.",
+        )
+    return error.status_code, "There is nothing here.", str(error.detail)
+
+
+def _failed(error: Exception) -> tuple[int, str, str]:
+    away, missing = HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.NOT_FOUND
+    kinds: list[tuple[bool, tuple[int, str, str]]] = [
+        (
+            lacks_tables(error),
+            (missing, TABLES, "The next run creates them, or brings them up to date. Trigger the DAG."),
+        ),
+        (took_too_long(error), (away, SLOW, "Narrow the search, or try again when the database has less to do.")),
+        (isinstance(error, PoolTimeoutError), (away, BUSY, "Try again in a few seconds.")),
+        (
+            isinstance(error, SQLAlchemyError | WarehouseUnavailableError),
+            (away, AWAY, "Try again in a minute. If it stays so, check the Connection of the job."),
+        ),
+        (isinstance(error, PreflightError), (away, "The source of the reviews cannot be read.", str(error))),
+        (isinstance(error, ConfigurationError), (missing, "There is no scoring job to show.", str(error))),
+    ]
+    unknown = (HTTPStatus.INTERNAL_SERVER_ERROR, "This page could not be made.", "Tell it to whoever runs Airflow.")
+    return next((answer for matches, answer in kinds if matches), unknown)
+
+
+def _named(error: Exception) -> str:
+    """Name an error without its statement, its values or an address."""
+    return str(error) if isinstance(error, ConfigurationError) else describe(error)
+
+
+def _answer(request: Request, status: int, heading: str, advice: str, reference: str) -> Response:
+    if "application/json" in request.headers.get("accept", ""):
+        return JSONResponse({"error": heading, "advice": advice, "reference": reference}, status_code=status)
+    return html("failure.html", status, heading=heading, advice=advice, reference=reference, page="", job="", jobs=())

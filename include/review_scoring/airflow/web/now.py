@@ -1,0 +1,106 @@
+"""How much waits, is scored and is rejected: counted at most once a minute, or when a run has ended.
+
+A count that took too long is not tried again before the minute is over, either.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from review_scoring.airflow.web.warehouse import JobPlace
+from review_scoring.warehouse.figures import count_rejects, count_scored, count_waiting
+from review_scoring.warehouse.nights import nights
+from review_scoring.warehouse.readonly import took_too_long
+
+KEEP_S = 60.0
+WAIT_S = 3.0
+"""Seconds that one who looks waits for another's count: the threads of the API server are few."""
+
+OTHER_SERVER = "not counted: the reviews are in another database than the scores"
+TOO_MANY = "not counted: it takes longer than the warehouse is given"
+
+
+@dataclass(frozen=True)
+class Now:
+    """The figures of one moment. `waiting` is None where it could not be counted, and `note` says why."""
+
+    waiting: int | None
+    note: str
+    scored: int
+    rejects: Mapping[str, int]
+    counted_at: datetime
+
+    @property
+    def rejected(self) -> int:
+        """How many reviews are rejected, whatever the reason."""
+        return sum(self.rejects.values())
+
+
+_known: dict[object, tuple[float, object, Now | DBAPIError]] = {}
+_locks: dict[object, threading.Lock] = {}
+
+
+def figures(place: JobPlace) -> Now:
+    """Return the figures of a job, those of the last minute if no run has begun or ended since.
+
+    :raises DBAPIError: for a count that takes too long, or did in the last minute
+    :raises sqlalchemy.exc.TimeoutError: where another's count is not done within `WAIT_S`
+    """
+    state = _state(place)
+    lock = _locks.setdefault(place.job, threading.Lock())
+    if not lock.acquire(timeout=WAIT_S):  # one count at a time, however many look
+        raise PoolTimeoutError(f"another request counts the reviews of job {place.job.name!r}; try again in seconds")
+    try:
+        known = _known.get(place.job)
+        if known is None or known[1] != state or time.monotonic() - known[0] >= KEEP_S:
+            counted = _count_or_why_not(place)
+            _known[place.job] = known = (time.monotonic(), state, counted)
+    finally:
+        lock.release()
+    if isinstance(known[2], DBAPIError):
+        raise known[2].with_traceback(None)
+    return known[2]
+
+
+def _state(place: JobPlace) -> object:
+    """Return what changes when a run begins or ends."""
+    with place.engine.connect() as connection:
+        job = place.record(connection)
+        last = nights(connection, place.owned, job.id, last=1) if job else []
+    return [(night.run_id, night.state, night.shards_done) for night in last]
+
+
+def _count_or_why_not(place: JobPlace) -> Now | DBAPIError:
+    try:
+        return _count(place)
+    except DBAPIError as error:
+        if not took_too_long(error):
+            raise
+        return error
+
+
+def _count(place: JobPlace) -> Now:
+    scored, rejects, ledger = 0, dict[str, int](), None
+    with place.engine.connect() as connection:
+        job = place.record(connection)
+        if job is not None:
+            scored = count_scored(connection, place.owned, job.id)
+            rejects = dict(count_rejects(connection, place.owned, job.id))
+            ledger = place.ledger(job)
+    source = place.source()
+    waiting, note = None, OTHER_SERVER
+    try:
+        with source.engine.connect() as connection:
+            waiting = count_waiting(connection, source, ledger)
+    except DBAPIError as error:
+        if not took_too_long(error):
+            raise
+        note = TOO_MANY
+    return Now(waiting, "" if waiting is not None else note, scored, rejects, datetime.now(UTC))

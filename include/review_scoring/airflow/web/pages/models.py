@@ -1,0 +1,148 @@
+"""The models that can be chosen: which are there, which is in use, and how good each was found to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query
+from fastapi.responses import HTMLResponse
+from sqlalchemy import Row
+from sqlalchemy.exc import DBAPIError
+
+from review_scoring.airflow.models import model_settings
+from review_scoring.airflow.web import model_charts
+from review_scoring.airflow.web.failures import PageRoute
+from review_scoring.airflow.web.shell import Place, Settings, page
+from review_scoring.airflow.web.warehouse import JobPlace
+from review_scoring.benchmark.verdicts import ReferenceVerdict
+from review_scoring.models.catalogue import catalogue
+from review_scoring.models.entry import CatalogueEntry, Kind
+from review_scoring.models.store import ModelStore
+from review_scoring.warehouse.evaluations import EvaluationDetails, EvaluationLine, details, evaluations
+from review_scoring.warehouse.promotions import champion
+from review_scoring.warehouse.readonly import lacks_tables
+
+router = APIRouter(route_class=PageRoute)
+
+
+@dataclass(frozen=True)
+class ModelLine:
+    """A model of the catalogue with what is known of it; `imported` is None where the store cannot be seen."""
+
+    entry: CatalogueEntry
+    imported: bool | None
+    champion: bool
+    newest: EvaluationLine | None
+
+    @property
+    def states(self) -> list[str]:
+        """What the model is, for a reader: the most telling first."""
+        named = {
+            "champion": self.champion,
+            "evaluated": self.newest is not None,
+            "imported": self.imported is True,
+            "not imported": self.imported is False,
+            "unverified": self.entry.unverified and self.newest is None,
+        }
+        return [name for name, holds in named.items() if holds]
+
+    @property
+    def published(self) -> str | None:
+        """The accuracy that the publisher states, as it was printed."""
+        metrics = {"accuracy", "eval_accuracy"}
+        return next((figure.value for figure in self.entry.figures if figure.metric in metrics), None)
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether what is published was measured on the reviews of the newest evaluation."""
+        return self.newest is not None and self.newest.reference_verdict != ReferenceVerdict.NO_REFERENCE
+
+
+@router.get("/models", response_class=HTMLResponse)
+def models(place: Place, settings: Settings) -> HTMLResponse:
+    """Show the catalogue."""
+    promoted = champion(place.engine, place.job.target_schema, place.job.name)
+    done = _evaluations(place)
+    lines = [_line(entry, done, promoted) for entry in _catalogue().values()]
+    lines.sort(key=lambda line: (not line.champion, line.newest is None, line.imported is not True))
+    return page(
+        "models.html",
+        "models",
+        place,
+        settings,
+        lines=lines,
+        promoted=promoted,
+        chart=model_charts.speed_chart([line.newest for line in lines if line.newest]),
+        store_seen=_store().root.is_dir(),
+    )
+
+
+@router.get("/model", response_class=HTMLResponse)
+def model(place: Place, settings: Settings, name: Annotated[str, Query(max_length=100)]) -> HTMLResponse:
+    """Show one model: its newest evaluation in full, and how it went over time."""
+    entry = _catalogue().get(name)
+    if entry is None:
+        raise HTTPException(404, "The catalogue has no model of this name.")
+    done = _evaluations(place, name)
+    line = _line(entry, done, champion(place.engine, place.job.target_schema, place.job.name))
+    found: EvaluationDetails | None = None
+    if line.newest is not None:
+        with place.engine.connect() as connection:
+            found = details(connection, place.owned, line.newest.id)
+    same_set = [each for each in reversed(done) if line.newest and each.set_name == line.newest.set_name]
+    charts = [model_charts.history_chart([each for each in same_set if each.row_limit is None])]
+    if found is not None:
+        charts.insert(0, model_charts.reliability_chart(found.figures))
+    return page(
+        "model.html",
+        "models",
+        place,
+        settings,
+        line=line,
+        found=found,
+        charts=[chart for chart in charts if chart.rows],
+        done=done,
+        published=_published_by_class(entry) if line.is_comparable else {},
+        revisions=_store().revisions(name) if entry.kind is not Kind.BUNDLED else [],
+    )
+
+
+def _line(entry: CatalogueEntry, done: Sequence[EvaluationLine], promoted: Row[Any] | None) -> ModelLine:
+    mine = [each for each in done if each.model == entry.name]
+    whole = [each for each in mine if each.row_limit is None]
+    store = _store()
+    imported: bool | None = True
+    if entry.kind is not Kind.BUNDLED:
+        imported = bool(store.revisions(entry.name)) if store.root.is_dir() else None
+    newest = next(iter(whole or mine), None)
+    return ModelLine(entry, imported, promoted is not None and promoted.model == entry.name, newest)
+
+
+def _published_by_class(entry: CatalogueEntry) -> Mapping[str, Mapping[str, str]]:
+    """Return class -> metric -> what the publisher printed."""
+    found: dict[str, dict[str, str]] = {}
+    for figure in entry.figures:
+        if figure.label is not None:
+            found.setdefault(figure.label, {})[figure.metric] = figure.value
+    return found
+
+
+def _catalogue() -> Mapping[str, CatalogueEntry]:
+    return catalogue(model_settings().catalogue)
+
+
+def _store() -> ModelStore:
+    return ModelStore(model_settings().store)
+
+
+def _evaluations(place: JobPlace, name: str | None = None) -> list[EvaluationLine]:
+    """Return the evaluations; none where the tables are not there yet."""
+    try:
+        with place.engine.connect() as connection:
+            return evaluations(connection, place.owned, model=name)
+    except DBAPIError as error:
+        if lacks_tables(error):
+            return []
+        raise

@@ -1,0 +1,87 @@
+"""How the nights go: what waits, the last run, labels and speed over time; and the figures while a run goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from review_scoring.airflow.web import charts, now
+from review_scoring.airflow.web.failures import PageRoute
+from review_scoring.airflow.web.shell import Place, Settings, page
+from review_scoring.airflow.web.warehouse import JobPlace
+from review_scoring.remedies import remedy_of
+from review_scoring.warehouse.nights import Night, nights
+from review_scoring.warehouse.runs import RUNNING
+
+router = APIRouter(route_class=PageRoute)
+
+NIGHTS = 90
+"""Nights that are charted: a season, with the month that the first band needs."""
+
+LISTED = 10
+
+
+@router.get("/", response_class=HTMLResponse)
+def overview(place: Place, settings: Settings) -> HTMLResponse:
+    """Show the overview."""
+    newest_first = _nights(place, NIGHTS)
+    oldest_first = newest_first[::-1]
+    ended = [night for night in oldest_first if night.state != RUNNING]
+    drawn = [charts.shares_chart(ended), charts.score_chart(ended), charts.speed_chart(ended)]
+    return page(
+        "overview.html",
+        "overview",
+        place,
+        settings,
+        last=newest_first[0] if newest_first else None,
+        listed=newest_first[:LISTED],
+        charts=[chart for chart in drawn if chart.rows],
+        shifts=charts.shifts(ended),
+        source=place.job.source_table,
+    )
+
+
+@router.get("/now")
+def figures_now(place: Place) -> Mapping[str, Any]:
+    """Return how much waits, is scored and is rejected."""
+    found = now.figures(place)
+    return {
+        "waiting": found.waiting,
+        "note": found.note,
+        "scored": found.scored,
+        "rejected": found.rejected,
+        "rejects": [{"reason": r, "count": n, "review": remedy_of(r).review} for r, n in found.rejects.items()],
+        "counted_at": found.counted_at.isoformat(),
+    }
+
+
+@router.get("/progress")
+def progress(place: Place) -> Mapping[str, Any]:
+    """Return how far the newest run is."""
+    newest = _nights(place, 1)
+    if not newest:
+        return {"run": None}
+    night = newest[0]
+    return {
+        "run": night.run_id,
+        "state": night.state,
+        "running": night.state == RUNNING,
+        "read": night.counts.read,
+        "scored": night.counts.scored,
+        "rejected": night.counts.rejected,
+        "seconds": round(night.seconds, 1),
+        "reviews_per_second": round(night.reviews_per_second, 1),
+        "devices": list(night.devices),
+        "shards": night.shards,
+        "shards_done": night.shards_done,
+    }
+
+
+def _nights(place: JobPlace, last: int) -> list[Night]:
+    """Return the newest nights; none where the project's tables are not there yet."""
+    with place.engine.connect() as connection:
+        job = place.record(connection)
+        return nights(connection, place.owned, job.id, last=last) if job else []

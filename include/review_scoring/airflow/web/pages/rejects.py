@@ -1,0 +1,53 @@
+"""Reviews without a score: why, how many, and what to do about each kind."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse
+
+from review_scoring.airflow.web.failures import PageRoute
+from review_scoring.airflow.web.shell import Place, Settings, page
+from review_scoring.remedies import remedy_of
+from review_scoring.warehouse.figures import count_rejects, rejected
+from review_scoring.warehouse.nights import nights
+from review_scoring.warehouse.runs import RUNNING
+
+router = APIRouter(route_class=PageRoute)
+
+ROWS = 50
+
+
+@router.get("/rejects", response_class=HTMLResponse)
+def rejects(
+    place: Place,
+    settings: Settings,
+    reason: Annotated[str | None, Query(max_length=50)] = None,
+    after: Annotated[str | None, Query(max_length=255)] = None,
+) -> HTMLResponse:
+    """Show the rejects of a job: by reason, and one by one."""
+    counts: dict[str, int] = {}
+    unkeyed: dict[str, int] = {}
+    rows = []
+    with place.engine.connect() as connection:
+        job = place.record(connection)
+        if job is not None:
+            counts = dict(count_rejects(connection, place.owned, job.id))
+            found = rejected(connection, place.owned, job.id, reason=reason or None, after=after or None, rows=ROWS + 1)
+            rows = list(found)
+            ended = (n for n in nights(connection, place.owned, job.id, last=2) if n.state != RUNNING)
+            unkeyed = dict(next((night.counts.unkeyed for night in ended), {}))
+    more = len(rows) > ROWS
+    return page(
+        "rejects.html",
+        "rejects",
+        place,
+        settings,
+        reasons=[(name, count, remedy_of(name)) for name, count in counts.items()],
+        unkeyed=[(name, count, remedy_of(name)) for name, count in sorted(unkeyed.items())],
+        rows=rows[:ROWS],
+        reason=reason or "",
+        after=after or "",
+        next_after=rows[ROWS - 1].review_id if more else "",
+    )

@@ -1,0 +1,170 @@
+"""Scored reviews: one looked up, or the least certain first among those that meet some conditions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from sqlalchemy.exc import DBAPIError
+
+from review_scoring.airflow.web.failures import PageRoute
+from review_scoring.airflow.web.settings import PageSettings
+from review_scoring.airflow.web.shell import Place, Settings, page
+from review_scoring.airflow.web.warehouse import JobPlace
+from review_scoring.errors import PreflightError, WarehouseUnavailableError
+from review_scoring.models.catalogue import catalogue
+from review_scoring.remedies import remedy_of
+from review_scoring.warehouse import search
+from review_scoring.warehouse.nights import nights
+from review_scoring.warehouse.retry import describe
+
+router = APIRouter(route_class=PageRoute)
+log = logging.getLogger(__name__)
+
+ROWS = 25
+NIGHTS_LOOKED_AT = 90
+"""Labels and models to choose from are those of so many nights: asking the scores themselves would read them all."""
+
+
+def _empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+Empty = BeforeValidator(_empty_is_none)
+Share = Annotated[Annotated[float, Field(ge=0, le=1)] | None, Empty]
+Day = Annotated[Annotated[date, Field(ge=date(1970, 1, 1), le=date(9999, 1, 1))] | None, Empty]
+Name = Annotated[Annotated[str, Field(max_length=255)] | None, Empty]
+
+
+class Asked(BaseModel):
+    """What the form sends. A field that was left empty comes as an empty text."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    label: Name = None
+    score_from: Share = None
+    score_to: Share = None
+    scored_from: Day = None
+    scored_to: Day = None
+    model: Name = None
+    truncated: Annotated[Literal["yes", "no"] | None, Empty] = None
+    after_score: Share = None
+    after_id: Name = None
+    job: Name = None
+
+    def conditions(self) -> search.Conditions:
+        """Return them as the warehouse takes them; a day is a day in UTC."""
+        return search.Conditions(
+            label=self.label,
+            score_from=self.score_from,
+            score_to=self.score_to,
+            scored_from=_midnight(self.scored_from),
+            scored_before=_midnight(self.scored_to + timedelta(days=1)) if self.scored_to else None,
+            model=self.model,
+            truncated=None if self.truncated is None else self.truncated == "yes",
+        )
+
+    def place(self) -> search.Place | None:
+        """Return where the page before ended."""
+        if self.after_score is None or self.after_id is None:
+            return None
+        return search.Place(self.after_score, self.after_id)
+
+
+@router.get("/reviews", response_class=HTMLResponse)
+def reviews(place: Place, settings: Settings, asked: Annotated[Asked, Query()]) -> HTMLResponse:
+    """Show a page of reviews, the least certain first."""
+    rows: list[search.ScoredReview] = []
+    labels: set[str] = set()
+    models: set[str] = set()
+    with place.engine.connect() as connection:
+        job = place.record(connection)
+        if job is not None:
+            rows = search.search(
+                connection, place.owned, job.id, asked.conditions(), after=asked.place(), rows=ROWS + 1
+            )
+            for night in nights(connection, place.owned, job.id, last=NIGHTS_LOOKED_AT):
+                labels |= set(night.counts.labels)
+                models |= {model for model, _ in night.models}
+    shown = rows[:ROWS]
+    texts, note = _texts(place, settings, [row.review_id for row in shown])
+    form = asked.model_dump(exclude={"after_score", "after_id", "job"}, exclude_none=True, mode="json")
+    last = shown[-1] if len(rows) > ROWS else None
+    return page(
+        "reviews.html",
+        "reviews",
+        place,
+        settings,
+        rows=shown,
+        texts=texts,
+        note=note,
+        form=form,
+        labels=sorted(labels | ({asked.label} if asked.label else set())),
+        models=sorted(models | ({asked.model} if asked.model else set())),
+        behind_first=asked.place() is not None,
+        next_page={**form, "after_score": repr(last.score), "after_id": last.review_id} if last else None,
+    )
+
+
+@router.get("/review", response_class=HTMLResponse)
+def review(place: Place, settings: Settings, id: Annotated[str, Query(max_length=255)]) -> HTMLResponse:  # noqa: A002 the address reads ?id=
+    """Show all that is known of one review."""
+    found, reject = None, None
+    with place.engine.connect() as connection:
+        job = place.record(connection)
+        if job is not None:
+            found = search.find_score(connection, place.owned, job.id, id)
+            reject = search.find_reject(connection, place.owned, job.id, id) if found is None else None
+    texts, note = _texts(place, settings, [id])
+    return page(
+        "review.html",
+        "reviews",
+        place,
+        settings,
+        id=id,
+        found=found,
+        classes=_classes(found) if found else [],
+        reject=reject,
+        remedy=remedy_of(reject.reason) if reject else None,
+        text=texts.get(id),
+        note=note,
+    )
+
+
+def _texts(place: JobPlace, settings: PageSettings, ids: Iterable[str]) -> tuple[Mapping[str, str], str]:
+    """Return texts by id, or why there are none: the scores are worth showing without them."""
+    if settings.hide_texts:
+        return {}, "Texts are hidden in this deployment."
+    try:
+        source = place.source()
+        with source.engine.connect() as connection:
+            return search.texts(connection, source, ids), ""
+    except (DBAPIError, PreflightError, WarehouseUnavailableError) as error:
+        log.warning("texts of job %s cannot be read: %s", place.job.name, describe(error))
+        return {}, "The source of the reviews cannot be read now, so their texts are missing."
+
+
+def _classes(found: search.ScoredReview) -> list[tuple[str, float]]:
+    """Return the classes with their probabilities, named as far as that is certain.
+
+    The warehouse keeps probabilities in the order of the model's outputs, without names. The label's own is known; of
+    two classes, so is the other.
+    """
+    entry = catalogue().get(found.model)
+    others = sorted(set(entry.labels.values()) - {found.label}) if entry else []
+    certain = len(others) == 1 == len(found.probabilities) - 1
+    own = max(range(len(found.probabilities)), key=lambda n: found.probabilities[n])
+    named = [
+        (found.label if n == own else others[0] if certain else f"class {n + 1}", probability)
+        for n, probability in enumerate(found.probabilities)
+    ]
+    return sorted(named, key=lambda each: each[1], reverse=True)
+
+
+def _midnight(day: date | None) -> datetime | None:
+    return None if day is None else datetime.combine(day, time(), UTC)

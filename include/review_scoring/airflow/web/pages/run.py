@@ -1,0 +1,53 @@
+"""One DAG run: what it did, and where Airflow has its logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query
+from fastapi.responses import HTMLResponse
+
+from review_scoring.airflow.web.failures import PageRoute
+from review_scoring.airflow.web.shell import Place, Settings, page
+from review_scoring.remedies import remedy_of
+from review_scoring.summary import paragraph
+from review_scoring.warehouse.nights import Night, night_of
+from review_scoring.warehouse.runs import RUNNING
+
+router = APIRouter(route_class=PageRoute)
+
+
+@router.get("/run", response_class=HTMLResponse)
+def run(
+    place: Place,
+    settings: Settings,
+    dag_id: Annotated[str, Query(max_length=250)],
+    run_id: Annotated[str, Query(max_length=250)],
+) -> HTMLResponse:
+    """Show one run of a job."""
+    with place.engine.connect() as connection:
+        job = place.record(connection)
+        night = night_of(connection, place.owned, job.id, dag_id, run_id) if job else None
+    if night is None:
+        raise HTTPException(404, "This run wrote nothing: a dry run does not, nor does one that failed early.")
+    unkeyed = [(reason, count, remedy_of(reason)) for reason, count in sorted(night.counts.unkeyed.items())]
+    told = "" if night.state == RUNNING else paragraph(_summary(night, place.job.name))
+    return page("run.html", "", place, settings, night=night, unkeyed=unkeyed, told=told)
+
+
+def _summary(night: Night, job: str) -> Mapping[str, Any]:
+    """Return a night in the form of what a scoring task returns."""
+    counts = night.counts
+    return {
+        "job": job,
+        "read": counts.read,
+        "scored": counts.scored,
+        "unchanged": counts.unchanged,
+        "rejected": counts.rejected,
+        "labels": {label: count for label, (count, _) in counts.labels.items()},
+        "model": ", ".join(model for model, _ in night.models),
+        "device": ", ".join(night.devices),
+        "seconds": night.seconds,
+        "reviews_per_second": night.reviews_per_second,
+    }

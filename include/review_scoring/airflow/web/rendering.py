@@ -1,0 +1,97 @@
+"""From figures to HTML: one environment, which escapes everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+MINUTE_S = 60
+
+
+def html(template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
+    """Render a page."""
+    return HTMLResponse(_environment.get_template(template).render(**values), status_code=status_code)
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """Return `12,345` or `0.8758`; a dash for what is not known."""
+    return "\N{EN DASH}" if value is None else f"{value:,.{digits}f}"
+
+
+def percent(value: float | None) -> str:
+    """Return a share as `53.1 %`; a dash for what is not known."""
+    return "\N{EN DASH}" if value is None else f"{value:.1%}".replace("%", "\N{NO-BREAK SPACE}%")
+
+
+def duration(seconds: float) -> str:
+    """Return `4.2 s`, `12:05 min` or `3:12:05 h`."""
+    if seconds < MINUTE_S:
+        return f"{seconds:.1f}\N{NO-BREAK SPACE}s"
+    minutes, rest = divmod(round(seconds), MINUTE_S)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours}:{minutes:02}:{rest:02}\N{NO-BREAK SPACE}h" if hours else f"{minutes}:{rest:02}\N{NO-BREAK SPACE}min"
+    )
+
+
+def moment(value: datetime | None) -> Markup:
+    """Return a time element, which the page's script turns into the viewer's zone; until then it says UTC."""
+    if value is None:
+        return Markup("\N{EN DASH}")
+    utc = value.astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M UTC"))
+
+
+def moment_of(text: str) -> Markup:
+    """Return a time element of a time in ISO form."""
+    return moment(datetime.fromisoformat(text))
+
+
+def query(values: Mapping[str, Any]) -> str:
+    """Return a query string of the values that are there."""
+    return urlencode({key: value for key, value in values.items() if value not in {None, ""}})
+
+
+def inline_code(text: str) -> Markup:
+    """Return a text of ours with `code` and *names* marked up, and everything escaped."""
+    parts = []
+    for n, part in enumerate(text.split("`")):
+        if n % 2:
+            parts.append(Markup("<code>{}</code>").format(part))
+        else:
+            pieces = part.split("*")
+            parts += [
+                Markup("<em>{}</em>").format(p) if k % 2 else Markup("{}").format(p) for k, p in enumerate(pieces)
+            ]
+    return Markup("").join(parts)
+
+
+def static_version() -> str:
+    """Return a mark of the static files' contents, so that a browser fetches them again after an upgrade."""
+    digest = sha256()
+    for file in sorted(STATIC.glob("*.*")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+_environment = Environment(
+    loader=FileSystemLoader(HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters.update(
+    {each.__name__: each for each in (number, percent, duration, moment, moment_of, query, inline_code)}
+)
+_environment.globals["static_version"] = static_version()

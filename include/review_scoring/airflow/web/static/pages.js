@@ -1,0 +1,164 @@
+// What HTML alone cannot do: the viewer's time zone, links to Airflow around us, and figures that move.
+"use strict";
+(() => {
+  const POLL_MS = 4000;
+  const IDLE_MS = 15000;
+  const number = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+
+  function localTimes() {
+    const format = new Intl.DateTimeFormat("en-GB", {
+      day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short",
+    });
+    for (const element of document.querySelectorAll("time[datetime]")) {
+      const moment = new Date(element.dateTime);
+      element.title = moment.toISOString();
+      element.textContent = format.format(moment);
+    }
+  }
+
+  // Our frame is sandboxed: a plain link would open Airflow inside of itself. A link in its own document may go there.
+  function airflowLinks() {
+    if (window.parent === window) return;
+    document.addEventListener("click", (event) => {
+      const link = event.target.closest("a[data-airflow]");
+      if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      const outside = window.parent.document.createElement("a");
+      outside.href = link.href;
+      window.parent.document.body.append(outside);
+      outside.click();
+      outside.remove();
+    });
+  }
+
+  function jobSwitch() {
+    const form = document.querySelector("form[data-switch]");
+    if (!form) return;
+    form.classList.add("scripted");
+    form.querySelector("select").addEventListener("change", () => form.submit());
+  }
+
+  async function fetched(address) {
+    const answer = await fetch(address, { headers: { Accept: "application/json" }, credentials: "same-origin" });
+    const found = await answer.json();
+    if (!answer.ok) throw new Error(found.error || "The server did not answer.");
+    return found;
+  }
+
+  async function showNow() {
+    const list = document.querySelector("[data-now]");
+    if (!list) return;
+    const note = list.querySelector("[data-note]");
+    try {
+      const found = await fetched(list.dataset.now);
+      for (const name of ["waiting", "scored", "rejected"]) {
+        list.querySelector(`[data-figure=${name}]`).textContent = found[name] === null ? "–" : number.format(found[name]);
+      }
+      note.textContent = found.note || (found.waiting ? "the next run scores them" : "nothing is new");
+      list.dataset.waiting = found.waiting ?? "";
+      showReasons(found.rejects);
+    } catch (error) {
+      for (const each of list.querySelectorAll("[data-figure]")) each.textContent = "–";
+      note.textContent = error.message;
+      const none = document.querySelector("#no-reasons");
+      if (none) none.textContent = error.message;
+    }
+  }
+
+  function showReasons(rejects) {
+    const table = document.querySelector("#reasons");
+    if (!table) return;
+    const none = document.querySelector("#no-reasons");
+    none.textContent = rejects.length ? "" : "No review is rejected.";
+    none.hidden = rejects.length > 0;
+    table.hidden = rejects.length === 0;
+    const most = Math.max(...rejects.map((each) => each.count));
+    table.tBodies[0].replaceChildren(...rejects.map((each) => {
+      const row = document.createElement("tr");
+      const name = document.createElement("th");
+      name.scope = "row";
+      const code = document.createElement("code");
+      code.textContent = each.reason;
+      const what = document.createElement("span");
+      what.className = "note";
+      what.textContent = each.review;
+      name.append(code, " ", what);
+      const count = document.createElement("td");
+      count.className = "n";
+      count.textContent = number.format(each.count);
+      const bar = document.createElement("meter");
+      bar.max = most;
+      bar.value = each.count;
+      bar.setAttribute("aria-hidden", "true");
+      count.append(" ", bar);
+      row.append(name, count);
+      return row;
+    }));
+  }
+
+  function clock(seconds) {
+    const whole = Math.round(seconds);
+    return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+  }
+
+  // Looks at the newest run every few seconds while it goes, seldom otherwise, and never while nobody sees the page.
+  function followRun() {
+    const live = document.querySelector("[data-progress]");
+    if (!live) return;
+    const bar = live.querySelector("progress");
+    const line = live.querySelector(".live-line");
+    const list = document.querySelector("[data-now]");
+    let before = null;
+    let total = null;
+    let timer = null;
+
+    const look = async () => {
+      timer = null;
+      let pause = IDLE_MS;
+      try {
+        const found = await fetched(live.dataset.progress);
+        const changed = before && (before.run !== found.run || before.state !== found.state);
+        if (changed && !found.running) {
+          window.location.reload();
+          return;
+        }
+        if (changed || total === null) {
+          if (found.running) await showNow();
+          total = found.read + Number(list.dataset.waiting || 0);
+        }
+        before = found;
+        live.hidden = !found.running;
+        if (found.running) {
+          pause = POLL_MS;
+          bar.max = Math.max(total, found.read, 1);
+          bar.value = found.read;
+          const shards = found.shards > 1 ? `, ${found.shards_done} of ${found.shards} shards done` : "";
+          line.textContent = `${number.format(found.read)} read, ${number.format(found.scored)} scored, ` +
+            `${number.format(found.rejected)} rejected in ${clock(found.seconds)}, ` +
+            `${found.reviews_per_second.toFixed(1)} reviews/s${shards}`;
+        }
+      } catch {
+        // the next look may go through
+      }
+      schedule(pause);
+    };
+    const schedule = (pause) => {
+      if (!document.hidden && timer === null) timer = window.setTimeout(look, pause);
+    };
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) {
+        window.clearTimeout(timer);
+        timer = null;
+      } else {
+        schedule(0);
+      }
+    });
+    schedule(0);
+  }
+
+  localTimes();
+  airflowLinks();
+  jobSwitch();
+  showNow();
+  followRun();
+})();

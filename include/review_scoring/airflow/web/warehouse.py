@@ -1,0 +1,88 @@
+"""The pages' way to the warehouse: which jobs there are, and read-only engines to them, made once."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from review_scoring.airflow.connections import connection_named, url_of
+from review_scoring.airflow.jobs import defined_jobs
+from review_scoring.errors import ConfigurationError
+from review_scoring.job import ScoringJob
+from review_scoring.preflight import target_conn_id
+from review_scoring.warehouse.ledger import Ledger
+from review_scoring.warehouse.nights import JobRecord, find_job
+from review_scoring.warehouse.readonly import lacks_tables, reading_engine
+from review_scoring.warehouse.schema import Tables, tables
+from review_scoring.warehouse.source import ReviewSource, open_source
+
+
+@dataclass(frozen=True)
+class JobPlace:
+    """A job, and the names of all jobs that can be shown."""
+
+    job: ScoringJob
+    names: tuple[str, ...]
+
+    @property
+    def owned(self) -> Tables:
+        """The project's tables of the job."""
+        return tables(self.job.target_schema)
+
+    @property
+    def engine(self) -> Engine:
+        """A read-only engine of the warehouse that holds the job's scores."""
+        return _engine(target_conn_id(self.job))
+
+    def record(self, connection: Connection) -> JobRecord | None:
+        """Return what the warehouse knows of the job; None if it never ran, or the tables are not there yet."""
+        try:
+            return find_job(connection, self.owned, self.job.name)
+        except DBAPIError as error:
+            if lacks_tables(error):
+                return None
+            raise
+
+    def source(self) -> ReviewSource:
+        """Return the job's source, looked at once in the life of this process."""
+        key = (self.job, _engine(self.job.source_conn_id))
+        if key not in _sources:
+            _sources[key] = open_source(key[1], self.job)
+        return _sources[key]
+
+    def ledger(self, record: JobRecord) -> Ledger:
+        """Return the ledger of the job, to look into."""
+        return Ledger(self.engine, record.id, record.id_type, self.owned)
+
+
+def place_of(name: str | None, preferred: str | None) -> JobPlace:
+    """Return the job to show: the one that is named, the preferred one, or the first.
+
+    :raises ConfigurationError: where no job is defined, or not this one
+    """
+    jobs = defined_jobs()
+    wanted = name or (preferred if preferred in jobs else next(iter(jobs), None))
+    if wanted is None or wanted not in jobs:
+        known = ", ".join(jobs) or "none"
+        raise ConfigurationError(f"there is no scoring job {wanted!r} in the Variable; it has {known}")
+    return JobPlace(ScoringJob.from_mapping(wanted, jobs[wanted]), tuple(jobs))
+
+
+_engines: dict[str, tuple[URL, Engine]] = {}
+_sources: dict[tuple[ScoringJob, Engine], ReviewSource] = {}
+_lock = threading.Lock()
+
+
+def _engine(conn_id: str) -> Engine:
+    """Return the engine of a Connection, a new one when the Connection was changed."""
+    url = url_of(connection_named(conn_id))
+    with _lock:
+        known = _engines.get(conn_id)
+        if known is None or known[0] != url:
+            if known is not None:
+                known[1].dispose()
+            _engines[conn_id] = known = (url, reading_engine(url))
+        return known[1]

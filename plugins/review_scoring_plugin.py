@@ -1,0 +1,10 @@
+"""Gives Airflow the plugin of this checkout, unless the package is installed and brings it by its entry point."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+if "review_scoring" not in {entry.name for entry in entry_points(group="airflow.plugins")}:
+    from review_scoring.airflow.plugin import ReviewScoringPlugin
+
+    __all__ = ["ReviewScoringPlugin"]

@@ -1,0 +1,70 @@
+"""What Airflow loads of us, however the package got there: once, and without the web app where none is served."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.airflow.runner import ROOT, AirflowHome
+
+LOADED = """
+import json, sys
+from airflow import plugins_manager
+found, errors = plugins_manager._get_plugins()
+ours = [plugin for plugin in found if plugin.name == "review_scoring"]
+heavy = [name for name in ("fastapi", "torch", "review_scoring.airflow.web.app") if name in sys.modules]
+views = plugins_manager._get_ui_plugins()[0]
+apps, _ = plugins_manager.get_fastapi_plugins()
+print(json.dumps({
+    "ours": [str(plugin.source) for plugin in ours], "errors": errors, "heavy": heavy,
+    "views": [view["href"] for view in views if view["url_route"] == "review-scoring"],
+    "apps": [app["url_prefix"] for app in apps if app["name"] == "review_scoring"],
+}))
+"""
+ENTRY_POINT = "[airflow.plugins]\nreview_scoring = review_scoring.airflow.plugin:ReviewScoringPlugin\n"
+
+
+@pytest.mark.parametrize("installed", [False, True])
+@pytest.mark.parametrize("folder", [False, True])
+def test_the_plugin_is_loaded_once_from_the_folder_or_the_package(
+    airflow_home: AirflowHome, tmp_path: Path, installed: bool, folder: bool
+) -> None:
+    here = is_installed()
+    if here and not installed:
+        pytest.skip("the package of this environment brings the plugin by its entry point")
+    path = [str(ROOT / "include")]
+    if installed and not here:
+        info = tmp_path / "site" / "review_scoring_plugin_of_a_test-1.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: review-scoring-plugin-of-a-test\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(ENTRY_POINT)
+        path.append(str(tmp_path / "site"))
+    empty = tmp_path / "plugins"
+    empty.mkdir()
+    environment = airflow_home.environment(
+        AIRFLOW__CORE__PLUGINS_FOLDER=str(ROOT / "plugins" if folder else empty),
+        AIRFLOW__API__BASE_URL="https://example.org/airflow",
+        PYTHONPATH=os.pathsep.join(path),
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], env=environment, text=True, capture_output=True, check=True, cwd=tmp_path
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    expected = int(installed or folder)
+    assert len(found["ours"]) == expected, found
+    assert found["errors"] == {}
+    assert found["views"] == ["/airflow/review-scoring/"] * expected
+    assert found["apps"] == ["/review-scoring"] * expected
+    assert "torch" not in found["heavy"]
+    assert "review_scoring.airflow.web.app" not in found["heavy"]
+
+
+def is_installed() -> bool:
+    from importlib.metadata import entry_points
+
+    return "review_scoring" in {entry.name for entry in entry_points(group="airflow.plugins")}

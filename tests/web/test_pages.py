@@ -1,0 +1,370 @@
+"""What the pages show, on SQLite and PostgreSQL, with a stub in place of the model."""
+
+from __future__ import annotations
+
+import html
+import logging
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from urllib.parse import unquote_plus
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy.exc import DBAPIError
+
+from review_scoring.airflow.web import now
+from review_scoring.airflow.web import warehouse as web_warehouse
+from review_scoring.airflow.web.pages import overview, rejects
+from review_scoring.airflow.web.pages import reviews as reviews_page
+from review_scoring.warehouse import readonly
+from review_scoring.warehouse.benchmarks import BenchmarkStore, ClassMetrics, Evaluation
+from review_scoring.warehouse.labelled import LabelledReview
+from review_scoring.warehouse.promotions import Promotion, promote
+from review_scoring.warehouse.runs import RunKey
+from tests.stubs import Warehouse
+
+Pages = Callable[..., TestClient]
+
+ADDRESSES = ("/", "/reviews", "/rejects", "/models", "/review?id=1")
+HOSTILE = {
+    1: "<script>alert(1)</script>",
+    2: "a" * 10_000,
+    3: "\u202e\u0641\u064a\u0644\u0645\u202e </td></table><img src=x onerror=alert(2)>",
+    4: "{{ 7 * 7 }} {% raw %} ' \" &lt;b&gt;",
+}
+
+
+def test_without_anything_scored_each_page_says_what_to_do_next(pages: Pages, warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(3)
+    client = pages()
+    assert "Nothing has been scored yet" in client.get("/").text
+    assert "Nothing has been scored yet" in client.get("/reviews").text
+    assert "No review is rejected" in client.get("/rejects").text
+    assert "It waits for the next run" in client.get("/review?id=1").text
+    assert client.get("/now").json()["waiting"] == 3
+    assert client.get("/progress").json() == {"run": None}
+
+
+def test_the_overview_shows_what_the_last_run_did(pages: Pages, warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(40)
+    warehouse.insert((100, None), (101, "  "))
+    warehouse.score("night 1")
+    warehouse.insert((102, "late"), (103, "later"))
+    client = pages()
+    shown = client.get("/").text
+    assert "night 1" not in shown.split("<main")[0]
+    assert "../dags/dag/runs/night%201" in shown
+    for words in ("Labels per night", "Mean score per night", "Throughput per run", "success", "stub"):
+        assert words in shown
+    now = client.get("/now").json()
+    assert (now["waiting"], now["scored"], now["rejected"]) == (2, 40, 2)
+    assert {each["reason"]: each["count"] for each in now["rejects"]} == {"null_text": 1, "empty_text": 1}
+    progress = client.get("/progress").json()
+    assert (progress["state"], progress["read"], progress["scored"], progress["rejected"]) == ("success", 42, 40, 2)
+
+    warehouse.score("night 2")
+    assert client.get("/now").json()["waiting"] == 0, "figures are counted anew when a run has ended"
+    told = client.get("/run", params={"dag_id": "dag", "run_id": "night 2"}).text
+    assert "films: 2 reviews read, 2 scored" in told
+    assert client.get("/run", params={"dag_id": "dag", "run_id": "night 9"}).status_code == 404
+
+
+def test_hostile_texts_are_shown_as_texts(pages: Pages, warehouse: Warehouse) -> None:
+    warehouse.create("VARCHAR(200) PRIMARY KEY")
+    warehouse.insert(*((str(n), text) for n, text in HOSTILE.items()), ("<b>7</b>&'\"", None))
+    warehouse.score()
+    client = pages()
+    listed = client.get("/reviews").text
+    for n, text in HOSTILE.items():
+        whole = client.get("/review", params={"id": str(n)}).text
+        assert str(html.escape(text, quote=False)) in whole.replace("&#39;", "'").replace("&#34;", '"'), n
+        for shown in (listed, whole):
+            assert "<script>alert" not in shown
+            assert "<img src=x" not in shown
+    assert "49" not in re.sub(r'[^>]*">', "", listed)
+    rejected = client.get("/rejects").text
+    assert "<b>7" not in rejected
+    assert "&lt;b&gt;7&lt;/b&gt;" in rejected
+    named = re.search(r"review\?job=films&amp;id=([^\"]+)", rejected)
+    assert named is not None
+    assert unquote_plus(html.unescape(named[1])) == "<b>7</b>&'\""
+
+
+def test_paging_shows_every_review_once_the_least_certain_first(pages: Pages, warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(3 * reviews_page.ROWS + 7)
+    warehouse.score()
+    client = pages()
+    address, seen = "/reviews?job=films", list[str]()
+    for _ in range(4):
+        shown = client.get(address).text
+        seen += re.findall(r'id=(\d+)"><bdi>', shown)
+        following = re.search(r'rel="next" href="(reviews\?[^"]+)"', shown)
+        address = "/" + html.unescape(following[1]) if following else ""
+    assert address == ""
+    scores = {key: row.score for key, row in warehouse.scores().items()}
+    assert seen == sorted(scores, key=lambda key: (scores[key], key))
+
+
+def test_filters_give_what_the_table_has(pages: Pages, warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(60)
+    warehouse.score()
+    client = pages()
+
+    def found(**asked: str) -> set[str]:
+        return set(re.findall(r'id=(\d+)"><bdi>', client.get("/reviews", params=asked).text))
+
+    rows = warehouse.scores()
+    low = sorted(row.score for row in rows.values())[14]
+    wanted = {key for key, row in rows.items() if row.label == "pos" and row.score <= low}
+    assert found(label="pos", score_to=str(low)) == wanted
+    left_empty = dict.fromkeys(("score_from", "scored_from", "scored_to", "model", "truncated", "after_id", "job"), "")
+    assert found(label="pos", score_to=str(low), **left_empty) == wanted
+    assert found(model="another") == set()
+    assert found(truncated="yes") == set()
+    assert found(scored_from="2020-01-01", scored_to="2020-12-31") == set()
+    day = next(iter(rows.values())).scored_at.date().isoformat()
+    assert found(scored_from=day, scored_to=day, score_to=str(low), truncated="no", model="stub") == {
+        key for key, row in rows.items() if row.score <= low
+    }
+
+
+@pytest.mark.parametrize("asked", ["score_from=x", "score_to=7", "scored_from=yesterday", "id=" + "a" * 300])
+def test_nonsense_is_refused_in_plain_words(pages: Pages, warehouse: Warehouse, asked: str) -> None:
+    warehouse.create()
+    address = "/review" if asked.startswith("id") else "/reviews"
+    answer = pages().get(f"{address}?{asked}")
+    assert answer.status_code == 422
+    assert "Check what was entered" in answer.text
+
+
+def test_texts_can_be_hidden(pages: Pages, warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.insert((1, "Un secret de famille"))
+    warehouse.score()
+    assert "Un secret" in pages().get("/reviews").text
+    client = pages(hide_texts=True)
+    for address in ADDRESSES:
+        assert "Un secret" not in client.get(address).text
+    assert "Texts are hidden in this deployment" in client.get("/review?id=1").text
+
+
+def test_a_review_whose_text_is_hidden_is_not_said_to_be_missing(pages: Pages, warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(1)
+    shown = pages(hide_texts=True).get("/review?id=1").text
+    assert "neither scored nor rejected" in shown
+    assert "Whether it waits for the next run cannot be told here" in shown
+    assert "The source has no such review" not in shown
+
+
+@pytest.mark.parametrize("id_", [str(2**63), "9" * 20, "-" + "9" * 30])
+def test_a_number_that_no_id_can_be_is_no_such_review(pages: Pages, warehouse: Warehouse, id_: str) -> None:
+    warehouse.create("BIGINT PRIMARY KEY")
+    warehouse.fill(1)
+    answer = pages().get(f"/review?id={id_}")
+    assert answer.status_code == 200
+    assert "The source has no such review, either" in answer.text
+
+
+def test_rejects_are_listed_with_what_to_do(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rejects, "ROWS", 4)
+    warehouse.create("INTEGER")
+    warehouse.insert(*((n, None) for n in range(6)), (10, ""), (11, "bon"), (11, "mauvais"), (None, "sans id"))
+    warehouse.score()
+    client = pages()
+    shown = client.get("/rejects").text
+    for words in ("null_text", "empty_text", "duplicate_id", "null_id", "mend the source", "make the id unique"):
+        assert words in shown
+    seen = re.findall(r'id=(\d+)"><bdi>', shown)
+    following = re.search(r'rel="next" href="(rejects\?[^"]+)"', shown)
+    assert following is not None
+    seen += re.findall(r'id=(\d+)"><bdi>', client.get("/" + html.unescape(following[1])).text)
+    assert sorted(seen, key=int) == ["0", "1", "2", "3", "4", "5", "10"]
+    assert re.findall(r'id=(\d+)"><bdi>', client.get("/rejects?reason=empty_text").text) == ["10"]
+
+
+def test_a_warehouse_that_is_gone_gives_a_message_with_a_reference_and_no_address(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_REVIEWS", '{"conn_type": "postgres", "host": "127.0.0.1", "port": 9, "password": "hunter2"}'
+    )
+    client = pages()
+    with caplog.at_level(logging.WARNING):
+        answer = client.get("/")
+    assert answer.status_code == 503
+    assert "The warehouse does not answer" in answer.text
+    found = re.search(r"Reference <code>(\w+)</code>", answer.text)
+    assert found is not None
+    assert found[1] in caplog.text
+    for secret in ("hunter2", "127.0.0.1", "Traceback"):
+        assert secret not in answer.text
+    assert "hunter2" not in caplog.text
+    assert (
+        client.get("/now", headers={"Accept": "application/json"}).json()["error"] == "The warehouse does not answer."
+    )
+
+
+def test_a_slow_warehouse_is_not_waited_for(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if warehouse.engine.dialect.name == "duckdb":
+        pytest.skip("DuckDB has no limit of time")
+    monkeypatch.setattr(readonly, "STATEMENT_S", 0.2)
+    monkeypatch.setattr(readonly, "PROGRESS_OPCODES", 100)
+    slow = {
+        "postgresql": "SELECT pg_sleep(30)",
+        "mysql": "SELECT sleep(30)",
+        "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+    }[warehouse.engine.dialect.name]
+
+    def busy(place: web_warehouse.JobPlace, last: int) -> object:
+        with place.engine.connect() as connection:
+            return connection.exec_driver_sql(slow).all()
+
+    monkeypatch.setattr(overview, "_nights", busy)
+    warehouse.create()
+    answer = pages().get("/")
+    assert answer.status_code == 503
+    assert "took longer than" in answer.text
+
+
+def test_a_count_that_takes_too_long_is_not_tried_by_each_who_looks(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[object] = []
+
+    def slow(place: web_warehouse.JobPlace) -> now.Now:
+        tried.append(place)
+        raise DBAPIError("SELECT", {}, Exception("57014"))
+
+    monkeypatch.setattr(now, "_count", slow)
+    warehouse.create()
+    client = pages()
+    for _ in range(2):
+        answer = client.get("/now")
+        assert answer.status_code == 503
+        assert "took longer than" in answer.text
+    assert len(tried) == 1
+
+
+def test_whoever_looks_does_not_wait_for_anothers_count_for_ever(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(now, "WAIT_S", 0.1)
+    warehouse.create()
+    client = pages()
+    assert client.get("/now").status_code == 200
+    (lock,) = (now._locks[job] for job in now._known)
+    with lock:
+        answer = client.get("/now")
+    assert answer.status_code == 503
+    assert "Others are waiting for the warehouse" in answer.text
+
+
+def test_an_error_of_ours_shows_a_reference_and_no_stack_trace(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("inner workings")
+
+    monkeypatch.setattr(overview, "_nights", broken)
+    answer = pages().get("/")
+    assert answer.status_code == 500
+    assert "inner workings" not in answer.text
+    found = re.search(r"Reference <code>(\w+)</code>", answer.text)
+    assert found is not None
+    assert found[1] in caplog.text
+
+
+def test_the_pages_connection_cannot_write(pages: Pages, warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.engine.dispose()
+    engine = web_warehouse.place_of("films", None).engine
+    with pytest.raises(Exception, match=r"(?i)read.?only"), engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO reviews (id, body) VALUES (1, 'x')")
+
+
+def test_models_are_shown_with_their_evaluations_and_the_champion(pages: Pages, warehouse: Warehouse) -> None:
+    warehouse.create()
+    client = pages()
+    assert "No model was evaluated yet" in client.get("/models").text
+    warehouse.fill(3)
+    warehouse.score()
+    name = "french-reviews-small"
+    evaluation = evaluate(warehouse, name)
+    promotion = Promotion(
+        model=name,
+        revision="f" * 64,
+        benchmark_run_id=evaluation,
+        promoted_by="ada",
+        reason="<b>fast</b>",
+        dag_id="promote_model",
+        run_id="manual",
+    )
+    job = warehouse.run("SELECT id FROM scoring_jobs WHERE name = 'films'")[0][0]
+    promote(warehouse.engine, None, job, promotion)
+    listed = client.get("/models").text
+    for words in ("champion", "evaluated", "90.5", "no reference", "first run", "promoted by <bdi>ada</bdi>"):
+        assert words in listed
+    assert "<b>fast" not in listed
+    shown = client.get("/model", params={"name": name}).text
+    for words in (
+        "Confusion matrix",
+        "Reliability",
+        "History",
+        "weighted avg",
+        "../dags/benchmark_models/runs/week%201",
+    ):
+        assert words in shown
+    assert "Not evaluated yet" in client.get("/model?name=allocine-camembert").text
+    assert client.get("/model?name=nothing").status_code == 404
+
+
+def evaluate(warehouse: Warehouse, model: str) -> int:
+    """Keep an evaluation as the benchmark does, with figures of a test's own."""
+    store = BenchmarkStore(warehouse.engine)
+    loaded = store.keep_set(
+        name="sample",
+        content_hash="0" * 64,
+        source="a test",
+        sample_of=None,
+        reviews=[LabelledReview("1", "texte", "neg")],
+        counts={"neg": 1, "pos": 0},
+    )
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    numbers = {"reviews": 200, "rejected": 0, "accuracy": 0.905, "macro_f1": 0.9, "loss": 0.3}
+    speed = {"samples_per_second": 130.0, "tokens_per_second": 9000.0, "device": "cpu", "precision": "float32"}
+    verdicts = {"reference_verdict": "no reference", "last_run_verdict": "first run", "passed": True}
+    columns = {
+        "set_id": loaded.id,
+        "model": model,
+        "revision": "f" * 64,
+        "row_limit": None,
+        "compared_with": None,
+        "explanation": "nothing to compare with",
+        "started_at": at,
+        "ended_at": at,
+        **numbers,
+        **speed,
+        **verdicts,
+    }
+    bins = [{"from": 0.9, "to": 0.95, "reviews": 200, "confidence": 0.92, "accuracy": 0.905}]
+    figures = {
+        "confusion": {"neg": {"neg": 90, "pos": 10}, "pos": {"neg": 9, "pos": 91}},
+        "intervals": {"accuracy": [0.85, 0.94]},
+        "calibration": {"ece": 0.015, "bins": bins},
+    }
+    classes = [
+        ClassMetrics(label=label, precision=0.9, recall=0.9, f1=0.9, support=100)
+        for label in ("neg", "pos", "macro avg", "weighted avg")
+    ]
+    key = RunKey("benchmark_models", "evaluate_model", "week 1", 0)
+    return store.keep(key, Evaluation(columns=columns, figures=figures, classes=classes, judged=[]))
