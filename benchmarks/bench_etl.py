@@ -39,7 +39,7 @@ from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.runs import RunKey
 
 SERVER = os.environ.get("REVIEW_SCORING_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1/postgres")
-DATABASE = "review_scoring_bench"
+DATABASE = os.environ.get("REVIEW_SCORING_BENCH_DATABASE", "review_scoring_bench")
 CHUNK = 5_000
 MODEL = ModelFolder("stub", "0" * 64, Path(), ("neg", "pos"), 512)
 JOB = ScoringJob(name="bench", source_conn_id="bench", source_table="reviews", text_column="body")
@@ -97,11 +97,11 @@ def fill(engine: Engine, first: int, last: int, *, longest: int = 45) -> None:
     )
 
 
-def create(engine: Engine, rows: int) -> None:
+def create(engine: Engine, rows: int, *, longest: int = 45) -> None:
     """Create the source table with `rows` reviews."""
     run(engine, "DROP TABLE IF EXISTS reviews")
     run(engine, "CREATE TABLE reviews (id bigint PRIMARY KEY, body text NOT NULL, created timestamptz NOT NULL)")
-    fill(engine, 1, rows)
+    fill(engine, 1, rows, longest=longest)
     vacuum(engine, "reviews")
 
 

@@ -1,0 +1,167 @@
+"""How long the pages take to make with 1,000,000 scored reviews on PostgreSQL: from the request to the last byte.
+
+    python benchmarks/bench_web.py                  # every page, 50 times
+    python benchmarks/bench_web.py --plans          # and the plan of each statement that a page sends
+
+REVIEW_SCORING_TEST_POSTGRES names the server; a database is made there and dropped again. Login and network are left
+out: routes are called in this process. Each night had 10,000 reviews.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any
+
+os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "True")
+
+import bench_etl
+from bench_etl import JOB, create, database, run, vacuum
+from fastapi.testclient import TestClient
+from report import report
+from sqlalchemy import Engine, event
+
+from review_scoring.airflow.web import now
+from review_scoring.airflow.web.app import create_app
+from review_scoring.preflight import preflight
+from review_scoring.stop import StopFlag
+
+PER_NIGHT = 10_000
+TARGET_MS = 300.0
+LABELS = {"neg": [4800, 4100.0], "pos": [5200, 4700.0]}
+
+PAGES = {
+    "overview": "/",
+    "figures, counted anew": "/now",
+    "figures, from the last minute": "/now",
+    "progress": "/progress",
+    "reviews": "/reviews",
+    "reviews, page 1,000": "/reviews?after_score=0.6&after_id=5",
+    "reviews of a label and a model": "/reviews?label=neg&model=stub&truncated=no",
+    "reviews of one night": "/reviews?scored_from=2026-03-01&scored_to=2026-03-01",
+    "reviews, none of which match": "/reviews?scored_from=2030-01-01",
+    "one review": "/review?id=500000",
+    "one run": "/run?dag_id=score_reviews&run_id=night%201",
+    "rejects": "/rejects",
+    "rejects of a reason": "/rejects?reason=no_tokens",
+    "models": "/models",
+    "one model": "/model?name=french-reviews-small",
+}
+
+
+def fill(engine: Engine, rows: int) -> None:
+    """Write the scores, rejects and runs of as many nights as there are parts of 10,000."""
+    stop = StopFlag()
+    preflight(JOB, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: bench_etl.MODEL, stop=stop)
+    run(
+        engine,
+        "INSERT INTO scoring_runs (job_id, dag_id, task_id, run_id, map_index, state, lease_until, fencing_token,"
+        " chunks, read, scored, unchanged, rejected, unkeyed_rejects, label_counts, tokens, device_seconds, model,"
+        " revision, device, started_at, ended_at)"
+        " SELECT j.id, 'score_reviews', 'score', 'night ' || n, -1, 'success', t, n, 10, 10000, 9990, 0, 10, '{}',"
+        " :labels, 1000000, 60, 'stub', repeat('0', 64), 'cpu', t, t + interval '2 minutes' FROM scoring_jobs j,"
+        " generate_series(0, :nights - 1) n,"
+        " LATERAL (SELECT timestamptz '2026-01-01 02:00Z' + n * interval '1 day' t) m",
+        labels=json.dumps(LABELS),
+        nights=rows // PER_NIGHT,
+    )
+    run(
+        engine,
+        "INSERT INTO review_scores SELECT j.id, CAST(n AS text), CASE WHEN h < 0.48 THEN 'neg' ELSE 'pos' END,"
+        " 0.5 + s / 2, '[0.25, 0.75]', 'stub', repeat('0', 64), md5(n::text) || md5(n::text), NULL, 100, n % 50 = 0,"
+        " timestamptz '2026-01-01 02:01Z' + (n / :per_night) * interval '1 day', 1"
+        " FROM scoring_jobs j, generate_series(1, CAST(:rows AS bigint)) n,"
+        " LATERAL (SELECT random() h, sqrt(random()) s WHERE n > 0) r",
+        rows=rows,
+        per_night=PER_NIGHT,
+    )
+    run(
+        engine,
+        "INSERT INTO review_rejects SELECT j.id, 'r' || n, CASE WHEN n % 100 = 0 THEN 'no_tokens' ELSE 'null_text' END,"
+        " 'the text is NULL', repeat('0', 64), NULL, now(), 1, 1 FROM scoring_jobs j, generate_series(1, :rows) n",
+        rows=rows // 1000,
+    )
+    for table in ("review_scores", "review_rejects", "scoring_runs"):
+        vacuum(engine, table)
+
+
+def client(engine: Engine) -> TestClient:
+    """Return the pages, open to this process, on the database."""
+    url = engine.url
+    fields = {"host": url.host, "login": url.username, "password": url.password, "port": url.port}
+    connection = {"conn_type": "postgres", "schema": url.database, **{k: v for k, v in fields.items() if v}}
+    job = {"source_conn_id": "bench", "source_table": "reviews", "text_column": "body"}
+    os.environ["AIRFLOW_CONN_BENCH"] = json.dumps(connection)
+    os.environ["AIRFLOW_VAR_REVIEW_SCORING_JOBS"] = json.dumps({JOB.name: job})
+    app = create_app()
+    for route in app.routes:
+        for dependency in getattr(route, "dependencies", []):
+            app.dependency_overrides[dependency.dependency] = lambda: None
+    return TestClient(app)
+
+
+def times(pages: TestClient, name: str, address: str, rounds: int) -> Iterator[float]:
+    """Yield the milliseconds of each round; the first request, which opens connections, is not counted."""
+    assert pages.get(address).status_code == 200, address
+    for _ in range(rounds):
+        if name.endswith("anew"):
+            now._known.clear()
+        started = time.perf_counter()
+        pages.get(address)
+        yield 1000 * (time.perf_counter() - started)
+
+
+def print_plans(pages: TestClient) -> None:
+    """Print the plan of each statement that a page sends, as PostgreSQL carried it out."""
+    from review_scoring.airflow.web import warehouse
+
+    engine = next(iter(warehouse._engines.values()))[1]
+    sent: list[tuple[str, Any]] = []
+    event.listen(engine, "before_cursor_execute", lambda *of: sent.append((of[2], of[3])))
+    for name, address in PAGES.items():
+        sent.clear()
+        now._known.clear()
+        pages.get(address)
+        for statement, parameters in [each for each in sent if each[0].startswith("SELECT") and "FROM" in each[0]]:
+            with engine.connect() as connection:
+                plan = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", parameters).all()
+            print(f"\n== {name}: {statement}\n" + "\n".join(row[0] for row in plan))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--plans", action="store_true")
+    arguments = parser.parse_args()
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    with database() as engine:
+        create(engine, arguments.rows + PER_NIGHT)
+        fill(engine, arguments.rows)
+        pages = client(engine)
+        rows = []
+        for name, address in PAGES.items():
+            taken = sorted(times(pages, name, address, arguments.rounds))
+            p95 = taken[int(0.95 * (len(taken) - 1))]
+            median = statistics.median(taken)
+            rows.append(
+                {
+                    "page": name,
+                    "median_ms": round(median, 1),
+                    "p95_ms": round(p95, 1),
+                    "target_ms": TARGET_MS,
+                    "met": "yes" if p95 < TARGET_MS else "no",
+                }
+            )
+        report("web", rows)
+        if arguments.plans:
+            print_plans(pages)
+
+
+if __name__ == "__main__":
+    main()
