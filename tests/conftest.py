@@ -6,6 +6,7 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ T = TypeVar("T", bound=Callable[..., object])
 ROOT = Path(__file__).parent.parent
 REQUIRE_ALL = os.environ.get("REVIEW_SCORING_REQUIRE_ALL") == "1"
 POSTGRES = "REVIEW_SCORING_TEST_POSTGRES"
+MARIADB = "REVIEW_SCORING_TEST_MARIADB"
 PROVE = os.environ.get("REVIEW_SCORING_PROVE") == "1"
 
 
@@ -42,7 +44,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
         params = getattr(getattr(item, "callspec", None), "params", {})
-        if names & {"postgres_engine", "allocine"} or params.get("engine") == "postgresql":
+        services = {"postgres_engine", "mariadb_engine", "allocine"}
+        if names & services or "mariadb" in str(params) or "postgresql" in str(params):
             item.add_marker(pytest.mark.services)
 
 
@@ -68,11 +71,31 @@ def postgres_engine() -> Iterator[Engine]:
         yield engine
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
+def mariadb_engine() -> Iterator[Engine]:
+    """An empty MariaDB database of its own, dropped afterwards."""
+    with temporary_mariadb() as engine:
+        yield engine
+
+
+@pytest.fixture
+def duckdb_engine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """An empty DuckDB database in a file."""
+    if {"exactly_once", "airflow"} & set(request.path.parts):
+        pytest.skip("one process at a time opens a DuckDB file: tests of several processes leave it out")
+    if find_spec("duckdb_sqlalchemy") is None:
+        not_here("duckdb-sqlalchemy is not installed; the extra `duckdb` brings it")
+    engine = make_engine(f"duckdb+duckdb_sqlalchemy:///{tmp_path / 'warehouse.duckdb'}")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb", "duckdb"])
 def engine(request: pytest.FixtureRequest) -> Engine:
     """An empty database, once of each kind."""
-    fixture = "sqlite_engine" if request.param == "sqlite" else "postgres_engine"
-    found: Engine = request.getfixturevalue(fixture)
+    fixtures = {"sqlite": "sqlite_engine", "postgresql": "postgres_engine", "mariadb": "mariadb_engine"}
+    fixtures["duckdb"] = "duckdb_engine"
+    found: Engine = request.getfixturevalue(fixtures[request.param])
     return found
 
 
@@ -91,26 +114,44 @@ def allocine() -> Path:
     return folder
 
 
-class temporary_postgres:  # noqa: N801 used as a context manager
-    """A PostgreSQL database that exists while the context does."""
+class _Temporary:
+    """A database that exists while the context does."""
+
+    setting: str
+    example: str
+    drop: str
 
     def __enter__(self) -> Engine:
-        address = os.environ.get(POSTGRES)
+        address = os.environ.get(self.setting)
         if not address:
-            not_here(f"{POSTGRES} names no PostgreSQL server, such as postgresql+psycopg://postgres@127.0.0.1/postgres")
+            not_here(f"{self.setting} names no server, such as {self.example}")
             raise AssertionError
         self._admin = make_engine(address).execution_options(isolation_level="AUTOCOMMIT")
         self._name = f"review_scoring_{uuid.uuid4().hex[:12]}"
         with self._admin.connect() as connection:
-            connection.execute(text(f'CREATE DATABASE "{self._name}"'))
+            connection.execute(text(f"CREATE DATABASE {self._name}"))
         self.engine = make_engine(make_url(address).set(database=self._name))
         return self.engine
 
     def __exit__(self, *_: object) -> None:
         self.engine.dispose()
         with self._admin.connect() as connection:
-            connection.execute(text(f'DROP DATABASE "{self._name}" WITH (FORCE)'))
+            connection.execute(text(self.drop.format(self._name)))
         self._admin.dispose()
+
+
+class temporary_postgres(_Temporary):  # noqa: N801 used as a context manager
+    """A PostgreSQL database."""
+
+    setting, example = POSTGRES, "postgresql+psycopg://postgres@127.0.0.1/postgres"
+    drop = "DROP DATABASE {} WITH (FORCE)"
+
+
+class temporary_mariadb(_Temporary):  # noqa: N801 used as a context manager
+    """A MariaDB database; with MySQL's driver, as an Airflow Connection of type MySQL has it."""
+
+    setting, example = MARIADB, "mysql+pymysql://root@127.0.0.1"
+    drop = "DROP DATABASE {}"
 
 
 @pytest.fixture(scope="session")

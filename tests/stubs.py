@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine, func, select, text
 
@@ -19,7 +21,7 @@ from review_scoring.stop import StopFlag
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.runs import RunKey
 from review_scoring.warehouse.schema import Tables, tables
-from review_scoring.warehouse.source import EVERYTHING, KeyRange
+from review_scoring.warehouse.shards import Shard
 
 MODEL = ModelFolder("stub", "0" * 64, Path(), ("neg", "pos"), 512)
 
@@ -72,11 +74,17 @@ class Warehouse:
 
     def create(self, id_type: str = "INTEGER PRIMARY KEY", *, extra: str = "") -> None:
         """Create the source table."""
-        self.run(f"CREATE TABLE reviews (id {id_type}, body TEXT {extra})")
+        body = "TEXT"
+        if self.engine.dialect.name == "mysql":  # whose TEXT is 64 KB and no key, and whose collations are caseless
+            if "COLLATE" not in id_type:
+                id_type = id_type.replace("TEXT", "VARCHAR(400)")
+                id_type = re.sub(r"VARCHAR\(\d+\)", r"\g<0> COLLATE utf8mb4_nopad_bin", id_type)
+            body = "LONGTEXT"
+        self.run(f"CREATE TABLE reviews (id {id_type}, body {body} {extra})")
 
     def insert(self, *rows: tuple[object, object]) -> None:
         """Insert (id, text) rows into the source."""
-        values = [{"id": id_, "body": body} for id_, body in rows]
+        values = [{"id": str(id_) if isinstance(id_, UUID) else id_, "body": body} for id_, body in rows]
         with writing(self.engine).begin() as connection:
             connection.execute(text("INSERT INTO reviews (id, body) VALUES (:id, :body)"), values)
 
@@ -104,22 +112,28 @@ class Warehouse:
         )
 
     def score(
-        self, run_id: str = "night 1", rescore: Rescore = Rescore.NOTHING, keys: KeyRange = EVERYTHING, **options: Any
+        self, run_id: str = "night 1", rescore: Rescore = Rescore.NOTHING, shard: Shard | None = None, **options: Any
     ) -> RunSummary:
-        """Score what waits with the stub."""
+        """Score what waits with the stub, or one shard of it, which is then named by `map_index`."""
+        index, model, dag_id = options.pop("map_index", -1), options.pop("model", MODEL), options.pop("dag_id", "dag")
         prepared = self.prepare()
         assert prepared.ledger is not None
         return score_reviews(
             job=self.job,
             source=prepared.source,
             ledger=prepared.ledger,
-            key=RunKey("dag", "score", run_id),
-            model=MODEL,
+            key=RunKey(dag_id, "score", run_id, index),
+            model=model,
             load_classifier=lambda: self.classifier,
             options=ScoringOptions(rescore=rescore, **options),
             stop=self.stop,
-            keys=keys,
+            shard=shard,
         )
+
+    def runs(self) -> list[Any]:
+        """Return the rows of `scoring_runs` in their order."""
+        with (self.target or self.engine).connect() as connection:
+            return list(connection.execute(select(self.owned.runs).order_by(self.owned.runs.c.id)).all())
 
     def scores(self) -> dict[str, Any]:
         """Return the rows of `review_scores` by review id."""

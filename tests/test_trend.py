@@ -1,0 +1,35 @@
+"""A night is called unusual when it is, and only then."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from review_scoring.trend import FEWEST_NIGHTS, FEWEST_REVIEWS, Band, Point, bands, is_unusual
+
+BEGAN = datetime(2026, 1, 1, 2, tzinfo=UTC)
+
+
+def points(*values: float, reviews: int = 100) -> list[Point]:
+    return [Point(BEGAN + timedelta(days=n), value, reviews) for n, value in enumerate(values)]
+
+
+def test_a_band_is_made_of_the_nights_before_and_never_of_the_night_itself() -> None:
+    found = bands(points(0.5, 0.52, 0.48, 0.5, 0.5, 0.9))
+    assert found[:FEWEST_NIGHTS] == [None] * FEWEST_NIGHTS
+    band = found[-1]
+    assert band is not None
+    assert 0.4 < band.low < 0.5 < band.high < 0.6
+    assert is_unusual(points(0.9)[0], band)
+    assert not is_unusual(points(0.51)[0], band)
+
+
+def test_nights_older_than_a_month_are_forgotten() -> None:
+    old = points(0.1, 0.1, 0.1, 0.1, 0.1)
+    new = [Point(p.at + timedelta(days=40), 0.8, 100) for p in points(0, 0, 0, 0, 0, 0)]
+    assert bands([*old, *new])[-1] == Band(0.8, 0.8)
+
+
+def test_a_night_with_few_reviews_neither_makes_a_band_nor_breaks_one() -> None:
+    few = Point(BEGAN + timedelta(days=9), 0.0, FEWEST_REVIEWS - 1)
+    assert not is_unusual(few, Band(0.4, 0.6))
+    assert bands([*points(*[0.5] * 6, reviews=FEWEST_REVIEWS - 1), few])[-1] is None
