@@ -112,11 +112,16 @@ class Warehouse:
         )
 
     def score(
-        self, run_id: str = "night 1", rescore: Rescore = Rescore.NOTHING, shard: Shard | None = None, **options: Any
+        self,
+        run_id: str = "night 1",
+        rescore: Rescore = Rescore.NOTHING,
+        shard: Shard | None = None,
+        prepared: Prepared | None = None,
+        **options: Any,
     ) -> RunSummary:
         """Score what waits with the stub, or one shard of it, which is then named by `map_index`."""
         index, model, dag_id = options.pop("map_index", -1), options.pop("model", MODEL), options.pop("dag_id", "dag")
-        prepared = self.prepare()
+        prepared = prepared or self.prepare()
         assert prepared.ledger is not None
         return score_reviews(
             job=self.job,

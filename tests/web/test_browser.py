@@ -129,6 +129,13 @@ def open_page(page: Page, server: Server, below: str = "") -> FrameLocator:
     return frame
 
 
+def back_to_reviews(page: Page, frame: FrameLocator) -> None:
+    """Follow our own navigation, and wait until the new page is there: what is typed into the old one is lost."""
+    with page.expect_event("framenavigated"):
+        frame.get_by_role("link", name="Reviews").first.click()
+    expect(frame.get_by_label("Look up by id")).to_have_value("")
+
+
 def headers(server: Server, user: str) -> dict[str, str]:
     login = {"username": user, "password": server.passwords[user]}
     token = CLIENT.post(f"{server.address}/auth/token", json=login).json()["access_token"]
@@ -242,12 +249,12 @@ def test_a_review_is_found_and_hostile_texts_are_text(page: Page, server: Server
     frame.get_by_role("link", name="Next 25").click()
     expect(frame.locator("table.reviews tbody tr")).to_have_count(REVIEWS + len(HOSTILE) - 25)
     for number, text in HOSTILE.items():
-        frame.get_by_role("link", name="Reviews").first.click()
+        back_to_reviews(page, frame)
         frame.get_by_label("Look up by id").fill(str(number))
         frame.get_by_role("button", name="Look up").click()
         expect(frame.locator("h1")).to_contain_text(str(number))
         expect(frame.locator("blockquote")).to_have_text(text)
-    frame.get_by_role("link", name="Reviews").first.click()
+    back_to_reviews(page, frame)
     frame.get_by_label("Label").select_option("pos")
     frame.get_by_role("button", name="Show", exact=True).click()
     page.wait_for_url("**label=pos**")
