@@ -33,9 +33,9 @@ class Bug:
 BUGS = (
     Bug(
         "a commit moved in front of the progress it belongs to",
-        "warehouse/ledger.py",
-        "                self._write_scores(connection, lease, chunk, now)\n",
-        "                self._write_scores(connection, lease, chunk, now)\n                connection.commit()\n",
+        "warehouse/chunk_writer.py",
+        "    _write_scores(connection, owned, job_id, lease, chunk, now)\n",
+        "    _write_scores(connection, owned, job_id, lease, chunk, now)\n    connection.commit()\n",
         "tests/warehouse/test_ledger.py::test_a_commit_that_fails_half_way_leaves_nothing",
     ),
     Bug(

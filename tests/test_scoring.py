@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
@@ -15,7 +16,7 @@ from review_scoring.errors import ConfigurationError, JobBusyError, ScoringInter
 from review_scoring.job import Rescore
 from review_scoring.reviews import RejectReason
 from review_scoring.scoring import ScoringOptions
-from review_scoring.warehouse import retry, runs
+from review_scoring.warehouse import chunk_writer, retry, runs
 from review_scoring.warehouse.ledger import Ledger
 from review_scoring.warehouse.runs import RunKey
 from tests.stubs import StubClassifier, Warehouse, predicted
@@ -220,7 +221,7 @@ def test_a_commit_that_fails_gives_the_job_free_at_once(warehouse: Warehouse, mo
     warehouse.create()
     warehouse.fill(20)
     with monkeypatch.context() as broken:
-        broken.setattr(Ledger, "_write_scores", lambda *_: 1 // 0)
+        broken.setattr(chunk_writer, "_write_scores", lambda *_: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             warehouse.score("1", chunk_rows=5)
     assert warehouse.score("2").counts.scored == 20
@@ -306,15 +307,15 @@ def test_a_passing_failure_of_the_database_does_not_repeat_the_devices_work(
 ) -> None:
     warehouse.create()
     warehouse.fill(20)
-    real = Ledger._write_scores
+    real = chunk_writer._write_scores
     failures = iter([True, True])
 
-    def flaky(self: Ledger, *args: object) -> None:
-        real(self, *args)  # type: ignore[arg-type]  # the same arguments, handed on
+    def flaky(*args: Any) -> None:
+        real(*args)
         if next(failures, False):
             raise OperationalError("COMMIT", {}, ConnectionError(), connection_invalidated=True)
 
-    monkeypatch.setattr(Ledger, "_write_scores", flaky)
+    monkeypatch.setattr(chunk_writer, "_write_scores", flaky)
     monkeypatch.setattr(retry, "backoff", lambda **_: lambda state: 0.01)
     assert warehouse.score(chunk_rows=5).counts.scored == 20
     assert len(warehouse.classifier.calls) == 20

@@ -13,8 +13,8 @@ from sqlalchemy.schema import Column
 
 from review_scoring.benchmark.report import class_table_text
 from review_scoring.warehouse.benchmarks import BenchmarkStore
+from review_scoring.warehouse.counts import Counts
 from review_scoring.warehouse.engine import make_engine, writing
-from review_scoring.warehouse.runs import Counts
 from review_scoring.warehouse.schema import tables
 
 SAMPLE = Path(__file__).parent / "data" / "sample_reviews.csv"

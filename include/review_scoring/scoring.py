@@ -20,9 +20,10 @@ from review_scoring.stop import POLL_S, StopFlag
 from review_scoring.warehouse import runs
 from review_scoring.warehouse.candidates import Candidates
 from review_scoring.warehouse.chunk import Chunk, ChunkResult, Outcome, Recorded
+from review_scoring.warehouse.counts import Counts
 from review_scoring.warehouse.cursor import Pass, next_pass
 from review_scoring.warehouse.ledger import Ledger
-from review_scoring.warehouse.runs import Counts, Lease, RunKey
+from review_scoring.warehouse.runs import Lease, RunKey
 from review_scoring.warehouse.shards import Shard
 from review_scoring.warehouse.source import EVERYTHING, ReviewSource
 

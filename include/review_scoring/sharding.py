@@ -12,9 +12,10 @@ from review_scoring.job import Rescore
 from review_scoring.preflight import Prepared
 from review_scoring.warehouse import runs
 from review_scoring.warehouse.candidates import Candidates, TimeRange
+from review_scoring.warehouse.counts import Counts
 from review_scoring.warehouse.cursor import Pass, next_pass
 from review_scoring.warehouse.ledger import Ledger
-from review_scoring.warehouse.runs import Counts, RunKey, ShardRun
+from review_scoring.warehouse.runs import RunKey, ShardRun
 from review_scoring.warehouse.shards import Cut, Shard, plan_shards
 from review_scoring.warehouse.source import EVERYTHING, KeyRange
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from review_scoring.job import Rescore
-from review_scoring.warehouse.runs import Counts
+from review_scoring.warehouse.counts import Counts
 from review_scoring.warehouse.source import KeyRange
 from tests.conftest import PROVE
 from tests.exactly_once import worker

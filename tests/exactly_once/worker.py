@@ -16,6 +16,7 @@ from sqlalchemy import event
 
 from review_scoring.errors import JobBusyError
 from review_scoring.job import Rescore
+from review_scoring.warehouse import chunk_writer
 from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.ledger import Ledger
 from review_scoring.warehouse.shards import Shard
@@ -84,7 +85,7 @@ def work(
         wait_for(lambda: not 0 <= telemetry.hold.value <= telemetry.commits.value)
 
     real_fetch: Any = ReviewSource._fetch
-    real_write: Any = Ledger._write_scores
+    real_write: Any = chunk_writer._write_scores
     real_commit: Any = Ledger.commit
 
     def fetch(*arguments: Any) -> Any:
@@ -110,7 +111,7 @@ def work(
     event.listen(engine, "commit", committed)
     for owner, name, watched in (
         (ReviewSource, "_fetch", fetch),
-        (Ledger, "_write_scores", write),
+        (chunk_writer, "_write_scores", write),
         (Ledger, "commit", commit),
     ):
         setattr(owner, name, watched)

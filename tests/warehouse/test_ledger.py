@@ -14,10 +14,12 @@ from sqlalchemy.exc import OperationalError
 
 from review_scoring.errors import JobBusyError, LeaseLostError
 from review_scoring.reviews import Prediction, Reject, RejectReason, Review
-from review_scoring.warehouse import runs
+from review_scoring.warehouse import chunk_writer, runs
 from review_scoring.warehouse.chunk import ChunkResult, Outcome
+from review_scoring.warehouse.chunk_writer import write_chunk
+from review_scoring.warehouse.counts import Counts
 from review_scoring.warehouse.ledger import Ledger
-from review_scoring.warehouse.runs import Counts, RunKey
+from review_scoring.warehouse.runs import RunKey
 from tests.stubs import Warehouse
 
 ONE, OTHER = RunKey("dag", "score", "one"), RunKey("dag", "score", "other")
@@ -73,7 +75,7 @@ def test_a_commit_that_fails_half_way_leaves_nothing(
     ledger: Ledger, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = ledger.begin(ONE, "stub", "r")
-    monkeypatch.setattr(Ledger, "_write_rejects", lambda *_: 1 // 0)
+    monkeypatch.setattr(chunk_writer, "_write_rejects", lambda *_: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         ledger.commit(lease, chunk("a", "b"))
     assert warehouse.scores() == {}
@@ -90,7 +92,7 @@ def test_the_last_commit_of_a_killed_client_is_waited_for_and_counted(postgres_e
         # The server is at work on a commit whose client is gone, and the rerun begins.
         after = killed.moved_on(chunk("a", "b").counts())
         runs.advance(client, ledger.owned, killed, after, datetime.now(UTC), "stub")
-        ledger._write_scores(client, killed, chunk("a", "b"), datetime.now(UTC))
+        write_chunk(client, ledger.owned, ledger.job_id, killed, chunk("a", "b"), datetime.now(UTC))
         rerun = pool.submit(ledger.begin, ONE, "stub", "r")
         time.sleep(0.5)
         assert not rerun.done()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from review_scoring.reviews import Prediction, Reject, RejectReason, Review
-from review_scoring.warehouse.runs import Counts
+from review_scoring.warehouse.counts import Counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,8 +13,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     and_,
-    bindparam,
-    delete,
     exists,
     func,
     insert,
@@ -30,15 +27,17 @@ from sqlalchemy.exc import IntegrityError
 
 from review_scoring.errors import ConfigurationError, JobBusyError
 from review_scoring.job import ScoringJob
-from review_scoring.reviews import Prediction, Reject, canonical_id
+from review_scoring.reviews import canonical_id
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse import runs
-from review_scoring.warehouse.chunk import ChunkResult, Outcome, Recorded
+from review_scoring.warehouse.chunk import ChunkResult, Recorded
+from review_scoring.warehouse.chunk_writer import write_chunk
+from review_scoring.warehouse.counts import Counts
 from review_scoring.warehouse.cursor import Pass
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.retry import patiently
-from review_scoring.warehouse.runs import Counts, Lease, RunKey, ShardRun
+from review_scoring.warehouse.runs import Lease, RunKey, ShardRun
 from review_scoring.warehouse.schema import Tables, tables
 from review_scoring.warehouse.source import EVERYTHING, KeyRange, NativeId, ReviewSource, parse_id
 
@@ -171,9 +170,7 @@ class Ledger:
         def write(connection: Connection) -> None:
             now = dialect_of(connection).now(connection)
             if runs.advance(connection, self.owned, lease, after, now, chunk.device):
-                self._write_scores(connection, lease, chunk, now)
-                self._write_rejects(connection, lease, chunk, now)
-                self._write_unchanged(connection, chunk)
+                write_chunk(connection, self.owned, self.job_id, lease, chunk, now)
 
         self._transaction(write, "committing a chunk")
         return after
@@ -278,72 +275,6 @@ class Ledger:
                 return work(connection)
 
         return patiently(once, what=what, stop=self.stop)
-
-    def _write_scores(self, connection: Connection, lease: Lease, chunk: ChunkResult, now: datetime) -> None:
-        rows = [
-            {
-                **self._row(lease, outcome),
-                "label": outcome.result.label,
-                "score": outcome.result.score,
-                "probabilities": json.dumps(outcome.result.probabilities),
-                "model": lease.model,
-                "revision": lease.revision,
-                "token_count": outcome.result.token_count,
-                "truncated": outcome.result.truncated,
-                "scored_at": now,
-            }
-            for outcome in chunk.outcomes
-            if isinstance(outcome.result, Prediction)
-        ]
-        self._replace(connection, self.owned.scores, self.owned.rejects, rows)
-
-    def _write_rejects(self, connection: Connection, lease: Lease, chunk: ChunkResult, now: datetime) -> None:
-        rejected = [(o, o.result) for o in chunk.outcomes if isinstance(o.result, Reject)]
-        if not rejected:
-            return
-        rejects = self.owned.rejects
-        member = dialect_of(connection).member(rejects.c.review_id, [o.review.id for o, _ in rejected])
-        known = {
-            row.review_id: row
-            for row in connection.execute(select(rejects).where(rejects.c.job_id == self.job_id, member))
-        }
-        rows = []
-        for outcome, reject in rejected:
-            before = known.get(outcome.review.id)
-            rows.append(
-                {
-                    **self._row(lease, outcome),
-                    "reason": reject.reason.value,
-                    "detail": reject.detail,
-                    "first_seen": before.first_seen if before else now,
-                    "attempts": before.attempts + 1 if before else 1,
-                }
-            )
-        self._replace(connection, rejects, self.owned.scores, rows)
-
-    def _write_unchanged(self, connection: Connection, chunk: ChunkResult) -> None:
-        """Remember the new `updated_at` of texts that did not change, so that they are not fetched every night."""
-        seen = [{"b_id": r.id, "b_at": r.updated_at} for r in chunk.unchanged if r.updated_at is not None]
-        for table in (self.owned.scores, self.owned.rejects) if seen else ():
-            one = and_(table.c.job_id == self.job_id, table.c.review_id == bindparam("b_id"))
-            connection.execute(update(table).where(one).values(source_updated_at=bindparam("b_at")), seen)
-
-    def _row(self, lease: Lease, outcome: Outcome) -> dict[str, Any]:
-        return {
-            "job_id": self.job_id,
-            "review_id": outcome.review.id,
-            "text_hash": outcome.text_hash,
-            "source_updated_at": outcome.review.updated_at,
-            "run_id": lease.run_id,
-        }
-
-    def _replace(self, connection: Connection, into: Any, out_of: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows into one of the two tables and take their reviews out of the other: never in both."""
-        if rows:
-            dialect = dialect_of(connection)
-            member = dialect.member(out_of.c.review_id, [row["review_id"] for row in rows])
-            connection.execute(delete(out_of).where(out_of.c.job_id == self.job_id, member))
-            dialect.upsert(connection, into, rows)
 
 
 def open_ledger(

@@ -12,8 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, select
 
+from review_scoring.warehouse.counts import Counts
 from review_scoring.warehouse.dialects import dialect_of
-from review_scoring.warehouse.runs import FAILED, GAVE_WAY, RUNNING, SUCCESS, Counts
+from review_scoring.warehouse.runs import FAILED, GAVE_WAY, RUNNING, SUCCESS
 from review_scoring.warehouse.schema import Tables
 
 STALLED = "stalled"

@@ -1,0 +1,88 @@
+"""What a run has counted, and how it is kept in the run's own row."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Row
+
+from review_scoring.reviews import RejectReason
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the reviews that a run fetched: `read = scored + unchanged + rejected`, always.
+
+    `relabelled` of the scored had another label before; `unkeyed` says how many of the rejects have no row in
+    `review_rejects`, by reason; `labels` says how many reviews got each label and the sum of their scores, so that a
+    night is charted without a look at its reviews.
+    """
+
+    read: int = 0
+    scored: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    tokens: int = 0
+    device_seconds: float = 0.0
+    relabelled: int = 0
+    unkeyed: Mapping[str, int] = field(default_factory=dict)
+    labels: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Hold the promise that every row is accounted for."""
+        if self.read != self.scored + self.unchanged + self.rejected:
+            raise AssertionError(f"rows unaccounted for: {self}")
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            read=self.read + other.read,
+            scored=self.scored + other.scored,
+            unchanged=self.unchanged + other.unchanged,
+            rejected=self.rejected + other.rejected,
+            tokens=self.tokens + other.tokens,
+            device_seconds=self.device_seconds + other.device_seconds,
+            relabelled=self.relabelled + other.relabelled,
+            unkeyed=dict(Counter(self.unkeyed) + Counter(other.unkeyed)),
+            labels=_added(self.labels, other.labels),
+        )
+
+    def before_another_try(self, *, unchanged_again: bool) -> Counts:
+        """Leave out what the next try meets and counts anew: rows that no key can hold, and perhaps unchanged ones."""
+        again = sum(self.unkeyed.get(reason, 0) for reason in (RejectReason.NULL_ID, RejectReason.UNUSABLE_ID))
+        kept = {k: n for k, n in self.unkeyed.items() if k == RejectReason.DUPLICATE_ID}
+        unchanged = 0 if unchanged_again else self.unchanged
+        read = self.read - again - (self.unchanged - unchanged)
+        return replace(self, read=read, rejected=self.rejected - again, unchanged=unchanged, unkeyed=kept)
+
+    def as_columns(self) -> dict[str, Any]:
+        """Return the columns of `scoring_runs` that hold these counts."""
+        values = {name: getattr(self, name) for name in _NUMBERS}
+        unkeyed, labels = (json.dumps(dict(each), sort_keys=True) for each in (self.unkeyed, self.labels))
+        return {**values, "unkeyed_rejects": unkeyed, "label_counts": labels}
+
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> Counts:
+        """Read the counts of a row of `scoring_runs`."""
+        return cls(
+            **{name: getattr(row, name) for name in _NUMBERS},
+            unkeyed=json.loads(row.unkeyed_rejects),
+            labels={label: (count, total) for label, (count, total) in json.loads(row.label_counts or "{}").items()},
+        )
+
+    def __str__(self) -> str:
+        return f"read={self.read} scored={self.scored} unchanged={self.unchanged} rejected={self.rejected}"
+
+
+_NUMBERS = ("read", "scored", "unchanged", "rejected", "tokens", "device_seconds", "relabelled")
+
+
+def _added(
+    one: Mapping[str, tuple[int, float]], other: Mapping[str, tuple[int, float]]
+) -> dict[str, tuple[int, float]]:
+    nothing = (0, 0.0)
+    both = {label: (one.get(label, nothing), other.get(label, nothing)) for label in {**one, **other}}
+    return {label: (a[0] + b[0], a[1] + b[1]) for label, (a, b) in both.items()}
