@@ -2,6 +2,9 @@
 
 .PHONY: help demo test up lint types check prove bench lock clean
 
+# A process for each core, and a module's tests in one of them.
+SIDE_BY_SIDE = --numprocesses logical --maxprocesses 4 --dist loadfile
+
 help:
 	@echo "make demo    set up, score the sample reviews with the nightly DAG, show the result"
 	@echo "make test    set up, run all tests that need no service"
@@ -20,7 +23,7 @@ demo:
 
 test:
 	@bin/setup
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest $(SIDE_BY_SIDE)
 
 up:
 	@bin/setup
@@ -39,7 +42,8 @@ prove:
 
 bench:
 	@bin/setup
-	@for script in benchmarks/bench_*.py; do .venv/bin/python "$$script" || exit 1; done
+	@failed=; for script in benchmarks/bench_*.py; do .venv/bin/python "$$script" || failed="$$failed $$script"; done; \
+	    [ -z "$$failed" ] || { echo "bench: no result from$$failed; the reason stands above" >&2; exit 1; }
 
 lock:
 	@bin/setup

@@ -42,7 +42,7 @@ def arriving(warehouse: Warehouse, batches: list[list[int]]) -> Iterator[Callabl
                 connection.execute(text("INSERT INTO reviews (id, body) VALUES (:id, :body)"), rows)
                 threading.Event().wait(delay_s)
 
-    threads = [threading.Thread(target=arrive, args=(batches[n::3], 0.05 * (n + 1))) for n in range(3)]
+    threads = [threading.Thread(target=arrive, args=(batches[n::3], 0.15 * (n + 1))) for n in range(3)]
 
     def wait() -> None:
         for thread in threads:
@@ -71,8 +71,10 @@ def test_late_rows_and_killed_workers_between_two_databases_leave_every_review_s
     batches = [ids[n : n + 20] for n in range(0, ROWS, 20)]
     killed: list[Telemetry] = []
     with arriving(apart, batches) as all_committed:
-        for number, moment in enumerate(moments(KILLS, 0.6, seed=11)):
-            process = start(apart, f"night {number // 3}", telemetry := Telemetry.fresh(), batch_s=0.02)
+        for number, moment in enumerate(moments(KILLS, 0.3, seed=11)):
+            process = start(
+                apart, f"night {number // 3}", telemetry := Telemetry.fresh(), chunk_rows=5, batch_s=0.02
+            )
             if kill_after(process, telemetry, moment):
                 killed.append(telemetry)
             expire(apart)
