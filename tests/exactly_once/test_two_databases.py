@@ -72,9 +72,7 @@ def test_late_rows_and_killed_workers_between_two_databases_leave_every_review_s
     killed: list[Telemetry] = []
     with arriving(apart, batches) as all_committed:
         for number, moment in enumerate(moments(KILLS, 0.3, seed=11)):
-            process = start(
-                apart, f"night {number // 3}", telemetry := Telemetry.fresh(), chunk_rows=5, batch_s=0.02
-            )
+            process = start(apart, f"night {number // 3}", telemetry := Telemetry.fresh(), chunk_rows=5, batch_s=0.02)
             if kill_after(process, telemetry, moment):
                 killed.append(telemetry)
             expire(apart)

@@ -79,8 +79,14 @@ def test_a_review_that_alone_does_not_fit_is_a_reject_and_costs_no_other() -> No
     )
 
 
-def test_the_memory_of_a_cpu_is_known_by_its_allocators_words() -> None:
-    words = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_a_lack_of_memory_is_known_by_the_words_of_those_who_say_so_otherwise(words: str) -> None:
     classifier, _ = on_a_small_device(700, error=RuntimeError(words))
     assert all(isinstance(result, Prediction) for result in classifier.classify(TEXTS[:20]))
 

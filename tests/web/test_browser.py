@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,10 @@ from sqlalchemy import delete, insert
 
 from review_scoring import demo
 from review_scoring.airflow.web.app import create_app
+from review_scoring.job import ScoringJob
 from review_scoring.warehouse.engine import make_engine, writing
 from tests.conftest import not_here
+from tests.stubs import StubClassifier, Warehouse
 from tests.web.server import Server, running
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
@@ -296,6 +300,33 @@ def test_dark_mode_follows_airflow(page: Page, server: Server) -> None:
     frame = open_page(page, server, "rejects")
     page.evaluate("document.documentElement.classList.replace('dark', 'light')")
     expect(frame.locator("html")).to_have_attribute("data-theme", "light")
+
+
+def test_a_run_that_goes_on_is_followed_to_its_end(page: Page, server: Server) -> None:
+    job = ScoringJob(name="film_reviews", source_conn_id="reviews", source_table="film_reviews")
+    engine = make_engine(f"sqlite:///{Path(server.log.parent) / 'reviews.db'}")
+    with writing(engine).begin() as connection:
+        connection.execute(insert(demo.reviews), [{"id": 10_000 + n, "text": f"Film {n}"} for n in range(8)])
+    steps = threading.Semaphore(2)
+
+    def step(texts: Sequence[str]) -> None:
+        assert steps.acquire(timeout=RUN_S)
+
+    stub = StubClassifier(before_batch=step)
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(Warehouse(engine, classifier=stub, job=job).score, "live", chunk_rows=2)
+        try:
+            frame = open_page(page, server)
+            line = frame.locator("#live .live-line")
+            expect(line).to_contain_text("4 read, 4 scored, 0 rejected")
+            steps.release()
+            expect(line).to_contain_text("6 read, 6 scored, 0 rejected")
+        finally:
+            steps.release(8)
+        assert str(run.result().counts) == "read=8 scored=8 unchanged=0 rejected=0"
+    expect(frame.locator("#live")).to_be_hidden()
+    expect(frame.locator("#last-title ~ .state")).to_have_text("success")
+    engine.dispose()
 
 
 def test_the_log_has_no_review(server: Server) -> None:

@@ -74,7 +74,8 @@ def _fast_dtype(device: torch.device) -> torch.dtype:
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Say whether an error means that a device's memory, or the machine's, was too small for a tensor."""
-    words = ("out of memory", "can't allocate memory", "not enough memory")  # MPS, and two allocators of CPUs
+    # MPS, two allocators of CPUs, and cuBLAS, whose workspace comes from outside torch's own allocator
+    words = ("out of memory", "can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
