@@ -45,7 +45,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 """XLM-RoBERTa base, multilingual BERT base and multilingual DistilBERT; the rest is transformers' default."""
 
-SHARES = {"review_scoring": 1, "plain": 4}
+SHARES = {"review_scoring": 1, "plain": 4, "openvino_bf16": 4}
 """Of all reviews, these engines classify every one, or every fourth; the others a few."""
 
 CEILING_SIZE = 2048
