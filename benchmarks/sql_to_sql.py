@@ -1,85 +1,113 @@
-"""What is left of the classifier's own speed when reviews come from PostgreSQL and scores go back to it.
+"""What is left of the classifier's own speed when Airflow takes reviews from PostgreSQL and brings scores back to it.
 
-In one process with the bundled model, loaded once: parts of a run over the table (read, screen, hash, classify, commit,
-1,000 reviews a transaction) take turns with the classifier alone on as many of the same texts.
+`airflow dags test score_reviews` scores the table with the bundled model, in one shard. The classifier alone, in this
+process, takes its turns on as many of the same texts, in chunks of the same size: half before that, half after it.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import statistics
+import os
+import re
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from bench_etl import JOB, create, database, run, vacuum
 from report import report
+from sqlalchemy import Engine
 
 from review_scoring.inference.classifier import Classifier
+from review_scoring.inference.threads import CORES
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
-from review_scoring.preflight import preflight
-from review_scoring.scoring import ScoringOptions, score_reviews
-from review_scoring.stop import StopFlag
-from review_scoring.warehouse.runs import RunKey
 
-PARTS = 5
+ROOT = Path(__file__).parent.parent
 CHUNK = 1000
+LOADED = re.compile(r"loaded in ([\d.]+) s")
 
 
 def sql_to_sql(rows: int, texts: Sequence[str]) -> None:
-    """Score `rows` reviews from SQL to SQL, part by part, and print their share of the classifier's own speed."""
-    model = find_model(DEFAULT_MODEL)
-    classifier = Classifier.load(model)
-    classifier.classify(texts[:200])
-    part = rows // PARTS
+    """Score `rows` reviews from SQL to SQL through Airflow, and print the share of the classifier's own speed."""
+    classifier = Classifier.load(find_model(DEFAULT_MODEL))
+    classifier.classify(texts[:CHUNK])
     cycled = list(itertools.islice(itertools.cycle(texts), rows))
-    alone, through = [], []
     with database() as engine:
-        create(engine, 1)
-        run(engine, "TRUNCATE reviews")
-        for start in range(0, rows, CHUNK):
-            values = {str(n): cycled[n] for n in range(start, min(start + CHUNK, rows))}
-            run(
-                engine,
-                "INSERT INTO reviews SELECT CAST(key AS bigint), value, now()"
-                " FROM jsonb_each_text(CAST(:them AS jsonb))",
-                them=json.dumps(values),
-            )
-        vacuum(engine, "reviews")
-        for n in range(PARTS):
-            stop = StopFlag()
-            ready = preflight(
-                JOB, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: model, stop=stop
-            )
-            assert ready.ledger is not None
-            started = time.perf_counter()
-            summary = score_reviews(
-                job=JOB,
-                source=ready.source,
-                ledger=ready.ledger,
-                key=RunKey("bench", "score", f"part {n}"),
-                model=model,
-                load_classifier=lambda: classifier,
-                options=ScoringOptions(chunk_rows=CHUNK, limit=part),
-                stop=stop,
-            )
-            through.append(summary.counts.scored / (time.perf_counter() - started))
-            mine = cycled[n * part : (n + 1) * part]
-            started = time.perf_counter()
-            for first in range(0, part, CHUNK):
-                classifier.classify(mine[first : first + CHUNK])
-            alone.append(part / (time.perf_counter() - started))
-            print(f"part {n + 1}: {through[-1]:,.0f} reviews/s from SQL to SQL, {alone[-1]:,.0f} alone", flush=True)
-    share = statistics.median(one / other for one, other in zip(through, alone, strict=True))
+        fill(engine, cycled)
+        alone_s = seconds_alone(classifier, cycled[: rows // 2])
+        through_s = seconds_through_airflow(engine)
+        alone_s += seconds_alone(classifier, cycled[rows // 2 :])
+        scored = run(engine, "SELECT count(*) FROM review_scores")[0][0]
+    assert scored == rows, f"{scored} of {rows} reviews were scored"
     report(
         "inference_sql",
         [
             {
                 "reviews": rows,
                 "device": str(classifier.device),
-                "sql_to_sql_per_s": round(statistics.median(through), 1),
-                "classifier_per_s": round(statistics.median(alone), 1),
-                "share": round(share, 3),
+                "through_airflow_per_s": round(rows / through_s, 1),
+                "classifier_per_s": round(rows / alone_s, 1),
+                "share": round(alone_s / through_s, 3),
             }
         ],
     )
+
+
+def fill(engine: Engine, texts: Sequence[str]) -> None:
+    """Make the table of reviews, with ids from 0."""
+    create(engine, 1)
+    run(engine, "TRUNCATE reviews")
+    for start in range(0, len(texts), CHUNK):
+        values = {str(start + n): text for n, text in enumerate(texts[start : start + CHUNK])}
+        run(
+            engine,
+            "INSERT INTO reviews SELECT CAST(key AS bigint), value, now() FROM jsonb_each_text(CAST(:them AS jsonb))",
+            them=json.dumps(values),
+        )
+    vacuum(engine, "reviews")
+
+
+def seconds_alone(classifier: Classifier, texts: Sequence[str]) -> float:
+    """Return what the classifier takes for texts, chunk by chunk."""
+    started = time.perf_counter()
+    for first in range(0, len(texts), CHUNK):
+        classifier.classify(texts[first : first + CHUNK])
+    seconds = time.perf_counter() - started
+    CORES.leave()  # what waits for its turn is no other task
+    return seconds
+
+
+def seconds_through_airflow(engine: Engine) -> float:
+    """Return what a run of the nightly DAG takes from its lease to its end, without loading the model."""
+    url = engine.url
+    connection = {"conn_type": "postgres", "host": url.host, "login": url.username, "schema": url.database}
+    connection |= {"password": url.password, "port": url.port}
+    job = {"source_conn_id": "bench", "source_table": "reviews", "text_column": "body"}
+    airflow = str(Path(sys.executable).with_name("airflow"))
+    with tempfile.TemporaryDirectory() as home:
+        environment = {
+            **os.environ,
+            "AIRFLOW_HOME": home,
+            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW_CONN_BENCH": json.dumps({key: value for key, value in connection.items() if value is not None}),
+            "AIRFLOW_VAR_REVIEW_SCORING_JOBS": json.dumps({JOB.name: job}),
+            "REVIEW_SCORING_JOB": JOB.name,
+        }
+        subprocess.run([airflow, "db", "migrate"], env=environment, check=True, capture_output=True)
+        conf = json.dumps({"shards": 1, "chunk_rows": CHUNK})
+        done = subprocess.run(
+            [airflow, "dags", "test", "score_reviews", "--conf", conf],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout[-3000:]
+    took = run(engine, "SELECT extract(epoch FROM ended_at - started_at) FROM scoring_runs")[0][0]
+    (loaded,) = set(LOADED.findall(done.stdout))
+    return float(took) - float(loaded)
