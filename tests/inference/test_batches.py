@@ -15,7 +15,7 @@ from review_scoring.demo import sample_reviews
 from review_scoring.inference import packed as packing
 from review_scoring.inference.batching import batch_size
 from review_scoring.inference.classifier import Classifier
-from review_scoring.inference.packed import STEP, PackedEncoder
+from review_scoring.inference.packed import ROUND_REVIEWS, ROUND_TOKENS, PackedEncoder
 from review_scoring.inference.plain import PlainEncoder
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.models.folder import ModelFolder
@@ -143,7 +143,9 @@ def test_xlnet_whose_head_reads_the_last_token_is_padded_before_the_first(tmp_pa
         assert together.probabilities == pytest.approx(one.probabilities, abs=1e-5)
 
 
-def test_a_cpus_kernels_are_made_for_few_numbers_of_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpus_kernels_are_made_for_few_numbers_of_tokens_and_reviews(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     met: set[int] = set()
     linear = packing._Linear.__call__
 
@@ -152,8 +154,7 @@ def test_a_cpus_kernels_are_made_for_few_numbers_of_tokens(tmp_path: Path, monke
         return linear(self, x)
 
     monkeypatch.setattr(packing._Linear, "__call__", counted)
-    model = random_model(tmp_path, "bert")
-    encoder = Classifier.load(model, device="cpu", precision="bfloat16").encoder
-    for n in range(1, 2 * STEP):
-        assert len(encoder([list(range(5, 5 + n)), [5, 6]])) == 2
-    assert met == {STEP, 2 * STEP, 3 * STEP, 2, 3}  # the last layer's are the reviews, with one that fills up
+    encoder = Classifier.load(random_model(tmp_path, "bert"), device="cpu", precision="bfloat16").encoder
+    for n in range(1, 50):
+        assert len(encoder([list(range(5, 5 + n))] * n)) == n
+    assert all(number % ROUND_TOKENS == 0 or (number % ROUND_REVIEWS == 0 and number < ROUND_TOKENS) for number in met)

@@ -8,7 +8,8 @@ It computes what transformers' own modules compute, from their weights, and diff
 - One product makes queries, keys and values.
 - The last layer makes nothing but each review's first token, since a classifier's head reads no other.
 - On CPUs with bfloat16, oneDNN gets each weight in the layout that its kernels want, and applies GELU on the way out.
-  It makes and keeps kernels for each number of tokens that it meets, so a row is filled up to a multiple of `STEP`.
+  It makes and keeps kernels for each number of tokens and of reviews that it meets, so a batch is filled up to round
+  ones.
 
 `docs/performance.md` has what that is worth; `fused=False` of `Classifier.load` goes without.
 """
@@ -30,8 +31,8 @@ from review_scoring.inference.device import AMPERE, Device
 ROBERTAS = ("roberta", "xlm-roberta", "camembert")
 PACKED = ("bert", "distilbert", *ROBERTAS)
 
-STEP = 64
-"""Tokens to whose multiple a row is filled up on a CPU: few kernels to make, and less than 2 % of a row of 4,096."""
+ROUND_TOKENS, ROUND_REVIEWS = 128, 16
+"""A batch is filled up to multiples of these on a CPU: few kernels to make, and less than 2 % more of real reviews."""
 
 LARGEST_HEAD = 256
 """Numbers of one attention head that flash attention takes."""
@@ -73,7 +74,7 @@ class PackedEncoder:
         self._heads = model.config.num_attention_heads
         self._attend = _attention(device.device)
         self._head = _head(model)
-        self._step = STEP if self._layers[0].up.is_prepacked else 1
+        self._fills = self._layers[0].up.is_prepacked
 
     def __call__(self, reviews: Sequence[Sequence[int]]) -> torch.Tensor:
         """Run one batch.
@@ -83,7 +84,7 @@ class PackedEncoder:
         """
         each = [torch.tensor(review) for review in reviews]
         places = [self._positions(review) for review in each]
-        if missing := -sum(map(len, each)) % self._step:  # one more review, which nobody looks at
+        for missing in filling([len(review) for review in reviews]) if self._fills else ():
             each.append(torch.full((missing,), self._padding or 0))
             places.append(torch.full((missing,), self._padding or 0))
         lengths = [len(review) for review in each]
@@ -97,7 +98,7 @@ class PackedEncoder:
         queries, keys_and_values = self._layers[-1].projections
         attended = self._attended((queries(firsts), *keys_and_values(x).chunk(2, dim=-1)), one_each, rows)
         x = self._layers[-1].finish(firsts, attended)
-        return self._head(x[: len(reviews)])
+        return self._head(x)[: len(reviews)]
 
     def _positions(self, review: torch.Tensor) -> torch.Tensor:
         """Count a review's tokens. RoBERTa counts from behind the padding's id, and leaves out a `<pad>` in a text."""
@@ -119,6 +120,15 @@ class PackedEncoder:
         """Gather by queries, keys and values, each of shape (tokens, hidden size)."""
         q, k, v = (each.view(len(each), self._heads, -1) for each in projected)
         return self._attend(q, k, v, asked, rows).flatten(1)
+
+
+def filling(lengths: Sequence[int]) -> list[int]:
+    """Return the lengths of reviews that nobody looks at, and with which a batch has round numbers."""
+    reviews = -len(lengths) % ROUND_REVIEWS
+    if not reviews and sum(lengths) % ROUND_TOKENS:
+        reviews = ROUND_REVIEWS
+    tokens = -(sum(lengths) + reviews) % ROUND_TOKENS
+    return [tokens + 1, *[1] * (reviews - 1)] if reviews else []
 
 
 def packs(model: PreTrainedModel, device: Device) -> bool:
