@@ -1,8 +1,9 @@
 """How fast reviews are classified on this machine, beside what one would use instead, and beside what it could do.
 
-    python benchmarks/bench_inference.py              # speed and memory of each engine and architecture
-    python benchmarks/bench_inference.py --all        # with other batch sizes, and four times as many reviews
-    python benchmarks/bench_inference.py --what sql   # from SQL to SQL, beside the classifier's own speed
+    python benchmarks/bench_inference.py                # speed and memory of each engine and architecture
+    python benchmarks/bench_inference.py --all          # with other batch sizes, and four times as many reviews
+    python benchmarks/bench_inference.py --what memory  # resident memory of the classifier, as reviews go by
+    python benchmarks/bench_inference.py --what sql     # from SQL to SQL, beside the classifier's own speed
 
 The models have the real sizes and random weights (the bundled one its own). Lengths are those of real reviews where
 REVIEW_SCORING_TEST_ALLOCINE, or ../shared/data, holds the AlloCiné sample; else those of the sample reviews. All models
@@ -49,6 +50,8 @@ SHARES = {"review_scoring": 1, "plain": 4, "openvino_bf16": 4}
 """Of all reviews, these engines classify every one, or every fourth; the others a few."""
 
 CEILING_SIZE = 2048
+
+MEMORY_AFTER = (500, 1000, 2000, 3000, 4000)
 
 
 @dataclass
@@ -102,6 +105,25 @@ def speed(arguments: argparse.Namespace) -> None:
             # After each architecture, so that a long run that is ended keeps what it has.
             report("inference", rows)
             report("inference_start", starts)
+
+
+def memory(arguments: argparse.Namespace) -> None:
+    """Write down the peak of resident memory of this project's classifier after ever more reviews, drawn at random."""
+    tokens = reviews(arguments.reviews)
+    draw = random.Random(0)  # noqa: S311 a sample, not a secret
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for architecture in arguments.architectures.split(","):
+            model = make_model(Path(folder) / architecture, architecture, with_openvino=False)
+            with at_work(model, ["review_scoring"]) as (engine,):
+                done = 0
+                for wanted in MEMORY_AFTER:
+                    engine.turn(draw.choices(list(tokens), k=wanted - done), tokens)
+                    done = wanted
+                    peak = round(engine.peaks_mb[-1])
+                    rows.append({"architecture": architecture, "reviews": done, "peak_rss_mb": peak})
+            shutil.rmtree(model)
+    report("inference_memory", rows)
 
 
 def reviews(count: int) -> dict[str, int]:
@@ -250,7 +272,7 @@ def figures(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--what", choices=["speed", "sql"], default="speed")
+    parser.add_argument("--what", choices=["speed", "memory", "sql"], default="speed")
     parser.add_argument("--all", action="store_true", help="batch sizes 1 and 32 too, and four times as many reviews")
     parser.add_argument("--architectures", default=",".join([*ARCHITECTURES, DEFAULT_MODEL]))
     parser.add_argument("--reviews", type=int, default=1024, help="for this project's classifier")
@@ -262,6 +284,8 @@ def main() -> None:
         from sql_to_sql import sql_to_sql
 
         sql_to_sql(arguments.rows, list(reviews(10_000)))
+    elif arguments.what == "memory":
+        memory(arguments)
     else:
         speed(arguments)
 

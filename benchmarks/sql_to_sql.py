@@ -83,8 +83,8 @@ def seconds_alone(classifier: Classifier, texts: Sequence[str]) -> float:
 def seconds_through_airflow(engine: Engine) -> float:
     """Return what a run of the nightly DAG takes from its lease to its end, without loading the model."""
     url = engine.url
-    connection = {"conn_type": "postgres", "host": url.host, "login": url.username, "schema": url.database}
-    connection |= {"password": url.password, "port": url.port}
+    connection: dict[str, str | int | None] = {"conn_type": "postgres", "host": url.host, "schema": url.database}
+    connection |= {"login": url.username, "password": url.password, "port": url.port}
     job = {"source_conn_id": "bench", "source_table": "reviews", "text_column": "body"}
     airflow = str(Path(sys.executable).with_name("airflow"))
     with tempfile.TemporaryDirectory() as home:
