@@ -139,7 +139,8 @@ def reviews(count: int) -> dict[str, int]:
     tokenizer.enable_truncation(MAX_TOKENS)
     found = {text: len(encoding.ids) for text, encoding in zip(texts, tokenizer.encode_batch(texts), strict=True)}
     order = sorted(found, key=lambda text: found[text])
-    chosen = [order[int((n + 0.5) * len(order) / count)] for n in range(min(count, len(order)))]
+    count = min(count, len(order))
+    chosen = [order[int((n + 0.5) * len(order) / count)] for n in range(count)]
     mean = statistics.mean(found[text] for text in chosen)
     print(f"{len(chosen)} reviews, {mean:.0f} tokens on average", flush=True)
     return {text: found[text] for text in chosen}
