@@ -10,6 +10,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 
 from review_scoring.demo import sample_reviews
 from review_scoring.inference import packed as packing
@@ -141,6 +143,25 @@ def test_xlnet_whose_head_reads_the_last_token_is_padded_before_the_first(tmp_pa
     alone = [predictions(classifier.classify([text]))[0] for text in TEXTS[:4]]
     for one, together in zip(alone, predictions(classifier.classify(TEXTS[:4])), strict=True):
         assert together.probabilities == pytest.approx(one.probabilities, abs=1e-5)
+
+
+@pytest.mark.parametrize("precision", sorted(TOLERANCE))
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_review_that_the_model_cannot_compute_is_no_other_reviews_reject(
+    precision: str, fused: bool, tmp_path: Path
+) -> None:
+    folder = random_model(tmp_path, "bert")
+    weights = load_file(folder.path / "model.safetensors")
+    tokenizer = Tokenizer.from_file(str(folder.path / "tokenizer.json"))
+    fatal = tokenizer.encode("horrible", add_special_tokens=False).ids
+    weights["bert.embeddings.word_embeddings.weight"][fatal] = torch.nan
+    save_file(weights, folder.path / "model.safetensors", metadata={"format": "pt"})
+    classifier = Classifier.load(folder, device="cpu", precision=precision, fused=fused)
+    texts = ["un beau film avec de bons acteurs", "un film horrible", "beau"]
+    results = classifier.classify(texts)
+    assert [type(result) for result in results] == [Prediction, Reject, Prediction]
+    assert isinstance(results[1], Reject)
+    assert results[1].reason == "not_finite"
 
 
 def test_a_cpus_kernels_are_made_for_few_numbers_of_tokens_and_reviews(

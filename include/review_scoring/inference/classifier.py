@@ -135,7 +135,11 @@ class Classifier:
         done = sum(tokens.is_empty for tokens in tokenised)
         for batch in self._batches(windows):
             rows = [None] if batch.probabilities is None else batch.probabilities.tolist()
-            for window, row in zip(batch.windows, rows, strict=True):
+            for window, together in zip(batch.windows, rows, strict=True):
+                row = together
+                if row is not None and len(batch.windows) > 1 and not all(map(math.isfinite, row)):
+                    # A masked neighbour's NaN is still NaN: what is wrong with one review must not be another's fault.
+                    (row,) = self._forward([window.ids]).tolist()
                 found[window.text].append((len(window.ids), row))
                 done += len(found[window.text]) == len(tokenised[window.text].windows)
             between_batches(done)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, groupby
 from typing import Any, TypeAlias, cast
 
@@ -33,6 +34,9 @@ PACKED = ("bert", "distilbert", *ROBERTAS)
 
 ROUND_TOKENS, ROUND_REVIEWS = 128, 16
 """A batch is filled up to multiples of these on a CPU: few kernels to make, and less than 2 % more of real reviews."""
+
+ROUND_LENGTH = 16
+"""torch keeps kernels for each length of a review that its attention meets on a CPU with AMX: over a megabyte each."""
 
 LARGEST_HEAD = 256
 """Numbers of one attention head that flash attention takes."""
@@ -72,7 +76,7 @@ class PackedEncoder:
         blocks = body.transformer.layer if kind == "distilbert" else body.encoder.layer
         self._layers = [_Layer.of(block, kind, device, is_last=block is blocks[-1]) for block in blocks]
         self._heads = model.config.num_attention_heads
-        self._attend = _attention(device.device)
+        self._attend = _attention(device)
         self._head = _head(model)
         self._fills = self._layers[0].up.is_prepacked
 
@@ -219,24 +223,49 @@ def _has_onednn() -> bool:
     return hasattr(operators, "_reorder_linear_weight") and hasattr(operators, "_linear_pointwise")
 
 
-def _attention(device: torch.device) -> Attention:
-    flash = _flash_attention() if device.type == "cuda" else None
-    return flash or attend_by_length
+def _attention(device: Device) -> Attention:
+    flash = _flash_attention() if device.device.type == "cuda" else None
+    if flash is not None:
+        return flash
+    in_bfloat16 = device.device.type == "cpu" and device.dtype is torch.bfloat16
+    return partial(attend_by_length, multiple=ROUND_LENGTH if in_bfloat16 else 1)
 
 
-def attend_by_length(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, asked: Rows, rows: Rows) -> torch.Tensor:
-    """Attend within each review; neighbours of the same length, which sorting puts side by side, in one call."""
+def attend_by_length(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, asked: Rows, rows: Rows, *, multiple: int = 1
+) -> torch.Tensor:
+    """Attend within each review; neighbours of the same length, which sorting puts side by side, in one call.
+
+    :param multiple: torch sees lengths that are multiples of this. A review's part of the row then reaches into the
+        next one's, whose keys are masked, and what its queries gather is left out.
+    """
     gathered = []
     query = key = 0
     for (own_queries, length), same in groupby(zip(asked.lengths, rows.lengths, strict=True)):
         count = len(list(same))
-        queries, keys = slice(query, query + count * own_queries), slice(key, key + count * length)
-        query, key = queries.stop, keys.stop
-        a, b, c = (
-            part.view(count, -1, *part.shape[1:]).transpose(1, 2) for part in (q[queries], k[keys], v[keys])
-        )  # (reviews, heads, tokens, size)
-        gathered.append(functional.scaled_dot_product_attention(a, b, c).transpose(1, 2).flatten(0, 1))
+        seen = -(-length // multiple) * multiple
+        if key + (count - 1) * length + seen > len(k):  # there is no next one
+            seen = length
+        reach = query + (count - 1) * own_queries + seen
+        queries = seen if own_queries == length and reach <= len(q) else own_queries
+        mask = None
+        if seen > length:
+            mask = q.new_zeros(1, 1, 1, seen)
+            mask[..., length:] = -torch.inf
+        a = _windows(q, query, count, own_queries, queries)
+        b, c = (_windows(part, key, count, length, seen) for part in (k, v))
+        found = functional.scaled_dot_product_attention(a, b, c, attn_mask=mask)
+        gathered.append(found.transpose(1, 2)[:, :own_queries].flatten(0, 1))
+        query, key = query + count * own_queries, key + count * length
     return torch.cat(gathered)
+
+
+def _windows(part: torch.Tensor, start: int, count: int, step: int, size: int) -> torch.Tensor:
+    """Return views of `size` tokens of a row, `step` tokens apart: (count, heads, size, size of a head)."""
+    token, head, number = part.stride()
+    shape = (count, size, *part.shape[1:])
+    found = part.as_strided(shape, (step * token, token, head, number), part.storage_offset() + start * token)
+    return found.transpose(1, 2)
 
 
 def _flash_attention() -> Attention | None:
