@@ -216,10 +216,24 @@ BUGS = (
     ),
     Bug(
         "reviews in one row that read each other",
-        "inference/packed.py",
+        "inference/attention.py",
         "groupby(zip(asked.lengths, rows.lengths, strict=True))",
         "groupby([(len(q), len(k))])",
         "tests/inference/test_batches.py::test_camembert_is_packed_and_gives_the_scores_of_transformers_own_modules",
+    ),
+    Bug(
+        "a neighbour's keys not masked",
+        "inference/attention.py",
+        "mask[..., length:] = -torch.inf",
+        "mask[..., length:] = 0",
+        "tests/inference/test_batches.py::test_a_score_does_not_depend_on_batch_order_or_neighbours",
+    ),
+    Bug(
+        "a neighbour's NaN taken for the review's own",
+        "inference/classifier.py",
+        " and not all(map(math.isfinite, row)):",
+        " and False:",
+        "tests/inference/test_batches.py::test_a_review_that_the_model_cannot_compute_is_no_other_reviews_reject",
     ),
     Bug(
         "positions that go on from one review to the next",

@@ -7,9 +7,9 @@ import torch
 from torch.nn.attention import varlen
 
 from review_scoring.demo import sample_reviews
+from review_scoring.inference.attention import Rows, attend_by_length, flash_attention
 from review_scoring.inference.classifier import Classifier
 from review_scoring.inference.device import Device
-from review_scoring.inference.packed import Rows, _flash_attention, attend_by_length
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.reviews import Prediction
 
@@ -58,6 +58,6 @@ def test_flash_attention_is_told_where_each_review_begins_and_ends(
         return torch.cat(parts)
 
     monkeypatch.setattr(varlen, "varlen_attn", by_its_documentation)
-    flash = _flash_attention()
+    flash = flash_attention()
     assert flash is not None
     torch.testing.assert_close(flash(q, k, v, queries, rows), attend_by_length(q, k, v, queries, rows))
