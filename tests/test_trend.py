@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
 
 from review_scoring.trend import FEWEST_NIGHTS, FEWEST_REVIEWS, Band, Point, bands, is_unusual
@@ -14,7 +15,7 @@ def points(*values: float, reviews: int = 100) -> list[Point]:
 
 
 def test_a_band_is_made_of_the_nights_before_and_never_of_the_night_itself() -> None:
-    found = bands(points(0.5, 0.52, 0.48, 0.5, 0.5, 0.9))
+    found = bands(points(*[0.5, 0.52, 0.48, 0.5, 0.5] * 2, 0.9))
     assert found[:FEWEST_NIGHTS] == [None] * FEWEST_NIGHTS
     band = found[-1]
     assert band is not None
@@ -24,12 +25,19 @@ def test_a_band_is_made_of_the_nights_before_and_never_of_the_night_itself() -> 
 
 
 def test_nights_older_than_a_month_are_forgotten() -> None:
-    old = points(0.1, 0.1, 0.1, 0.1, 0.1)
-    new = [Point(p.at + timedelta(days=40), 0.8, 100) for p in points(0, 0, 0, 0, 0, 0)]
+    old = points(*[0.1] * FEWEST_NIGHTS)
+    new = [Point(p.at + timedelta(days=40), 0.8, 100) for p in points(*[0] * (FEWEST_NIGHTS + 1))]
     assert bands([*old, *new])[-1] == Band(0.8, 0.8)
 
 
 def test_a_night_with_few_reviews_neither_makes_a_band_nor_breaks_one() -> None:
-    few = Point(BEGAN + timedelta(days=9), 0.0, FEWEST_REVIEWS - 1)
+    few = Point(BEGAN + timedelta(days=19), 0.0, FEWEST_REVIEWS - 1)
     assert not is_unusual(few, Band(0.4, 0.6))
-    assert bands([*points(*[0.5] * 6, reviews=FEWEST_REVIEWS - 1), few])[-1] is None
+    assert bands([*points(*[0.5] * (FEWEST_NIGHTS + 1), reviews=FEWEST_REVIEWS - 1), few])[-1] is None
+
+
+def test_nights_that_differ_by_chance_are_seldom_called_unusual() -> None:
+    draw = random.Random(7)  # noqa: S311 reproducible, not secret
+    months = [points(*(draw.gauss(0.5, 0.05) for _ in range(31))) for _ in range(200)]
+    alarms = sum(is_unusual(p, band) for month in months for p, band in zip(month, bands(month), strict=True))
+    assert 0 < alarms < 0.02 * 200 * 21

@@ -9,7 +9,8 @@ from math import sqrt
 from statistics import fmean
 
 WINDOW = timedelta(days=30)
-FEWEST_NIGHTS = 5
+FEWEST_NIGHTS = 10
+"""Of fewer, the deviation is a guess: with five, one usual night in twenty would be called unusual (Student's t)."""
 FEWEST_REVIEWS = 30
 """A night with fewer says little: it neither makes a band nor is held against one."""
 
@@ -54,6 +55,6 @@ def _counts(point: Point, before: datetime) -> bool:
 def _band(values: Sequence[float]) -> Band | None:
     if len(values) < FEWEST_NIGHTS:
         return None
-    middle = fmean(values)  # `statistics.pstdev` is exact, in fractions, and takes a tenth of a second for a page
-    spread = DEVIATIONS * sqrt(fmean((value - middle) ** 2 for value in values))
+    middle = fmean(values)  # `statistics.stdev` is exact, in fractions, and takes a tenth of a second for a page
+    spread = DEVIATIONS * sqrt(sum((value - middle) ** 2 for value in values) / (len(values) - 1))
     return Band(max(middle - spread, 0.0), min(middle + spread, 1.0))

@@ -93,7 +93,7 @@ def _drawn() -> Iterator[list[str | None]]:
     for night in range(NIGHTS):
         drawn = chosen.choices(sample, k=chosen.randint(FEWEST, MOST))
         if night == NIGHTS - 1:
-            drawn += chosen.choices(bad, k=len(drawn))
+            drawn = chosen.choices(bad, k=MOST)
         yield [*(row["text"] for row in drawn), *UNUSABLE[: night % 4]]
 
 
