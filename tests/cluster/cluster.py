@@ -132,8 +132,11 @@ class Cluster:
         """Wait for the health check of a service."""
         self.wait_for(lambda: self.is_healthy(name), f"{name} to be healthy", seconds)
 
-    def wait_for(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
-        """Wait until something is so, while all services run. A server that is too busy to answer is asked again."""
+    def wait_for(self, condition: Callable[[], bool], what: str, seconds: float, *, every: float = 1) -> None:
+        """Wait until something is so, while all services run. A server that is too busy to answer is asked again.
+
+        :param every: seconds between two looks
+        """
         deadline = time.monotonic() + seconds
 
         def is_so() -> bool:
@@ -146,7 +149,7 @@ class Cluster:
                 assert process.poll() is None, f"{name} ended with {process.returncode}:\n{self.tail(name)}"
             tails = "\n".join(f"--- {name}\n{self.tail(name)}" for name in self.processes)
             assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}:\n{tails}"
-            time.sleep(1)
+            time.sleep(every)
 
     def api(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """Ask Airflow's API, as the user admin."""

@@ -17,7 +17,7 @@ from tests.conftest import POSTGRES, PROVE, not_here
 from tests.own_postgres import binaries
 
 LONG = os.environ.get("REVIEW_SCORING_CLUSTER") != "short"
-REVIEWS, CHARACTERS, CHUNK_ROWS, SHARDS = (20_000, 120, 250, 8) if LONG else (1_500, 100, 25, 3)
+REVIEWS, CHARACTERS, CHUNK_ROWS, SHARDS = (20_000, 120, 250, 8) if LONG else (3_000, 400, 25, 3)
 """How many reviews, how much of each text, how many one transaction commits, and among how many tasks."""
 
 WORKER = "worker-cpu"
@@ -37,7 +37,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip("a cluster of eight processes takes minutes: make prove, or REVIEW_SCORING_CLUSTER=short")
     if not os.environ.get(POSTGRES) or not binaries() or not shutil.which("redis-server"):
         not_here(f"a cluster needs the programs of PostgreSQL and Redis, and {POSTGRES}, which promises services")
-    settings = {"SCORING_SLOTS": "2", "SCHEDULE": NEVER}
+    settings = {"SCORING_SLOTS": "2", "SCHEDULE": NEVER, "BENCHMARK_SCHEDULE": NEVER}
     overrides = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15"}
     cluster = Cluster(tmp_path_factory.mktemp("cluster"), settings=settings, overrides=overrides)
     try:
@@ -57,9 +57,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def test_a_worker_killed_in_mid_run_costs_no_review_and_scores_none_twice(cluster: Cluster) -> None:
     started = time.monotonic()
     run = _trigger(cluster)
-    _wait_until_some_are_scored(cluster, run)
+    _wait_until_a_shard_is_half_done(cluster, run)
     cluster.kill(WORKER)
     at_kill = _scored(cluster)
+    assert _shards_at_work(cluster), "the kill met no shard at work"
     cluster.start_worker(WORKER)
     if not PROVE:
         _do_not_wait_for_the_retry(cluster, run)
@@ -67,7 +68,6 @@ def test_a_worker_killed_in_mid_run_costs_no_review_and_scores_none_twice(cluste
     seconds = time.monotonic() - started
 
     assert _state(cluster, run) == "success"
-    assert 0 < at_kill < REVIEWS, "the worker was not killed in mid-run"
     tries = [each["try_number"] for each in _tasks(cluster, run) if each["task_id"] == "score"]
     assert len(tries) == SHARDS
     assert max(tries) > 1, "no task was tried again, so the kill met none"
@@ -139,12 +139,23 @@ def _trigger(cluster: Cluster) -> str:
     return str(cluster.api("/api/v2/dags/score_reviews/dagRuns", body)["dag_run_id"])
 
 
-def _wait_until_some_are_scored(cluster: Cluster, run: str) -> None:
-    def some() -> bool:
-        assert _state(cluster, run) != "failed", cluster.tail(WORKER)
-        return _scored(cluster) >= REVIEWS // 10
+def _wait_until_a_shard_is_half_done(cluster: Cluster, run: str) -> None:
+    def half_done() -> bool:
+        return _shards_at_work(cluster, at_least=CHUNK_ROWS, at_most=REVIEWS // SHARDS // 2) > 0
 
-    cluster.wait_for(some, "the first scores", 600)
+    try:
+        cluster.wait_for(half_done, "a shard to be half done", 600, every=0.05)
+    except AssertionError:
+        print(f"the run is {_state(cluster, run)}: {cluster.tail(WORKER)}")
+        raise
+
+
+def _shards_at_work(cluster: Cluster, at_least: int = 0, at_most: int = REVIEWS) -> int:
+    """Count the shards that have begun and not ended, and have scored so many reviews."""
+    if not _query(cluster, "SELECT to_regclass('scoring.scoring_runs') IS NOT NULL")[0][0]:
+        return 0
+    statement = f"state = 'running' AND scored BETWEEN {at_least} AND {at_most}"
+    return int(_query(cluster, f"SELECT count(*) FROM scoring.scoring_runs WHERE {statement}")[0][0])
 
 
 def _do_not_wait_for_the_retry(cluster: Cluster, run: str) -> None:
