@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from review_scoring.airflow.benchmarks import own_sets
 from review_scoring.airflow.deployment import Deployment
-from review_scoring.airflow.forms import offered_models
+from review_scoring.airflow.forms import long_texts_param, offered_models
 from review_scoring.airflow.operators.benchmark import (
     BenchmarkModelOperator,
     LoadBenchmarkOperator,
@@ -52,6 +52,7 @@ PARAMS = {
         title="Limit",
         description="Evaluate on this many reviews at most; empty for all. A limited evaluation approves no model.",
     ),
+    "long_texts": long_texts_param(),
 }
 
 with DAG(
@@ -83,6 +84,7 @@ with DAG(
         job=DEPLOYMENT.job,
         loaded=load.output,
         limit="{{ params.limit }}",
+        long_texts="{{ params.long_texts }}",
         pool=DEPLOYMENT.pool,
         queue=DEPLOYMENT.queue,
         map_index_template="{{ task.model }}",

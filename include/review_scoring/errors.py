@@ -66,6 +66,10 @@ class DownloadFailedError(TransientError):
     """A host did not answer, or stopped in the middle. Nothing of what had come is kept."""
 
 
+class DeviceError(TransientError):
+    """A device had too little memory for a task that must be done whole. Nothing is kept; it may be free later."""
+
+
 class WarehouseUnavailableError(TransientError):
     """The database did not answer, or dropped the connection, for longer than a run waits."""
 

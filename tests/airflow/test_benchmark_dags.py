@@ -71,7 +71,7 @@ def disturb(folder: Path) -> None:
     save_file({k: w.half() for k, w in shaken.items()}, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-@pytest.mark.timeout(1800)  # five runs of Airflow, and two imports
+@pytest.mark.timeout(1800)  # seven runs of Airflow, and two imports
 def test_a_model_made_worse_is_caught_refused_at_night_and_replaced_by_a_promoted_one(
     airflow_home: AirflowHome,
     sqlite_engine: Engine,
@@ -116,6 +116,16 @@ def test_a_model_made_worse_is_caught_refused_at_night_and_replaced_by_a_promote
     champion = airflow_home.dags_test("score_reviews", engine, JOB)
     assert summary(champion.stdout) == "read=20 scored=20 unchanged=0 rejected=0", champion.stdout
     assert query(engine, "SELECT DISTINCT model, revision FROM review_scores") == [(OURS, good)]
+
+    monkeypatch.delenv("REVIEW_SCORING_REQUIRE_BENCHMARK")
+    choice: dict[str, Any] = {"model": DEFAULT_MODEL, "reason": "it needs no store", "without_passing": True}
+    assert airflow_home.dags_test("promote_model", engine, JOB, **choice).returncode == 0
+    new = [{"id": 1000 + n, "text": row["text"]} for n, row in enumerate(REVIEWS[:5])]
+    query(engine, "INSERT INTO reviews VALUES (:id, :text)", *new)
+    after = airflow_home.dags_test("score_reviews", engine, JOB)
+    assert summary(after.stdout) == "read=5 scored=5 unchanged=0 rejected=0", after.stdout
+    by_model = query(engine, "SELECT model, count(*) FROM review_scores GROUP BY model ORDER BY model")
+    assert by_model == [(OURS, 20), (DEFAULT_MODEL, 5)], "a promotion changes what new reviews get, and no old score"
 
 
 def test_a_run_evaluates_what_is_chosen_or_else_the_champion_and_what_was_just_imported() -> None:

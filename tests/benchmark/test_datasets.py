@@ -9,11 +9,15 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine, text
 
+from review_scoring.benchmark import datasets
 from review_scoring.benchmark.datasets import LabelledSet, content_hash, read_set
+from review_scoring.benchmark.loading import load_set
 from review_scoring.benchmark.sets import DEFAULT_SET, benchmark_sets, find_set
 from review_scoring.errors import BenchmarkError
+from review_scoring.warehouse.benchmarks import StoredSet
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.labelled import LabelledReview
+from tests.benchmark.synthetic import Bench
 from tests.models.fake_hub import COMMIT, with_hub
 from tests.models.web_server import Answer, web_server
 
@@ -112,13 +116,40 @@ print(found.content_hash, found.source)
         done = with_hub(code, tmp_path / "hub", HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
         assert done.returncode == 0, done.stderr
         expected = from_file(tmp_path, list(ROWS)).content_hash
-        assert done.stdout.strip() == f"{expected} owner/data@{COMMIT}, films/test.parquet"
+        source = f"owner/data@{COMMIT}, films/test.parquet (id, body, stars; 0 = neg, 1 = pos)"
+        assert done.stdout.strip() == f"{expected} {source}"
         answers[f"/datasets/owner/data/resolve/{COMMIT}/films/test.parquet"] = Answer(
             status=404, headers={"X-Error-Code": "EntryNotFound"}
         )
         own_set(tmp_path, "hub", 'repository = "owner/data"', f'commit = "{COMMIT}"', 'path = "films/test.parquet"')
         gone = with_hub(code, tmp_path / "hub", HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
     assert gone.stderr.strip().splitlines()[-1].startswith("review_scoring.errors.ModelError: the Hugging Face hub has")
+
+
+def test_a_pinned_commit_of_a_hub_is_fetched_once(
+    tmp_path: Path, sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Bench.on(sqlite_engine).store
+    fetched: list[str] = []
+
+    def fetch(repository: str, commit: str | None, path: str, into: Path) -> tuple[str, Path]:
+        fetched.append(path)
+        pd.DataFrame(ROWS, columns=["id", "body", "stars"]).to_parquet(into / "test.parquet")
+        return COMMIT, into / "test.parquet"
+
+    monkeypatch.setattr(datasets, "fetch_data_file", fetch)
+
+    def load(*commit: str) -> StoredSet:
+        where = own_set(tmp_path, "hub", 'repository = "owner/data"', 'path = "test.parquet"', *commit)
+        return load_set(find_set("films", where), store, no_engine)
+
+    pinned = f'commit = "{COMMIT}"'
+    first, again = load(pinned), load(pinned)
+    assert (first.is_new, again.is_new, again.changed) == (True, False, False)
+    assert (again.id, again.content_hash, again.reviews) == (first.id, first.content_hash, 4)
+    assert len(fetched) == 1
+    load()
+    assert len(fetched) == 2, "what is not pinned may have changed"
 
 
 BAD: dict[str, tuple[list[tuple[object, object, object]], str]] = {
@@ -138,7 +169,7 @@ BAD: dict[str, tuple[list[tuple[object, object, object]], str]] = {
 def test_rows_that_no_evaluation_can_use_are_told(tmp_path: Path, case: str) -> None:
     rows, message = BAD[case]
     with pytest.raises(BenchmarkError, match=message):
-        from_file(tmp_path, rows, ".jsonl" if case == "no id" else ".parquet")
+        from_file(tmp_path, rows, ".jsonl" if case in {"no id", "empty"} else ".parquet")
 
 
 def test_all_that_is_wrong_with_rows_is_told_at_once_and_without_their_texts(tmp_path: Path) -> None:

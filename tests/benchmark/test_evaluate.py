@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert, select, text
 
 from review_scoring.benchmark.judging import first_rows
-from review_scoring.errors import BenchmarkError, ScoringInterruptedError
+from review_scoring.champion import require_benchmark
+from review_scoring.errors import BenchmarkError, DeviceError, ScoringInterruptedError
 from review_scoring.models.catalogue import find_entry
 from review_scoring.reviews import Reject, RejectReason
 from review_scoring.warehouse.engine import writing
@@ -26,6 +30,12 @@ MANY = [f"r{n:03}" for n in range(40)]
 def bench(engine: Engine) -> Bench:
     """An empty warehouse."""
     return Bench.on(engine)
+
+
+def right(text: str, but: Sequence[str] = ()) -> str:
+    """Return the label of one of `REVIEWS` by its text; the other one for those with these ids."""
+    n = int(text.rsplit(" ", 1)[1])
+    return "pos" if n % 2 != (f"r{n:03}" in but) else "neg"
 
 
 def rows(bench: Bench, table: str) -> list[Any]:
@@ -66,11 +76,29 @@ def test_the_same_model_twice_is_unchanged_a_better_one_better_and_a_worse_one_i
     assert lines[3]["explanation"].endswith("of 100 reviews 40 became wrong and 0 right (p = 1.8e-12, level 0.01)")
 
 
-def test_the_reviews_that_changed_can_be_read(bench: Bench) -> None:
+def test_a_model_in_use_is_not_worse_because_a_better_revision_was_evaluated(bench: Bench) -> None:
+    loaded = bench.load()
+    better = replace(MODEL, revision="1" * 64)
+    first = bench.evaluate(loaded, MANY)
+    assert bench.evaluate(loaded, [], model=better)["last_run_verdict"] == "better"
+    again = bench.evaluate(loaded, MANY)
+    assert (again["last_run_verdict"], again["passed"]) == ("unchanged", True)
+    assert f"since evaluation {first['evaluation']} of" in again["explanation"]
+    require_benchmark(bench.store, MODEL, "films")
+
+
+def test_the_reviews_that_changed_can_be_read_with_the_statement_of_the_docs(bench: Bench) -> None:
     loaded = bench.load()
     bench.evaluate(loaded, ["r001", "r002"])
-    second = bench.evaluate(loaded, ["r002", "r004"])
-    assert bench.store.changed(second["evaluation"]) == [("r001", "pos", "neg", "pos"), ("r004", "neg", "neg", "pos")]
+    classifier = ScriptedClassifier(
+        lambda text: Reject(RejectReason.NOT_FINITE, "") if text.endswith(" 4") else right(text, but=["r002"])
+    )
+    second = bench.evaluate(loaded, classifier=classifier)["evaluation"]
+    docs = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    (statement,) = re.findall(r"```sql\n(SELECT latest.*?)```", docs, re.DOTALL)
+    with bench.store.engine.connect() as connection:
+        found = connection.execute(text(statement.replace("r.id = 12", f"r.id = {second}"))).all()
+    assert sorted(map(tuple, found)) == [("r001", "pos", "neg", "pos"), ("r004", "neg", "neg", None)]
 
 
 def test_a_set_that_changed_under_its_name_is_recorded(bench: Bench) -> None:
@@ -96,7 +124,7 @@ def test_a_set_that_changed_is_compared_on_the_reviews_that_both_have(bench: Ben
         line = bench.evaluate(grown, MANY)
         assert (line["last_run_verdict"], line["passed"]) == ("worse", False)
         assert f"since evaluation {first} of" in line["explanation"]
-        assert "compared on the reviews that both have" in line["explanation"]
+        assert "compared on the reviews that both have, with the same text and label" in line["explanation"]
         assert "of 95 reviews 30 became wrong and 0 right" in line["explanation"]
     good = bench.evaluate(grown, FEW)
     assert good["last_run_verdict"] == "unchanged"
@@ -105,6 +133,25 @@ def test_a_set_that_changed_is_compared_on_the_reviews_that_both_have(bench: Ben
     assert other["last_run_verdict"] == "unchanged"
     unrelated = [replace(review, id=f"t{review.id}") for review in more]
     assert bench.evaluate(bench.load(unrelated, content="d"), FEW)["last_run_verdict"] == "first run"
+
+
+def test_reviews_whose_text_changed_are_not_compared(bench: Bench) -> None:
+    empty = [replace(review, text="") for review in REVIEWS[:20]]
+    bench.evaluate(bench.load([*empty, *REVIEWS[20:]]), FEW)
+    rewritten = [replace(review, text=f"{review.text} or another") for review in REVIEWS[50:]]
+    line = bench.evaluate(bench.load([*REVIEWS[:50], *rewritten], content="b"), [r.id for r in rewritten])
+    assert (line["last_run_verdict"], line["passed"]) == ("unchanged", True)
+    assert "of 30 reviews 0 became wrong and 0 right" in line["explanation"]
+    others = [replace(review, text=f"{review.text} altogether") for review in REVIEWS]
+    assert bench.evaluate(bench.load(others, content="c"), MANY)["last_run_verdict"] == "first run"
+
+
+def test_a_run_that_is_cleared_leaves_the_approval_of_an_earlier_revision(bench: Bench) -> None:
+    loaded = bench.load()
+    bench.evaluate(loaded, FEW, run_id="weekly")
+    bench.evaluate(loaded, FEW, run_id="weekly", model=replace(MODEL, revision="1" * 64))
+    require_benchmark(bench.store, MODEL, "films")
+    assert len(rows(bench, "benchmark_runs")) == 2
 
 
 def test_a_retried_task_replaces_what_it_had_written(bench: Bench) -> None:
@@ -176,6 +223,15 @@ def test_texts_that_no_model_can_score_are_left_out_and_a_models_own_rejects_cou
     assert figures["rejects"] == {"empty_text": 1, "null_text": 1, "not_finite": 4}
     reasons = [row.reject_reason for row in rows(bench, "benchmark_predictions") if row.predicted is None]
     assert sorted(reasons) == ["empty_text", "not_finite", "not_finite", "not_finite", "not_finite", "null_text"]
+
+
+def test_a_device_with_too_little_memory_says_nothing_about_a_model(bench: Bench) -> None:
+    def says(text: str) -> str | Reject:
+        return Reject(RejectReason.OUT_OF_MEMORY, "9 tokens do not fit") if text.endswith("9") else right(text)
+
+    with pytest.raises(DeviceError, match=r"10 of 100 reviews got no score .* \(out_of_memory: 9 tokens do not fit\)"):
+        bench.evaluate(bench.load(), classifier=ScriptedClassifier(says))
+    assert rows(bench, "benchmark_runs") == []
 
 
 def test_a_model_without_the_two_labels_is_told(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -134,9 +135,27 @@ def test_how_probable_a_drop_is_noticed_grows_with_the_reviews_and_is_what_simul
     assert powers == sorted(powers)
     assert powers[0] < POWER < powers[2]
     chance = np.random.default_rng(1)
-    drawn = chance.binomial(5_000, 0.96915 - 0.01, size=TIMES)
-    noticed = sum(verdict(int(right), 5_000, reference) is ReferenceVerdict.BELOW for right in drawn)
+    noticed = sum(
+        verdict(int(chance.binomial(5_000, 0.96915 - 0.01)), 5_000, published(int(right))) is ReferenceVerdict.BELOW
+        for right in chance.binomial(20_000, 0.96915, size=TIMES)
+    )
     assert binomtest(noticed, TIMES, powers[1]).pvalue > 0.001
+
+
+def test_a_small_published_sample_limits_what_is_noticed_however_many_reviews_there_are_here() -> None:
+    reference = published(1243, 1367)
+    powers = [power(n, reference, LEVEL) for n in (1367, 5_000, 20_000)]
+    assert powers == sorted(powers)
+    chance = np.random.default_rng(5)
+    noticed = sum(
+        verdict(int(chance.binomial(20_000, 1243 / 1367 - 0.01)), 20_000, published(int(right), 1367))
+        is ReferenceVerdict.BELOW
+        for right in chance.binomial(1367, 1243 / 1367, size=TIMES)
+    )
+    assert binomtest(noticed, TIMES, powers[2]).pvalue > 0.001
+    found = against_reference(quick_figures(*evaluation(18_100, 20_000)), [reference])
+    assert found.verdict is ReferenceVerdict.CANNOT_TELL
+    assert "so few reviews (20,000 here, 1,367 published) would show" in found.explanation
 
 
 def test_the_test_is_fishers() -> None:
@@ -159,6 +178,29 @@ def test_the_same_twice_is_unchanged_and_a_few_changes_are_no_news() -> None:
     assert found.verdict is LastRunVerdict.UNCHANGED
     assert list(found.became_wrong) == ["1", "2", "3"]
     assert list(found.became_right) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "told"),
+    [
+        (7, 0, LastRunVerdict.UNCHANGED),  # p = 0.0156
+        (8, 0, LastRunVerdict.WORSE),  # p = 0.0078
+        (0, 7, LastRunVerdict.UNCHANGED),
+        (0, 8, LastRunVerdict.BETTER),
+        (15, 4, LastRunVerdict.UNCHANGED),  # p = 0.019
+        (17, 4, LastRunVerdict.WORSE),  # p = 0.0072
+    ],
+)
+def test_the_test_against_the_last_run_is_mcnemars_exact_one_two_sided_at_its_level(
+    wrong: int, right: int, told: LastRunVerdict
+) -> None:
+    before = {f"{n}": row(n, right=n >= right) for n in range(100)}
+    now = [row(n, right=n < right or n >= right + wrong) for n in range(100)]
+    found = against_last_run(before, now)
+    assert (len(found.became_wrong), len(found.became_right)) == (wrong, right)
+    tail = sum(math.comb(wrong + right, n) for n in range(min(wrong, right) + 1)) / 2 ** (wrong + right)
+    assert found.p == pytest.approx(2 * tail)
+    assert found.verdict is told
 
 
 def test_a_better_one_is_better_and_a_worse_one_worse() -> None:

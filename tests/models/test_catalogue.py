@@ -96,6 +96,11 @@ BAD = [
     ("sha256", 'sha256 = "abc"', "64 hexadecimal"),
     ("colour", 'colour = "red"', "there is no such key"),
     ("repository", 'repository = "a/b"', "it is for the kind 'hub'"),
+    (
+        "figures",
+        'figures_set = "allocine"\nfigures = [{ metric = "accuracy", value = "0.97" }]',
+        "they need an accuracy with its `support`",
+    ),
 ]
 
 

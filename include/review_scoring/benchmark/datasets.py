@@ -27,6 +27,9 @@ SHOWN = 5
 SHORT = 30
 """Characters of an id or a label that an error names: longer ones may be texts, of a column mistaken for theirs."""
 
+MAX_SOURCE = 500
+"""Characters of a source that the warehouse keeps."""
+
 FEW = 20
 """Different labels of which an error names some: more are no labels."""
 
@@ -58,6 +61,11 @@ def read_set(entry: BenchmarkSet, engine_of: Callable[[str], Engine]) -> Labelle
     return LabelledSet(entry, source, reviews, content_hash(reviews))
 
 
+def pinned_source(entry: BenchmarkSet) -> str | None:
+    """Return what :func:`read_set` will name as a set's source, if its content cannot have changed: a pinned commit."""
+    return _hub_source(entry, entry.commit) if entry.kind is Kind.HUB and entry.commit else None
+
+
 def content_hash(reviews: Iterable[LabelledReview]) -> str:
     """Return the SHA-256 over the reviews in the order of their ids: for each a line of JSON, `[id, text, label]`."""
     digest = hashlib.sha256()
@@ -80,7 +88,7 @@ def _rows(entry: BenchmarkSet, engine_of: Callable[[str], Engine]) -> tuple[str,
             assert entry.path is not None
             with tempfile.TemporaryDirectory() as folder:
                 commit, path = fetch_data_file(entry.repository, entry.commit, entry.path, Path(folder))
-                return f"{entry.repository}@{commit}, {entry.path}", _file_rows(entry, path)
+                return _hub_source(entry, commit), _file_rows(entry, path)
         case Kind.TABLE:
             assert entry.conn_id is not None
             assert entry.table is not None
@@ -89,6 +97,12 @@ def _rows(entry: BenchmarkSet, engine_of: Callable[[str], Engine]) -> tuple[str,
             place = f"{entry.schema}.{entry.table}" if entry.schema else entry.table
             rows = labelled_rows(engine_of(entry.conn_id), entry.conn_id, entry.schema, entry.table, columns)
             return f"connection {entry.conn_id}, {place}", rows
+
+
+def _hub_source(entry: BenchmarkSet, commit: str) -> str:
+    labels = ", ".join(f"{theirs} = {ours}" for theirs, ours in entry.labels.items())
+    columns = ", ".join(filter(None, (entry.id_column, entry.text_column, entry.label_column)))
+    return f"{entry.repository}@{commit}, {entry.path} ({columns}; {labels})"[:MAX_SOURCE]
 
 
 def _file_rows(entry: BenchmarkSet, path: Path) -> list[tuple[Any, Any, Any]]:
@@ -108,6 +122,8 @@ def _file_rows(entry: BenchmarkSet, path: Path) -> list[tuple[Any, Any, Any]]:
         raise BenchmarkError(
             f"benchmark set {entry.name!r}: {path} cannot be read as {path.suffix} ({type(error).__name__})"
         ) from None
+    if frame.empty:
+        return []  # a file without a line has no columns either
     wanted = [column for column in (entry.id_column, entry.text_column, entry.label_column) if column]
     if missing := [column for column in wanted if column not in frame.columns]:
         raise BenchmarkError(

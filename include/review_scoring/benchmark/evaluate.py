@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from review_scoring.benchmark.gate import passes
 from review_scoring.benchmark.judging import Judgements, LabellingClassifier, first_rows, judge
 from review_scoring.benchmark.metrics import Figures, figures_of
 from review_scoring.benchmark.references import Reference, references_of
-from review_scoring.benchmark.report import class_table_text
+from review_scoring.benchmark.report import breakdown_text, class_table_text
 from review_scoring.benchmark.verdicts import AgainstLastRun, LastRunVerdict, against_last_run, against_reference
 from review_scoring.models.entry import CatalogueEntry
 from review_scoring.models.folder import ModelFolder
@@ -49,6 +50,7 @@ def evaluate_model(
     limit: int | None,
     load_classifier: Callable[[], LabellingClassifier],
     peak_memory: Callable[[Any], int | None] = lambda device: None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
     stop: StopFlag,
 ) -> dict[str, Any]:
     """Evaluate a model, keep everything in the warehouse, and return the evaluation's line of the comparison.
@@ -57,11 +59,12 @@ def evaluate_model(
     :param limit: evaluate on this many reviews of the set at most: the same ones each time
     :param load_classifier: called once
     :param peak_memory: gives the bytes that were used on a classifier's device
+    :param settings: what the classifier was loaded with, to be kept with the figures
     :raises BenchmarkError: for a model or a set that cannot be compared
     :raises ScoringInterruptedError: if told to stop; nothing is kept then
     """
     chosen = store.find_set(set_id)
-    last = store.last_run(set_id=set_id, row_limit=limit, model=model.name, key=key)
+    last = store.last_run(set_id=set_id, row_limit=limit, model=model.name, revision=model.revision, key=key)
     reviews = first_rows(store.reviews(set_id), limit)
     started = store.now()
     classifier = load_classifier()
@@ -71,8 +74,10 @@ def evaluate_model(
     reference = against_reference(figures, references)
     before = None if last is None else store.judged(last.id)
     name = "" if last is None else f"evaluation {last.id} of {last.ended_at:%Y-%m-%d}"
-    if last is not None and last.set_id != set_id:
-        name += " (the set has changed since: compared on the reviews that both have, under the same label)"
+    if last is not None and before is not None and last.set_id != set_id:
+        texts = {review.id: review.text for review in store.reviews(last.set_id)}
+        before = {r.id: before[r.id] for r in reviews if r.id in before and texts[r.id] == r.text}
+        name += " (the set has changed since: compared on the reviews that both have, with the same text and label)"
     last_run = against_last_run(before, (each.row for each in judgements.each), name=name)
     columns = {
         "set_id": set_id,
@@ -96,8 +101,9 @@ def evaluate_model(
         "started_at": started,
         "ended_at": store.now(),
     }
-    kept = store.keep(key, _evaluation(columns, figures, judgements, references, last_run))
+    kept = store.keep(key, _evaluation(columns, figures, judgements, references, last_run, settings))
     log.info("%s on %s:\n%s", model.name, chosen.name, class_table_text(figures.classes, figures.accuracy))
+    log.info("%s", breakdown_text(figures.more))
     log.info("%s", columns["explanation"])
     return {
         "evaluation": kept,
@@ -115,6 +121,7 @@ def _evaluation(
     judgements: Judgements,
     references: tuple[Reference, ...],
     last_run: AgainstLastRun,
+    settings: Mapping[str, Any],
 ) -> Evaluation:
     """Put together what is kept."""
     compared = {
@@ -127,7 +134,7 @@ def _evaluation(
     }
     return Evaluation(
         columns=columns,
-        figures={**figures.more, **compared},
+        figures={**figures.more, **compared, "settings": dict(settings)},
         classes=figures.classes,
         judged=[*(each.row for each in judgements.each), *judgements.left_out],
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from review_scoring.benchmark.sets import NEG, POS
-from review_scoring.errors import BenchmarkError
+from review_scoring.errors import BenchmarkError, DeviceError
 from review_scoring.progress import EVERY_S, line
 from review_scoring.reviews import Prediction, Reject, RejectReason, screen
 from review_scoring.stop import StopFlag
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 MODELS_OWN = frozenset({RejectReason.NO_TOKENS, RejectReason.NOT_FINITE})
 """Rejects that another model might not have: they count as wrong. Any model rejects an empty text, so that one is left
-out of the figures."""
+out of the figures; what does not fit into a device's memory says nothing about a model, and ends the evaluation."""
 
 
 class LabellingClassifier(Protocol):
@@ -82,6 +82,7 @@ def judge(reviews: Sequence[LabelledReview], classifier: LabellingClassifier, st
     """Classify labelled reviews.
 
     :raises BenchmarkError: for a model without the labels neg and pos, and for reviews none of which can be scored
+    :raises DeviceError: for reviews that the device has not enough memory for
     :raises ScoringInterruptedError: if told to stop
     """
     if missing := {NEG, POS} - set(classifier.labels):
@@ -97,6 +98,11 @@ def judge(reviews: Sequence[LabelledReview], classifier: LabellingClassifier, st
     started = time.monotonic()
     results = classifier.classify([str(review.text) for review in usable], between_batches=passes.count)
     seconds = time.monotonic() - started
+    if faults := [r for r in results if isinstance(r, Reject) and r.reason not in MODELS_OWN]:
+        raise DeviceError(
+            f"{len(faults)} of {len(usable)} reviews got no score for a reason that is not the model's "
+            f"({faults[0].reason.value}: {faults[0].detail}); evaluate it on a worker with more free memory"
+        )
     judged = [_judgement(classifier.labels, r, result) for r, result in zip(usable, results, strict=True)]
     left_out = [_row(review, None, reject) for review, reject in screened if reject is not None]
     device, _, precision = str(classifier.device).rpartition(" ")

@@ -25,6 +25,25 @@ def class_table_text(classes: Sequence[ClassMetrics], accuracy: float, digits: i
     return "\n".join(lines)
 
 
+def breakdown_text(figures: Mapping[str, Any]) -> str:
+    """Return how sure a model may be believed, and how good it is on short, long and truncated texts, in two lines.
+
+    :param figures: :attr:`review_scoring.benchmark.metrics.Figures.more`
+    """
+    bands = []
+    for band in figures["lengths"]:
+        tokens = (
+            f"{band['from_tokens']}-{band['to_tokens']}" if band["to_tokens"] else f"{band['from_tokens']} and more"
+        )
+        bands.append((f"{tokens} tokens", band))
+    parts = [
+        f"{name} {part['accuracy']:.4f} of {part['reviews']:,}"
+        for name, part in (*bands, ("truncated", figures["truncated"]))
+        if part["reviews"]
+    ]
+    return f"calibration error (ECE) {figures['calibration']['ece']:.4f}\naccuracy by length: {', '.join(parts)}"
+
+
 def comparison(evaluations: Sequence[Mapping[str, Any]]) -> str:
     """Return models beside each other: quality against speed, the best first.
 

@@ -7,8 +7,9 @@ what the verdicts mean to a user.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from review_scoring.benchmark.metrics import Figures
 from review_scoring.benchmark.references import Reference
@@ -22,6 +23,9 @@ LAST_RUN_LEVEL = 0.01
 
 DROP = 0.01
 """A loss of accuracy that a user wants to hear of: one point."""
+
+POINTS = 99
+"""Published counts that stand for all that a model of the published quality might have got."""
 
 POWER = 0.8
 """How probable it has to be that a drop of `DROP` is noticed, before its absence means anything."""
@@ -95,24 +99,39 @@ def against_reference(figures: Figures, references: Sequence[Reference]) -> Agai
     if noticed < POWER:
         return AgainstReference(
             ReferenceVerdict.CANNOT_TELL,
-            f"{found} does not contradict {_stated(accuracy)}, but so few reviews would show a model that is "
-            f"{100 * DROP:.0f} point worse in only {noticed:.0%} of evaluations",
+            f"{found} does not contradict {_stated(accuracy)}, but so few reviews ({figures.reviews:,} here, "
+            f"{accuracy.reviews:,} published) would show a model that is {100 * DROP:.0f} point worse in only "
+            f"{noticed:.0%} of evaluations",
         )
     return AgainstReference(ReferenceVerdict.MATCHES, f"{found} matches {_stated(accuracy)}")
 
 
+@lru_cache(maxsize=1024)
 def power(reviews: int, reference: Reference, level: float) -> float:
     """Return how probable it is that a model `DROP` below a reference is found to be below it.
 
+    The published count is a sample as well: the mean is taken over all that a model of its quality might have got.
+
     :param reviews: that the model is evaluated on
     """
+    import numpy as np
     from scipy.stats import binom
 
-    least, most = -1, reviews  # the most right answers that are still `below` lie from `least` to before `most`
+    share = reference.lowest / reference.reviews
+    published = binom.ppf((np.arange(POINTS) + 0.5) / POINTS, reference.reviews, share)  # equally probable ones
+    some = published[[0, POINTS // 2, -1]]
+    most = [_most_below(reviews, replace(reference, lowest=int(count)), level) for count in some]
+    between = np.interp(published, some, most)  # a straight line, but for single reviews
+    return float(binom.cdf(between, reviews, max(share - DROP, 0.0)).mean())
+
+
+def _most_below(reviews: int, reference: Reference, level: float) -> int:
+    """Return the most right answers that are still `below`, or -1."""
+    least, most = -1, reviews  # they lie from `least` to before `most`
     while most - least > 1:
         middle = (least + most) // 2
         least, most = (middle, most) if _p_below(middle, reviews, reference) <= level else (least, middle)
-    return float(binom.cdf(least, reviews, max(reference.lowest / reference.reviews - DROP, 0.0)))
+    return least
 
 
 def against_last_run(before: Mapping[str, Judged] | None, now: Iterable[Judged], *, name: str = "") -> AgainstLastRun:

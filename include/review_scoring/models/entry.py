@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from functools import partial
@@ -119,7 +119,20 @@ def read_entry(name: str, values: object, where: Path) -> CatalogueEntry:
         raise wrong("repository", "it is missing; a model of the hub needs it")
     if kind is Kind.FOLDER and entry.folder is None:
         raise wrong("folder", "it is missing; a model of the kind `folder` needs it")
+    if entry.figures_set and not _can_be_compared(entry.figures):
+        raise wrong(
+            "figures",
+            "`figures_set` has evaluations compared with them, so they need an accuracy with its `support`, the "
+            "reviews that it was measured on (or eval_accuracy, eval_runtime and eval_samples_per_second)",
+        )
     return entry
+
+
+def _can_be_compared(figures: Sequence[Figure]) -> bool:
+    """Say whether figures tell an accuracy, and on how many reviews."""
+    metrics = {figure.metric for figure in figures if figure.label is None}
+    block = {"eval_accuracy", "eval_runtime", "eval_samples_per_second"}
+    return block <= metrics or any(f.metric in {"accuracy", "eval_accuracy"} and f.support for f in figures)
 
 
 def _check_keys(values: Mapping[str, object], wrong: Callable[[str, str], ModelError]) -> None:

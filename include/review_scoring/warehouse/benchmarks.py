@@ -123,6 +123,17 @@ class BenchmarkStore:
             changed=bool(before) and before[0].content_hash != content_hash,
         )
 
+    def newest_set(self, name: str, source: str) -> StoredSet | None:
+        """Return what a name means now, if it was loaded from this very source."""
+        sets = self.owned.benchmark_sets
+        newest = select(sets).where(sets.c.name == name).order_by(sets.c.loaded_at.desc(), sets.c.id.desc()).limit(1)
+        with self.engine.connect() as connection:
+            row = connection.execute(newest).one_or_none()
+        if row is None or row.source != source:
+            return None
+        size = {"content_hash": row.content_hash, "reviews": row.reviews}
+        return StoredSet(id=row.id, name=name, **size, is_new=False, changed=False)
+
     def now(self) -> datetime:
         """Return the database's own time."""
         with self.engine.connect() as connection:
@@ -141,22 +152,27 @@ class BenchmarkStore:
             rows = connection.execute(select(each).where(each.c.set_id == set_id)).all()
         return sorted((LabelledReview(r.review_id, r.text, r.label) for r in rows), key=lambda review: review.id)
 
-    def last_run(self, *, set_id: int, row_limit: int | None, model: str, key: RunKey) -> Row[Any] | None:
+    def last_run(
+        self, *, set_id: int, row_limit: int | None, model: str, revision: str, key: RunKey
+    ) -> Row[Any] | None:
         """Return the evaluation that a new one is compared with: the last that passed, or else the last.
 
-        One on this very content goes before one on what the set's name meant earlier, which has to have passed.
+        One of this very revision goes before another revision's: a model in use that did not change must not become
+        worse because a better one was looked at. Then one on this very content goes before one on what the set's name
+        meant earlier, which has to have passed.
 
         :param key: the new one's task, whose own earlier tries do not count
         """
         runs, sets = self.owned.benchmark_runs, self.owned.benchmark_sets
         name = select(sets.c.name).where(sets.c.id == set_id).scalar_subquery()
-        same_content = runs.c.set_id == set_id
+        same_content, same_revision = runs.c.set_id == set_id, runs.c.revision == revision
         newest = (
             select(runs)
             .join(sets, sets.c.id == runs.c.set_id)
             .where(sets.c.name == name, runs.c.row_limit == row_limit, runs.c.model == model, ~self._mine(key))
             .where(or_(same_content, runs.c.passed.is_(True)))
-            .order_by(runs.c.passed.desc(), same_content.desc(), runs.c.ended_at.desc(), runs.c.id.desc())
+            .order_by(runs.c.passed.desc(), same_revision.desc(), same_content.desc())
+            .order_by(runs.c.ended_at.desc(), runs.c.id.desc())
         )
         with self.engine.connect() as connection:
             return connection.execute(newest.limit(1)).one_or_none()
@@ -172,15 +188,17 @@ class BenchmarkStore:
     def keep(self, key: RunKey, evaluation: Evaluation) -> int:
         """Write an evaluation in one transaction, and return its id.
 
-        It takes the place of an earlier try of the same task, unless a promotion rests on that, or another evaluation
-        was compared with it: what they name stays.
+        It takes the place of an earlier try of the same task at the same revision and reviews, unless a promotion rests
+        on that, or another evaluation was compared with it: what they name stays.
         """
         owned = self.owned
         later = owned.benchmark_runs.alias("later")
         with writing(self.engine).begin() as connection:
             each_run = owned.benchmark_runs.c
+            same = ("set_id", "row_limit", "model", "revision")
             mine = select(each_run.id).where(
                 self._mine(key),
+                *(each_run[name] == evaluation.columns[name] for name in same),
                 ~exists().where(owned.promotions.c.benchmark_run_id == each_run.id),
                 ~exists().where(later.c.compared_with == each_run.id),
             )
@@ -196,24 +214,6 @@ class BenchmarkStore:
             judged = [{"benchmark_run_id": run, **{f: getattr(j, f) for f in fields}} for j in evaluation.judged]
             _insert(connection, owned.benchmark_predictions, judged)
         return run
-
-    def changed(self, benchmark_run_id: int) -> list[tuple[str, str, str | None, str | None]]:
-        """Return the reviews whose class is another than in the evaluation compared with: id, expected, before, now."""
-        runs, now = self.owned.benchmark_runs, self.owned.benchmark_predictions
-        before = now.alias("before")
-        differs = or_(before.c.predicted != now.c.predicted, before.c.predicted.is_(None) != now.c.predicted.is_(None))
-        statement = (
-            select(now.c.review_id, now.c.expected, before.c.predicted, now.c.predicted)
-            .join(runs, runs.c.id == now.c.benchmark_run_id)
-            .join(
-                before,
-                and_(before.c.benchmark_run_id == runs.c.compared_with, before.c.review_id == now.c.review_id),
-            )
-            .where(now.c.benchmark_run_id == benchmark_run_id, differs)
-            .order_by(now.c.review_id)
-        )
-        with self.engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(statement)]
 
     def newest(self, model: str, revision: str) -> list[Row[Any]]:
         """Return the newest evaluation of a model's revision on each whole set, by the name of the set."""

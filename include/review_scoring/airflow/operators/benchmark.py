@@ -80,9 +80,11 @@ class BenchmarkModelOperator(BaseOperator):
     :param limit: evaluate on this many reviews at most, the same ones each time; None for all (templated)
     :param device: `auto`, `cuda`, `mps`, `cpu` or a torch device such as `cuda:1` (templated)
     :param precision: `auto`, `float32`, `bfloat16` or `float16` (templated)
+    :param long_texts: `truncate` or `windows`, as the nightly scoring is set (templated)
+    :param fused: False where scoring goes through transformers' own modules
     """
 
-    template_fields: Sequence[str] = ("job", "loaded", "model", "limit", "device", "precision")
+    template_fields: Sequence[str] = ("job", "loaded", "model", "limit", "device", "precision", "long_texts")
     ui_color = "#fef7e0"
 
     def __init__(
@@ -94,6 +96,8 @@ class BenchmarkModelOperator(BaseOperator):
         limit: int | str | None = None,
         device: str = "auto",
         precision: str = "auto",
+        long_texts: str = "truncate",
+        fused: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -103,6 +107,8 @@ class BenchmarkModelOperator(BaseOperator):
         self.limit = limit
         self.device = device
         self.precision = precision
+        self.long_texts = long_texts
+        self.fused = fused
         self._stop = StopFlag()
 
     def on_kill(self) -> None:
@@ -123,10 +129,12 @@ class BenchmarkModelOperator(BaseOperator):
                 log.warning("%s", error)
                 return {"model": str(self.model), "skipped": str(error)}
 
+            loaded_with: dict[str, Any] = {"long_texts": self.long_texts, "fused": self.fused}
+
             def load() -> Any:
                 from review_scoring.inference.classifier import Classifier
 
-                return Classifier.load(model, device=self.device, precision=self.precision)
+                return Classifier.load(model, device=self.device, precision=self.precision, **loaded_with)
 
             def peak(device: Any) -> int:
                 from review_scoring.inference.memory import peak_memory
@@ -142,6 +150,7 @@ class BenchmarkModelOperator(BaseOperator):
                 limit=limit,
                 load_classifier=load,
                 peak_memory=peak,
+                settings=loaded_with,
                 stop=self._stop,
             )
 
