@@ -190,7 +190,12 @@ def test_the_least_certain_are_found_in_one_index(warehouse: Warehouse) -> None:
                 assert len(search(connection, warehouse.owned, job, wanted, after=after, rows=26)) == 26
                 ((statement, parameters),) = [each for each in sent if "review_scores" in each[0]]
                 if warehouse.engine.dialect.name == "mysql":
-                    plan = str(connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).all())
+                    rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).all()
+                    (read,) = [row for row in rows if row.key == "review_scores_certainty_filters"]
+                    assert read.type == ("ref" if after is None and wanted.score_to is None else "range")
+                    assert "Using index" in read.Extra
+                    assert "filesort" not in read.Extra
+                    plan = read.key
                 elif postgres:
                     plan = json.dumps(
                         connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar()

@@ -84,6 +84,7 @@ def search(
         conditions.append(scores.c.scored_at < wanted.scored_before)
     if after is not None:
         conditions.append(tuple_(scores.c.score, scores.c.review_id) > tuple_(after.score, after.review_id))
+        conditions.append(scores.c.score >= after.score)  # said twice: MySQL makes no range of a pair
     order = (scores.c.score, scores.c.review_id)
     keys = select(*order).where(*conditions).order_by(*order).limit(rows).subquery("keys")
     found = select(scores).join(keys, and_(scores.c.job_id == job_id, scores.c.review_id == keys.c.review_id))
