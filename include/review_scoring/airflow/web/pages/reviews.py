@@ -12,16 +12,15 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.airflow.web.failures import PageRoute
+from review_scoring.airflow.web.failures import PageRoute, named
 from review_scoring.airflow.web.settings import PageSettings
-from review_scoring.airflow.web.shell import Place, Settings, page
+from review_scoring.airflow.web.shell import NO_NUL, Place, Settings, page
 from review_scoring.airflow.web.warehouse import JobPlace
-from review_scoring.errors import PreflightError, WarehouseUnavailableError
+from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
 from review_scoring.models.catalogue import catalogue
 from review_scoring.remedies import remedy_of
 from review_scoring.warehouse import search
 from review_scoring.warehouse.nights import nights
-from review_scoring.warehouse.retry import describe
 
 router = APIRouter(route_class=PageRoute)
 log = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ def _empty_is_none(value: object) -> object:
 Empty = BeforeValidator(_empty_is_none)
 Share = Annotated[Annotated[float, Field(ge=0, le=1)] | None, Empty]
 Day = Annotated[Annotated[date, Field(ge=date(1970, 1, 1), le=date(9999, 1, 1))] | None, Empty]
-Name = Annotated[Annotated[str, Field(max_length=255)] | None, Empty]
+Name = Annotated[Annotated[str, Field(max_length=255, pattern=NO_NUL)] | None, Empty]
 
 
 class Asked(BaseModel):
@@ -112,7 +111,11 @@ def reviews(place: Place, settings: Settings, asked: Annotated[Asked, Query()]) 
 
 
 @router.get("/review", response_class=HTMLResponse)
-def review(place: Place, settings: Settings, id: Annotated[str, Query(max_length=255)]) -> HTMLResponse:  # noqa: A002 the address reads ?id=
+def review(
+    place: Place,
+    settings: Settings,
+    id: Annotated[str, Query(max_length=255, pattern=NO_NUL)],  # noqa: A002 the address reads ?id=
+) -> HTMLResponse:
     """Show all that is known of one review."""
     found, reject = None, None
     with place.engine.connect() as connection:
@@ -144,8 +147,8 @@ def _texts(place: JobPlace, settings: PageSettings, ids: Iterable[str]) -> tuple
         source = place.source()
         with source.engine.connect() as connection:
             return search.texts(connection, source, ids), ""
-    except (DBAPIError, PreflightError, WarehouseUnavailableError) as error:
-        log.warning("texts of job %s cannot be read: %s", place.job.name, describe(error))
+    except (DBAPIError, ConfigurationError, WarehouseUnavailableError) as error:
+        log.warning("texts of job %s cannot be read: %s", place.job.name, named(error))
         return {}, "The source of the reviews cannot be read now, so their texts are missing."
 
 
