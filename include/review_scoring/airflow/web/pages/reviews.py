@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
@@ -25,6 +25,7 @@ from review_scoring.warehouse.nights import nights
 router = APIRouter(route_class=PageRoute)
 log = logging.getLogger(__name__)
 
+Found = TypeVar("Found")
 ROWS = 25
 NIGHTS_LOOKED_AT = 90
 """Labels and models to choose from are those of so many nights: asking the scores themselves would read them all."""
@@ -117,24 +118,29 @@ def review(
     id: Annotated[str, Query(max_length=255, pattern=NO_NUL)],  # noqa: A002 the address reads ?id=
 ) -> HTMLResponse:
     """Show all that is known of one review."""
-    found, reject = None, None
+    found, reject, ids = None, None, search.ids_meant(id, "string")
     with place.engine.connect() as connection:
         job = place.record(connection)
         if job is not None:
-            found = search.find_score(connection, place.owned, job.id, id)
-            reject = search.find_reject(connection, place.owned, job.id, id) if found is None else None
-    texts, note = _texts(place, settings, [id])
+            ids = search.ids_meant(id, job.id_type)
+            found = _first(search.find_score(connection, place.owned, job.id, each) for each in ids)
+            if found is None:
+                reject = _first(search.find_reject(connection, place.owned, job.id, each) for each in ids)
+    if (known := found or reject) is not None:
+        ids = [known.review_id]
+    texts, note = _texts(place, settings, ids)
+    shown = next((each for each in ids if each in texts), ids[0])
     return page(
         "review.html",
         "reviews",
         place,
         settings,
-        id=id,
+        id=shown,
         found=found,
         classes=_classes(found) if found else [],
         reject=reject,
         remedy=remedy_of(reject.reason) if reject else None,
-        text=texts.get(id),
+        text=texts.get(shown),
         note=note,
     )
 
@@ -167,6 +173,10 @@ def _classes(found: search.ScoredReview) -> list[tuple[str, float]]:
         for n, probability in enumerate(found.probabilities)
     ]
     return sorted(named, key=lambda each: each[1], reverse=True)
+
+
+def _first(found: Iterable[Found | None]) -> Found | None:
+    return next((each for each in found if each is not None), None)
 
 
 def _midnight(day: date | None) -> datetime | None:
