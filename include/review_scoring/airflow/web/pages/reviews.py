@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Literal, TypeVar
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
@@ -26,6 +27,7 @@ router = APIRouter(route_class=PageRoute)
 log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
+UTC_NAME = "UTC"
 ROWS = 25
 NIGHTS_LOOKED_AT = 90
 """Labels and models to choose from are those of so many nights: asking the scores themselves would read them all."""
@@ -53,21 +55,27 @@ class Asked(BaseModel):
     scored_to: Day = None
     model: Name = None
     truncated: Annotated[Literal["yes", "no"] | None, Empty] = None
+    zone: Name = None
     after_score: Share = None
     after_id: Name = None
     job: Name = None
 
     def conditions(self) -> search.Conditions:
-        """Return them as the warehouse takes them; a day is a day in UTC."""
+        """Return them as the warehouse takes them; a day is a day in the viewer's zone."""
         return search.Conditions(
             label=self.label,
             score_from=self.score_from,
             score_to=self.score_to,
-            scored_from=_midnight(self.scored_from),
-            scored_before=_midnight(self.scored_to + timedelta(days=1)) if self.scored_to else None,
+            scored_from=_midnight(self.scored_from, self.zone),
+            scored_before=_midnight(self.scored_to + timedelta(days=1), self.zone) if self.scored_to else None,
             model=self.model,
             truncated=None if self.truncated is None else self.truncated == "yes",
         )
+
+    def form(self) -> dict[str, Any]:
+        """Return what narrows the list, as a form or an address takes it. A zone means nothing without a day."""
+        values = self.model_dump(exclude={"after_score", "after_id", "job", "zone"}, exclude_none=True, mode="json")
+        return {**values, "zone": _zone(self.zone).key} if self.scored_from or self.scored_to else values
 
     def place(self) -> search.Place | None:
         """Return where the page before ended."""
@@ -93,7 +101,7 @@ def reviews(place: Place, settings: Settings, asked: Annotated[Asked, Query()]) 
                 models |= {model for model, _ in night.models}
     shown = rows[:ROWS]
     texts, note = _texts(place, settings, [row.review_id for row in shown])
-    form = asked.model_dump(exclude={"after_score", "after_id", "job"}, exclude_none=True, mode="json")
+    form = asked.form()
     last = shown[-1] if len(rows) > ROWS else None
     return page(
         "reviews.html",
@@ -179,5 +187,14 @@ def _first(found: Iterable[Found | None]) -> Found | None:
     return next((each for each in found if each is not None), None)
 
 
-def _midnight(day: date | None) -> datetime | None:
-    return None if day is None else datetime.combine(day, time(), UTC)
+def _midnight(day: date | None, zone: str | None) -> datetime | None:
+    """Return when a day begins in a zone; where clocks go forward at midnight, that is the moment when they do."""
+    return None if day is None else datetime.combine(day, time(), _zone(zone))
+
+
+def _zone(name: str | None) -> ZoneInfo:
+    """Return the zone of a browser's name for it; UTC for a name that this system does not know, or none."""
+    try:
+        return ZoneInfo(name or UTC_NAME)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # such as a path, or the name of a folder of zones
+        return ZoneInfo(UTC_NAME)
