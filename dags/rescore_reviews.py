@@ -8,7 +8,14 @@ from typing import cast
 from airflow.sdk import DAG, Param
 
 from review_scoring.airflow.deployment import Deployment
-from review_scoring.airflow.forms import dry_run_param, long_texts_param, model_param, offered_models, shards_param
+from review_scoring.airflow.forms import (
+    NARROW,
+    dry_run_param,
+    long_texts_param,
+    model_param,
+    offered_models,
+    shards_param,
+)
 from review_scoring.airflow.operators.score_reviews import PreflightScoringOperator, ScoreReviewsOperator
 from review_scoring.airflow.operators.shards import PlanShardsOperator, SummariseRunOperator
 from review_scoring.job import Rescore
@@ -27,18 +34,30 @@ PARAMS = {
             "all": "All reviews",
         },
         title="Score again",
-        description="Within the ranges below, if there are any. New reviews that are met are scored as well.",
+        description='Among those that "Narrow it" leaves. New reviews that are met are scored as well.',
     ),
     "model": model_param(offered_models()),
+    "long_texts": long_texts_param(),
     "above": Param(
-        None, type=["null", "string"], title="Above id", description="Only reviews with ids above this one."
+        None,
+        type=["null", "string"],
+        title="Above id",
+        section=NARROW,
+        description="Only reviews with ids above this one.",
     ),
-    "upto": Param(None, type=["null", "string"], title="Up to id", description="Only reviews with ids up to this one."),
+    "upto": Param(
+        None,
+        type=["null", "string"],
+        title="Up to id",
+        section=NARROW,
+        description="Only reviews with ids up to this one.",
+    ),
     "scored_since": Param(
         None,
         type=["null", "string"],
         format="date-time",
         title="Scored since",
+        section=NARROW,
         description="Only reviews that were scored, or first rejected, from this time on.",
     ),
     "scored_until": Param(
@@ -46,9 +65,9 @@ PARAMS = {
         type=["null", "string"],
         format="date-time",
         title="Scored before",
+        section=NARROW,
         description="Only reviews that were scored, or first rejected, before this time.",
     ),
-    "long_texts": long_texts_param(),
     "shards": shards_param(),
 }
 

@@ -16,6 +16,10 @@ class ConfigurationError(ReviewScoringError):
     """Something was set up wrong. Running again without changing it gives the same error, so nobody retries it."""
 
 
+class NoSuchJobError(ConfigurationError):
+    """No scoring job is defined, or none of the name that is wanted."""
+
+
 class PreflightError(ConfigurationError):
     """Everything that preflight found wrong, told at once: a person fixes a list faster than a series of failures."""
 

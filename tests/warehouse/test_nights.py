@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import time
 from collections import Counter
 from dataclasses import replace
@@ -18,6 +20,7 @@ from review_scoring.warehouse import readonly
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.nights import STALLED, Night, find_job, night_of, nights
 from review_scoring.warehouse.readonly import lacks_tables, reading_engine, took_too_long
+from review_scoring.warehouse.retry import is_unreachable
 from review_scoring.warehouse.search import Conditions, Place, search
 from tests.stubs import Warehouse
 
@@ -161,6 +164,38 @@ def test_a_server_that_is_away_is_not_waited_for_longer_than_a_page_may_take(
     assert int(asked["connect_timeout"]) == readonly.CONNECT_S
 
 
+@pytest.mark.parametrize(
+    ("backend", "query"),
+    [("postgresql+psycopg", {}), ("mysql+pymysql", {}), ("mysql+pymysql", {"read_timeout": "600"})],
+)
+def test_a_server_that_accepts_and_stays_silent_is_given_up(
+    backend: str, query: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readonly, "STATEMENT_S", 0.5)
+    monkeypatch.setattr(readonly, "GRACE_S", 0.4)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = make_url(f"{backend}://ada:secret@127.0.0.1:{silent.getsockname()[1]}/films")
+        reading = reading_engine(url.set(query=query))
+        started = time.monotonic()
+        with pytest.raises(DBAPIError) as raised:
+            reading.connect()
+    assert time.monotonic() - started < 10
+    assert is_unreachable(raised.value)
+
+
+def test_a_peer_that_is_gone_is_noticed_by_tcp(postgres_engine: Engine) -> None:
+    reading = reading_engine(postgres_engine.url)
+    with reading.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        with socket.socket(fileno=os.dup(driver.pgconn.socket)) as own:
+            assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
+            assert own.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            probes = [socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT]
+            idle, interval, count = (own.getsockopt(socket.IPPROTO_TCP, each) for each in probes)
+            assert idle + interval * count <= 7
+    reading.dispose()
+
+
 def test_a_missing_sqlite_file_is_told_and_not_made(sqlite_engine: Engine) -> None:
     missing = sqlite_engine.url.set(database=f"{sqlite_engine.url.database}.missing")
     with pytest.raises(DBAPIError, match="unable to open"):
@@ -190,7 +225,12 @@ def test_the_least_certain_are_found_in_one_index(warehouse: Warehouse) -> None:
                 assert len(search(connection, warehouse.owned, job, wanted, after=after, rows=26)) == 26
                 ((statement, parameters),) = [each for each in sent if "review_scores" in each[0]]
                 if warehouse.engine.dialect.name == "mysql":
-                    plan = str(connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).all())
+                    rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).all()
+                    (read,) = [row for row in rows if row.key == "review_scores_certainty_filters"]
+                    assert read.type == ("ref" if after is None and wanted.score_to is None else "range")
+                    assert "Using index" in read.Extra
+                    assert "filesort" not in read.Extra
+                    plan = read.key
                 elif postgres:
                     plan = json.dumps(
                         connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar()

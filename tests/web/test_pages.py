@@ -109,6 +109,21 @@ def test_paging_shows_every_review_once_the_least_certain_first(pages: Pages, wa
     assert seen == sorted(scores, key=lambda key: (scores[key], key))
 
 
+def test_reviews_of_one_score_are_not_lost_between_two_pages(pages: Pages, warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(2 * reviews_page.ROWS + 3)
+    warehouse.score()
+    warehouse.run("UPDATE review_scores SET score = 0.7")
+    client = pages()
+    address, seen = "/reviews", list[str]()
+    while address:
+        shown = client.get(address).text
+        seen += re.findall(r'id=(\d+)"><bdi>', shown)
+        following = re.search(r'rel="next" href="(reviews\?[^"]+)"', shown)
+        address = "/" + html.unescape(following[1]) if following else ""
+    assert seen == sorted(warehouse.scores())
+
+
 def test_filters_give_what_the_table_has(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(60)

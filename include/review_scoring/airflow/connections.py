@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowException
 from sqlalchemy import URL, Engine
@@ -27,14 +30,22 @@ def engine_of(conn_id: str) -> Engine:
     :raises ConfigurationError: if there is no such Connection, or its type or driver is not supported
     """
     connection = connection_named(conn_id)
-    try:
+    with told_as_configuration(connection):
         return make_engine(url_of(connection))
-    except (NoSuchModuleError, ModuleNotFoundError) as error:
+
+
+@contextmanager
+def told_as_configuration(connection: Connection) -> Iterator[None]:
+    """Turn what making an engine of a Connection raises into a ConfigurationError that names the Connection."""
+    named = f"connection {connection.conn_id!r}"
+    try:
+        yield
+    except (NoSuchModuleError, ImportError) as error:
         raise ConfigurationError(
-            f"connection {conn_id!r} of type {connection.conn_type!r} needs a driver that is not installed ({error})"
+            f"{named} of type {connection.conn_type!r} needs a driver that is not installed ({error})"
         ) from None
     except ArgumentError:
-        raise ConfigurationError(f"connection {conn_id!r} does not make a database address; check its fields") from None
+        raise ConfigurationError(f"{named} does not make a database address; check its fields") from None
 
 
 def connection_named(conn_id: str) -> Connection:

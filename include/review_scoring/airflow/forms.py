@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 RARELY = "Rarely needed"
 """Section of the fields that few change; a form shows it collapsed."""
 
+NARROW = "Narrow it"
+"""Section of the fields that leave reviews out."""
+
 
 def offered_models() -> Mapping[str, CatalogueEntry]:
     """Return the models by name; without a deployment's own where its catalogue cannot be read.

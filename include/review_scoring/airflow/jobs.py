@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from airflow.sdk import Variable
 
-from review_scoring.errors import ConfigurationError
+from review_scoring.errors import ConfigurationError, NoSuchJobError
 from review_scoring.job import ScoringJob
 
 JOBS_VARIABLE = "review_scoring_jobs"
@@ -20,13 +20,13 @@ def job_named(name: str) -> ScoringJob:
     """
     jobs = defined_jobs()
     if not jobs:
-        raise ConfigurationError(
+        raise NoSuchJobError(
             f"there is no Airflow Variable {JOBS_VARIABLE!r} with a JSON object of scoring jobs, and job {name!r} is "
             'wanted; for example {"film_reviews": {"source_conn_id": "warehouse", "source_table": "reviews"}}'
         )
     if name not in jobs:
         known = ", ".join(sorted(jobs)) or "none"
-        raise ConfigurationError(f"there is no scoring job {name!r} in the Variable {JOBS_VARIABLE!r}; it has {known}")
+        raise NoSuchJobError(f"there is no scoring job {name!r} in the Variable {JOBS_VARIABLE!r}; it has {known}")
     return ScoringJob.from_mapping(name, jobs[name])
 
 

@@ -1,11 +1,12 @@
 """Engines for those who only look: nothing can be written, and nothing takes long.
 
-Pages are made inside Airflow's API server, which has other things to do: two connections at most, and every statement
-is ended by the database after `STATEMENT_S` seconds.
+Pages are made inside Airflow's API server, which has other things to do: two connections at most, every statement is
+ended by the database after `STATEMENT_S` seconds, and a server that has fallen silent is given up soon after.
 """
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from urllib.parse import quote
@@ -19,6 +20,9 @@ from review_scoring.warehouse.engine import make_engine
 
 STATEMENT_S = 5.0
 CONNECT_S = 3
+GRACE_S = 2
+"""Seconds longer than a statement may take that a server's word is waited for."""
+
 POOL_SIZE = 2
 PROGRESS_OPCODES = 10_000
 """SQLite's virtual machine looks at the time this often: some milliseconds."""
@@ -39,8 +43,9 @@ def reading_engine(url: URL) -> Engine:
     backend = url.get_backend_name()
     if backend == "sqlite":  # read-only even to the file: a wrong path makes no empty database
         url = url.set(database=f"file:{quote(url.database or '')}", query={"mode": "ro", "uri": "true"})
-    elif "connect_timeout" not in url.query and backend in {"postgresql", "mysql", "mariadb"}:
-        url = url.update_query_dict({"connect_timeout": str(CONNECT_S)})
+    elif backend in {"postgresql", "mysql", "mariadb"}:
+        limits = _client_limits(backend)
+        url = url.set(query={"connect_timeout": str(CONNECT_S), **url.query, **limits})
     engine = make_engine(url, pool_size=POOL_SIZE, max_overflow=0, pool_timeout_s=CONNECT_S, read_only=True)
     if backend == "postgresql":
         event.listen(engine, "begin", _begin_postgresql)
@@ -50,6 +55,19 @@ def reading_engine(url: URL) -> Engine:
     elif backend in {"mysql", "mariadb"}:
         event.listen(engine, "begin", _begin_mysql)
     return engine
+
+
+def _client_limits(backend: str) -> dict[str, str]:
+    """Return what ends the waiting on this side, whatever a Connection says: a night may wait longer than a page.
+
+    PyMySQL's `connect_timeout` ends with TCP's part of it; greeting, login and answers are reads. libpq's goes to the
+    end of the login; a peer that is gone after that is noticed by TCP, which gives up after minutes by itself.
+    """
+    silent_s = math.ceil(STATEMENT_S + GRACE_S)
+    if backend == "postgresql":
+        probes = {"keepalives": "1", "keepalives_idle": "3", "keepalives_interval": "2", "keepalives_count": "2"}
+        return {**probes, "tcp_user_timeout": str(1000 * silent_s)}
+    return {"read_timeout": str(silent_s), "write_timeout": str(silent_s)}
 
 
 def took_too_long(error: BaseException) -> bool:

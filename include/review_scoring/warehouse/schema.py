@@ -29,6 +29,14 @@ from review_scoring.reviews import MAX_ID_LENGTH, MAX_TIME_LENGTH
 VERSION_TABLE = "review_scoring_version"
 """Alembic's own table, under a name that cannot clash with Airflow's or the user's."""
 
+CERTAINTY = ("job_id", "score", "review_id")
+FILTERS = ("label", "model", "truncated", "scored_at")
+"""What the pages order scores by, and what they filter by."""
+
+ONLY, EXCEPT = "only", "except"
+MYSQL = frozenset({"mysql", "mariadb"})
+"""In `info` of an index that not every database has: which have it, or have not. The migrations make them."""
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware UTC time: `timestamptz` on PostgreSQL, a naive UTC column elsewhere, microseconds kept everywhere."""
@@ -162,14 +170,9 @@ class Tables:
             Column("scored_at", UtcDateTime, nullable=False),
             Column("run_id", BigInteger, nullable=False),
             Index("review_scores_run", "run_id"),
-            # The least certain first, whatever else is asked for: PostgreSQL answers from the index alone.
-            Index(
-                "review_scores_certainty",
-                "job_id",
-                "score",
-                "review_id",
-                postgresql_include=["label", "model", "truncated", "scored_at"],
-            ),
+            # The least certain first, whatever else is asked for: what one filters by is in the index, too.
+            Index("review_scores_certainty", *CERTAINTY, postgresql_include=FILTERS, info={EXCEPT: MYSQL}),
+            Index("review_scores_certainty_filters", *CERTAINTY, *FILTERS, info={ONLY: MYSQL}),
         )
         self.rejects = Table(
             "review_rejects",

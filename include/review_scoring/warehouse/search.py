@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Numeric, Row, and_, select, tuple_
 
+from review_scoring.reviews import canonical_id
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.figures import RejectRow
 from review_scoring.warehouse.schema import Tables
@@ -84,10 +85,24 @@ def search(
         conditions.append(scores.c.scored_at < wanted.scored_before)
     if after is not None:
         conditions.append(tuple_(scores.c.score, scores.c.review_id) > tuple_(after.score, after.review_id))
+        conditions.append(scores.c.score >= after.score)  # said twice: MySQL makes no range of a pair
     order = (scores.c.score, scores.c.review_id)
     keys = select(*order).where(*conditions).order_by(*order).limit(rows).subquery("keys")
     found = select(scores).join(keys, and_(scores.c.job_id == job_id, scores.c.review_id == keys.c.review_id))
     return [_scored(row) for row in connection.execute(found.order_by(keys.c.score, keys.c.review_id))]
+
+
+def ids_meant(entered: str, id_type: str) -> Sequence[str]:
+    """Return the canonical ids that a person may mean: `007` is 7 where ids are integers, a UUID has small letters.
+
+    Blanks around a string may belong to it, or have come with it from elsewhere; as it was entered comes first.
+    """
+    stripped = entered.strip()
+    try:
+        meant = canonical_id(parse_id(stripped, id_type)) or entered
+    except ValueError:
+        return [entered]
+    return list(dict.fromkeys([entered, meant])) if id_type == "string" else [meant]
 
 
 def find_score(connection: Connection, owned: Tables, job_id: int, review_id: str) -> ScoredReview | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.staticfiles import StaticFiles
 
+from review_scoring.airflow.web.failures import nothing_here
 from review_scoring.airflow.web.pages import models, overview, rejects, reviews, run
 from review_scoring.airflow.web.rendering import STATIC
 from review_scoring.airflow.web.security import SecurityHeaders, may_read
@@ -18,6 +20,7 @@ def create_app(settings: PageSettings | None = None) -> FastAPI:
     app.state.page_settings = settings
     for room in (overview, run, reviews, rejects, models):
         app.include_router(room.router, dependencies=[may_read(settings.dag_id)])
+    app.add_exception_handler(StarletteHTTPException, nothing_here)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(SecurityHeaders)
     return app

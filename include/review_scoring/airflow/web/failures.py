@@ -14,9 +14,17 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from review_scoring.airflow.web.rendering import html
-from review_scoring.errors import ConfigurationError, PreflightError, WarehouseUnavailableError
+from review_scoring.airflow.web.security import path_below
+from review_scoring.errors import (
+    ConfigurationError,
+    ModelError,
+    NoSuchJobError,
+    PreflightError,
+    WarehouseUnavailableError,
+)
 from review_scoring.warehouse.readonly import STATEMENT_S, lacks_tables, took_too_long
 from review_scoring.warehouse.retry import describe
 
@@ -28,6 +36,8 @@ SLOW = f"The warehouse took longer than {STATEMENT_S:.0f} seconds to answer."
 TABLES = "The scoring tables are not there, or of an earlier version."
 BUSY = "Others are waiting for the warehouse, too."
 AWAY = "The warehouse does not answer."
+SOURCE = "The source of the reviews cannot be read."
+CATALOGUE = "The catalogue of models cannot be read."
 
 
 class PageRoute(APIRoute):
@@ -49,7 +59,7 @@ class PageRoute(APIRoute):
                 if status == HTTPStatus.INTERNAL_SERVER_ERROR:
                     log.exception("page %s failed, reference %s", request.url.path, reference)
                 else:
-                    log.warning("page %s: %s, reference %s", request.url.path, _named(error), reference)
+                    log.warning("page %s: %s, reference %s", request.url.path, named(error), reference)
                 return _answer(request, status, heading, advice, reference)
 
         return told
@@ -83,19 +93,29 @@ def _failed(error: Exception) -> tuple[int, str, str]:
             isinstance(error, SQLAlchemyError | WarehouseUnavailableError),
             (away, AWAY, "Try again in a minute. If it stays so, check the Connection of the job."),
         ),
-        (isinstance(error, PreflightError), (away, "The source of the reviews cannot be read.", str(error))),
-        (isinstance(error, ConfigurationError), (missing, "There is no scoring job to show.", str(error))),
+        (isinstance(error, PreflightError), (away, SOURCE, "The DAG's task preflight says what is wrong.")),
+        (isinstance(error, ModelError), (away, CATALOGUE, "The DAG import_model has an import error that says why.")),
+        (isinstance(error, NoSuchJobError), (missing, "There is no scoring job to show.", str(error))),
+        (isinstance(error, ConfigurationError), (away, "This is not set up as it has to be.", str(error))),
     ]
     unknown = (HTTPStatus.INTERNAL_SERVER_ERROR, "This page could not be made.", "Tell it to whoever runs Airflow.")
     return next((answer for matches, answer in kinds if matches), unknown)
 
 
-def _named(error: Exception) -> str:
-    """Name an error without its statement, its values or an address."""
+def named(error: Exception) -> str:
+    """Name an error for the log, without its statement, its values or an address."""
     return str(error) if isinstance(error, ConfigurationError) else describe(error)
+
+
+async def nothing_here(request: Request, error: Exception) -> Response:
+    """Answer an address that no route has, or a method that none takes. It tells nothing, so nobody is asked."""
+    status = error.status_code if isinstance(error, StarletteHTTPException) else HTTPStatus.NOT_FOUND
+    return _answer(request, status, "There is nothing here.", "Check the address, or go on from the overview.", "")
 
 
 def _answer(request: Request, status: int, heading: str, advice: str, reference: str) -> Response:
     if "application/json" in request.headers.get("accept", ""):
         return JSONResponse({"error": heading, "advice": advice, "reference": reference}, status_code=status)
-    return html("failure.html", status, heading=heading, advice=advice, reference=reference, page="", job="", jobs=())
+    up = "../" * (path_below(request.scope).count("/") - 1)
+    said = {"heading": heading, "advice": advice, "reference": reference}
+    return html("failure.html", status, up=up, page="", job="", jobs=(), **said)

@@ -5,6 +5,7 @@ A count that took too long is not tried again before the minute is over, either.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -14,10 +15,14 @@ from datetime import UTC, datetime
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from review_scoring.airflow.web.failures import named
 from review_scoring.airflow.web.warehouse import JobPlace
+from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
 from review_scoring.warehouse.figures import count_rejects, count_scored, count_waiting
 from review_scoring.warehouse.nights import nights
 from review_scoring.warehouse.readonly import took_too_long
+
+log = logging.getLogger(__name__)
 
 KEEP_S = 60.0
 WAIT_S = 3.0
@@ -25,6 +30,7 @@ WAIT_S = 3.0
 
 OTHER_SERVER = "not counted: the reviews are in another database than the scores"
 TOO_MANY = "not counted: it takes longer than the warehouse is given"
+UNREADABLE = "not counted: the source of the reviews cannot be read now"
 
 
 @dataclass(frozen=True)
@@ -94,13 +100,12 @@ def _count(place: JobPlace) -> Now:
             scored = count_scored(connection, place.owned, job.id)
             rejects = dict(count_rejects(connection, place.owned, job.id))
             ledger = place.ledger(job)
-    source = place.source()
     waiting, note = None, OTHER_SERVER
     try:
+        source = place.source()
         with source.engine.connect() as connection:
             waiting = count_waiting(connection, source, ledger)
-    except DBAPIError as error:
-        if not took_too_long(error):
-            raise
-        note = TOO_MANY
+    except (DBAPIError, ConfigurationError, WarehouseUnavailableError) as error:
+        note = TOO_MANY if took_too_long(error) else UNREADABLE
+        log.warning("reviews of job %s that wait cannot be counted: %s", place.job.name, named(error))
     return Now(waiting, "" if waiting is not None else note, scored, rejects, datetime.now(UTC))

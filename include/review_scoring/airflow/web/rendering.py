@@ -95,3 +95,4 @@ _environment.filters.update(
     {each.__name__: each for each in (number, percent, duration, moment, moment_of, query, inline_code)}
 )
 _environment.globals["static_version"] = static_version()
+_environment.globals["up"] = ""  # from an address that no route has, it leads to where the pages are

@@ -49,7 +49,7 @@ class SecurityHeaders:
             await self.app(scope, receive, send)
             return
 
-        static = _path(scope).startswith("/static/")  # now: the router changes the scope
+        static = path_below(scope).startswith("/static/")  # now: the router changes the scope
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -69,7 +69,7 @@ class SecurityHeaders:
         headers["Cache-Control"] = f"private, max-age={STATIC_MAX_AGE_S}" if keep else "no-store"
 
 
-def _path(scope: Any) -> str:
+def path_below(scope: Any) -> str:
     """Return the path below the place where the app is mounted."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))

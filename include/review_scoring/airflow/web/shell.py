@@ -11,6 +11,9 @@ from review_scoring.airflow.web.rendering import html
 from review_scoring.airflow.web.settings import PageSettings
 from review_scoring.airflow.web.warehouse import JobPlace, place_of
 
+NO_NUL = r"^[^\x00]*$"
+"""Pattern of texts that are compared with columns: PostgreSQL has no character 0, and fails when asked for it."""
+
 
 def settings_of(request: Request) -> PageSettings:
     """Return the settings that the app was made with."""

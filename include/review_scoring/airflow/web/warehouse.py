@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.airflow.connections import connection_named, url_of
+from review_scoring.airflow.connections import connection_named, told_as_configuration, url_of
 from review_scoring.airflow.jobs import defined_jobs
-from review_scoring.errors import ConfigurationError
+from review_scoring.errors import NoSuchJobError
 from review_scoring.job import ScoringJob
 from review_scoring.preflight import target_conn_id
 from review_scoring.warehouse.ledger import Ledger
@@ -61,13 +61,14 @@ class JobPlace:
 def place_of(name: str | None, preferred: str | None) -> JobPlace:
     """Return the job to show: the one that is named, the preferred one, or the first.
 
-    :raises ConfigurationError: where no job is defined, or not this one
+    :raises NoSuchJobError: where no job is defined, or not this one
+    :raises ConfigurationError: where its settings in the Variable are wrong
     """
     jobs = defined_jobs()
     wanted = name or (preferred if preferred in jobs else next(iter(jobs), None))
     if wanted is None or wanted not in jobs:
         known = ", ".join(jobs) or "none"
-        raise ConfigurationError(f"there is no scoring job {wanted!r} in the Variable; it has {known}")
+        raise NoSuchJobError(f"there is no scoring job {wanted!r} in the Variable; it has {known}")
     return JobPlace(ScoringJob.from_mapping(wanted, jobs[wanted]), tuple(jobs))
 
 
@@ -77,9 +78,13 @@ _lock = threading.Lock()
 
 
 def _engine(conn_id: str) -> Engine:
-    """Return the engine of a Connection, a new one when the Connection was changed."""
-    url = url_of(connection_named(conn_id))
-    with _lock:
+    """Return the engine of a Connection, a new one when the Connection was changed.
+
+    :raises ConfigurationError: if there is no such Connection, or its type or driver is not supported
+    """
+    connection = connection_named(conn_id)
+    with told_as_configuration(connection), _lock:
+        url = url_of(connection)
         known = _engines.get(conn_id)
         if known is None or known[0] != url:
             if known is not None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
 from review_scoring.airflow.web.failures import PageRoute
-from review_scoring.airflow.web.shell import Place, Settings, page
+from review_scoring.airflow.web.shell import NO_NUL, Place, Settings, page
 from review_scoring.remedies import remedy_of
 from review_scoring.warehouse.figures import count_rejects, rejected
 from review_scoring.warehouse.nights import nights
@@ -23,8 +23,8 @@ ROWS = 50
 def rejects(
     place: Place,
     settings: Settings,
-    reason: Annotated[str | None, Query(max_length=50)] = None,
-    after: Annotated[str | None, Query(max_length=255)] = None,
+    reason: Annotated[str | None, Query(max_length=50, pattern=NO_NUL)] = None,
+    after: Annotated[str | None, Query(max_length=255, pattern=NO_NUL)] = None,
 ) -> HTMLResponse:
     """Show the rejects of a job: by reason, and one by one."""
     counts: dict[str, int] = {}

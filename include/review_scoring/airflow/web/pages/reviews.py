@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Literal
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.airflow.web.failures import PageRoute
+from review_scoring.airflow.web.failures import PageRoute, named
 from review_scoring.airflow.web.settings import PageSettings
-from review_scoring.airflow.web.shell import Place, Settings, page
+from review_scoring.airflow.web.shell import NO_NUL, Place, Settings, page
 from review_scoring.airflow.web.warehouse import JobPlace
-from review_scoring.errors import PreflightError, WarehouseUnavailableError
+from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
 from review_scoring.models.catalogue import catalogue
 from review_scoring.remedies import remedy_of
 from review_scoring.warehouse import search
 from review_scoring.warehouse.nights import nights
-from review_scoring.warehouse.retry import describe
 
 router = APIRouter(route_class=PageRoute)
 log = logging.getLogger(__name__)
 
+Found = TypeVar("Found")
+UTC_NAME = "UTC"
 ROWS = 25
 NIGHTS_LOOKED_AT = 90
 """Labels and models to choose from are those of so many nights: asking the scores themselves would read them all."""
@@ -38,7 +40,7 @@ def _empty_is_none(value: object) -> object:
 Empty = BeforeValidator(_empty_is_none)
 Share = Annotated[Annotated[float, Field(ge=0, le=1)] | None, Empty]
 Day = Annotated[Annotated[date, Field(ge=date(1970, 1, 1), le=date(9999, 1, 1))] | None, Empty]
-Name = Annotated[Annotated[str, Field(max_length=255)] | None, Empty]
+Name = Annotated[Annotated[str, Field(max_length=255, pattern=NO_NUL)] | None, Empty]
 
 
 class Asked(BaseModel):
@@ -53,21 +55,27 @@ class Asked(BaseModel):
     scored_to: Day = None
     model: Name = None
     truncated: Annotated[Literal["yes", "no"] | None, Empty] = None
+    zone: Name = None
     after_score: Share = None
     after_id: Name = None
     job: Name = None
 
     def conditions(self) -> search.Conditions:
-        """Return them as the warehouse takes them; a day is a day in UTC."""
+        """Return them as the warehouse takes them; a day is a day in the viewer's zone."""
         return search.Conditions(
             label=self.label,
             score_from=self.score_from,
             score_to=self.score_to,
-            scored_from=_midnight(self.scored_from),
-            scored_before=_midnight(self.scored_to + timedelta(days=1)) if self.scored_to else None,
+            scored_from=_midnight(self.scored_from, self.zone),
+            scored_before=_midnight(self.scored_to + timedelta(days=1), self.zone) if self.scored_to else None,
             model=self.model,
             truncated=None if self.truncated is None else self.truncated == "yes",
         )
+
+    def form(self) -> dict[str, Any]:
+        """Return what narrows the list, as a form or an address takes it. A zone means nothing without a day."""
+        values = self.model_dump(exclude={"after_score", "after_id", "job", "zone"}, exclude_none=True, mode="json")
+        return {**values, "zone": _zone(self.zone).key} if self.scored_from or self.scored_to else values
 
     def place(self) -> search.Place | None:
         """Return where the page before ended."""
@@ -93,7 +101,7 @@ def reviews(place: Place, settings: Settings, asked: Annotated[Asked, Query()]) 
                 models |= {model for model, _ in night.models}
     shown = rows[:ROWS]
     texts, note = _texts(place, settings, [row.review_id for row in shown])
-    form = asked.model_dump(exclude={"after_score", "after_id", "job"}, exclude_none=True, mode="json")
+    form = asked.form()
     last = shown[-1] if len(rows) > ROWS else None
     return page(
         "reviews.html",
@@ -112,26 +120,35 @@ def reviews(place: Place, settings: Settings, asked: Annotated[Asked, Query()]) 
 
 
 @router.get("/review", response_class=HTMLResponse)
-def review(place: Place, settings: Settings, id: Annotated[str, Query(max_length=255)]) -> HTMLResponse:  # noqa: A002 the address reads ?id=
+def review(
+    place: Place,
+    settings: Settings,
+    id: Annotated[str, Query(max_length=255, pattern=NO_NUL)],  # noqa: A002 the address reads ?id=
+) -> HTMLResponse:
     """Show all that is known of one review."""
-    found, reject = None, None
+    found, reject, ids = None, None, search.ids_meant(id, "string")
     with place.engine.connect() as connection:
         job = place.record(connection)
         if job is not None:
-            found = search.find_score(connection, place.owned, job.id, id)
-            reject = search.find_reject(connection, place.owned, job.id, id) if found is None else None
-    texts, note = _texts(place, settings, [id])
+            ids = search.ids_meant(id, job.id_type)
+            found = _first(search.find_score(connection, place.owned, job.id, each) for each in ids)
+            if found is None:
+                reject = _first(search.find_reject(connection, place.owned, job.id, each) for each in ids)
+    if (known := found or reject) is not None:
+        ids = [known.review_id]
+    texts, note = _texts(place, settings, ids)
+    shown = next((each for each in ids if each in texts), ids[0])
     return page(
         "review.html",
         "reviews",
         place,
         settings,
-        id=id,
+        id=shown,
         found=found,
         classes=_classes(found) if found else [],
         reject=reject,
         remedy=remedy_of(reject.reason) if reject else None,
-        text=texts.get(id),
+        text=texts.get(shown),
         note=note,
     )
 
@@ -144,8 +161,8 @@ def _texts(place: JobPlace, settings: PageSettings, ids: Iterable[str]) -> tuple
         source = place.source()
         with source.engine.connect() as connection:
             return search.texts(connection, source, ids), ""
-    except (DBAPIError, PreflightError, WarehouseUnavailableError) as error:
-        log.warning("texts of job %s cannot be read: %s", place.job.name, describe(error))
+    except (DBAPIError, ConfigurationError, WarehouseUnavailableError) as error:
+        log.warning("texts of job %s cannot be read: %s", place.job.name, named(error))
         return {}, "The source of the reviews cannot be read now, so their texts are missing."
 
 
@@ -166,5 +183,18 @@ def _classes(found: search.ScoredReview) -> list[tuple[str, float]]:
     return sorted(named, key=lambda each: each[1], reverse=True)
 
 
-def _midnight(day: date | None) -> datetime | None:
-    return None if day is None else datetime.combine(day, time(), UTC)
+def _first(found: Iterable[Found | None]) -> Found | None:
+    return next((each for each in found if each is not None), None)
+
+
+def _midnight(day: date | None, zone: str | None) -> datetime | None:
+    """Return when a day begins in a zone; where clocks go forward at midnight, that is the moment when they do."""
+    return None if day is None else datetime.combine(day, time(), _zone(zone))
+
+
+def _zone(name: str | None) -> ZoneInfo:
+    """Return the zone of a browser's name for it; UTC for a name that this system does not know, or none."""
+    try:
+        return ZoneInfo(name or UTC_NAME)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # such as a path, or the name of a folder of zones
+        return ZoneInfo(UTC_NAME)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse
 
 from review_scoring.airflow.web.failures import PageRoute
-from review_scoring.airflow.web.shell import Place, Settings, page
+from review_scoring.airflow.web.shell import NO_NUL, Place, Settings, page
 from review_scoring.remedies import remedy_of
 from review_scoring.summary import paragraph
 from review_scoring.warehouse.nights import Night, night_of
@@ -22,8 +22,8 @@ router = APIRouter(route_class=PageRoute)
 def run(
     place: Place,
     settings: Settings,
-    dag_id: Annotated[str, Query(max_length=250)],
-    run_id: Annotated[str, Query(max_length=250)],
+    dag_id: Annotated[str, Query(max_length=250, pattern=NO_NUL)],
+    run_id: Annotated[str, Query(max_length=250, pattern=NO_NUL)],
 ) -> HTMLResponse:
     """Show one run of a job."""
     with place.engine.connect() as connection:

@@ -16,6 +16,15 @@
     }
   }
 
+  // Days are the viewer's, as the times are. Days that were asked for already keep the zone that they were cut in.
+  function localDays() {
+    const field = document.querySelector("input[name=zone]");
+    if (!field || field.value) return;
+    field.value = new Intl.DateTimeFormat().resolvedOptions().timeZone || "";
+    if (!field.value) return;
+    for (const label of document.querySelectorAll("[data-zone]")) label.textContent = field.value;
+  }
+
   // Our frame is sandboxed: a plain link would open Airflow inside of itself. A link in its own document may go there.
   function airflowLinks() {
     if (window.parent === window) return;
@@ -157,6 +166,7 @@
   }
 
   localTimes();
+  localDays();
   airflowLinks();
   jobSwitch();
   showNow();
