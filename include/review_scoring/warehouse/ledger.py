@@ -29,7 +29,7 @@ from review_scoring.errors import ConfigurationError, JobBusyError
 from review_scoring.job import ScoringJob
 from review_scoring.reviews import canonical_id
 from review_scoring.stop import StopFlag
-from review_scoring.warehouse import runs, wishes
+from review_scoring.warehouse import runs, shard_runs, wishes
 from review_scoring.warehouse.chunk import ChunkResult, Recorded
 from review_scoring.warehouse.chunk_writer import write_chunk
 from review_scoring.warehouse.counts import Counts
@@ -37,8 +37,9 @@ from review_scoring.warehouse.cursor import Pass
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.retry import patiently
-from review_scoring.warehouse.runs import Lease, RunKey, ShardRun
+from review_scoring.warehouse.runs import Lease, RunKey
 from review_scoring.warehouse.schema import Tables, tables
+from review_scoring.warehouse.shard_runs import ShardRun
 from review_scoring.warehouse.source import EVERYTHING, KeyRange, NativeId, ReviewSource, parse_id
 
 T = TypeVar("T")
@@ -103,7 +104,17 @@ class Ledger:
     def shards_of(self, key: RunKey) -> list[ShardRun]:
         """Return what is known of a run's shards, in the order of their map indexes."""
         return self._transaction(
-            lambda c: runs.shards_of(c, self.owned, self.job_id, key), "looking up the run's shards", self.engine
+            lambda c: shard_runs.shards_of(c, self.owned, self.job_id, key), "looking up the run's shards", self.engine
+        )
+
+    def drop_shards(self, key: RunKey, beyond: int, *, unchanged_again: bool) -> None:
+        """Give up what a run that is planned anew has of shards with map indexes from `beyond` on.
+
+        :param unchanged_again: the run meets the unchanged reviews of these shards again, and counts them anew
+        """
+        self._transaction(
+            lambda c: shard_runs.drop_shards(c, self.owned, self.job_id, key, beyond, unchanged_again=unchanged_again),
+            "giving up shards of an earlier plan",
         )
 
     def begin(

@@ -47,21 +47,6 @@ class RunKey:
 
 
 @dataclass(frozen=True)
-class ShardRun:
-    """What `scoring_runs` holds of one shard of a run."""
-
-    id: int
-    map_index: int
-    state: str
-    counts: Counts
-    model: str
-    revision: str
-    device: str | None
-    started_at: datetime
-    ended_at: datetime | None
-
-
-@dataclass(frozen=True)
 class Lease:
     """A run's right to score, and how far it is: `chunks` commits, which counted `counts`.
 
@@ -112,7 +97,7 @@ def begin_run(
     now = dialect_of(connection).now(connection)
     if yields and wishes.holds(job, now):
         raise GaveWayError(f"job {job.name!r} is wanted by {job.wanted_by}; a rescore goes on when that has ended")
-    mine = and_(_task(owned, job_id, key), runs.c.map_index == key.map_index)
+    mine = and_(of_task(owned, job_id, key), runs.c.map_index == key.map_index)
     for other in connection.execute(select(runs).where(runs.c.job_id == job_id, runs.c.state == RUNNING, ~mine)):
         if not clashes(other.range_from, other.range_to):
             continue
@@ -153,15 +138,15 @@ def begin_run(
     return Lease(earlier.id, token, earlier.chunks, counts, model, revision, wanted_by)
 
 
-def shards_of(connection: Connection, owned: Tables, job_id: int, key: RunKey) -> list[ShardRun]:
-    """Return all shards of a run, whatever map index `key` has, in the order of theirs."""
+def of_task(owned: Tables, job_id: int, key: RunKey) -> ColumnElement[bool]:
+    """Return the condition that a row is of a task, whatever its map index."""
     runs = owned.runs
-    mine = _task(owned, job_id, key)
-    names = [name for name in ShardRun.__dataclass_fields__ if name != "counts"]
-    return [
-        ShardRun(**{name: getattr(row, name) for name in names}, counts=Counts.from_row(row))
-        for row in connection.execute(select(runs).where(mine).order_by(runs.c.map_index))
-    ]
+    return and_(
+        runs.c.job_id == job_id,
+        runs.c.dag_id == key.dag_id,
+        runs.c.task_id == key.task_id,
+        runs.c.run_id == key.run_id,
+    )
 
 
 def advance(connection: Connection, owned: Tables, before: Lease, after: Lease, now: datetime, device: str) -> bool:
@@ -213,16 +198,6 @@ def end_run(connection: Connection, owned: Tables, lease: Lease, now: datetime, 
     # A run that failed may not know whether its last commit happened; the row does, and keeps its counts.
     counts = lease.counts.as_columns() if state == SUCCESS else {}
     _set(connection, owned, lease, now, state=state, ended_at=now, **counts)
-
-
-def _task(owned: Tables, job_id: int, key: RunKey) -> ColumnElement[bool]:
-    runs = owned.runs
-    return and_(
-        runs.c.job_id == job_id,
-        runs.c.dag_id == key.dag_id,
-        runs.c.task_id == key.task_id,
-        runs.c.run_id == key.run_id,
-    )
 
 
 def _held(connection: Connection, owned: Tables, lease: Lease) -> int:
