@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from review_scoring.airflow.deployment import Deployment
 from tests.airflow.runner import ROOT, AirflowHome
 
 PARSE = """
@@ -27,7 +28,11 @@ tasks = {
 }
 print(json.dumps({"errors": bag.import_errors, "tasks": tasks, "heavy": heavy, "seconds": seconds}))
 """
-SETTINGS = {"REVIEW_SCORING_POOL": "of GPUs", "REVIEW_SCORING_QUEUE": "scoring"}
+SETTINGS = {
+    "REVIEW_SCORING_POOL": "of GPUs",
+    "REVIEW_SCORING_QUEUE": "scoring",
+    "REVIEW_SCORING_IMPORT_QUEUE": "imports",
+}
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,11 @@ def test_shards_are_scored_in_the_pool_and_the_queue_that_the_deployment_names(
     places = {name: (task["pool"], task["queue"]) for name, task in parsed["tasks"][dag_id].items()}
     assert places.pop("score") == ("of GPUs", "scoring")
     assert set(places.values()) == {("default_pool", "default")}
+
+
+def test_a_model_is_imported_in_the_queue_for_imports_or_else_in_that_which_scores(parsed: dict[str, Any]) -> None:
+    assert parsed["tasks"]["import_model"]["import_model"]["queue"] == "imports"
+    assert Deployment.of({"REVIEW_SCORING_QUEUE": "scoring"}).import_queue == "scoring"
 
 
 @pytest.mark.parametrize("dag_id", ["score_reviews", "rescore_reviews"])
