@@ -12,8 +12,7 @@ from review_scoring.airflow.operators.import_model import ImportModelOperator
 from review_scoring.models.catalogue import catalogue
 from review_scoring.models.entry import Kind
 
-# The worker that imports has to see the store that the scoring workers read: without a shared disk, the same queue.
-QUEUE = Deployment.of().queue
+QUEUE = Deployment.of().import_queue
 OFFERED = [entry for entry in catalogue(catalogue_setting().catalogue).values() if entry.kind is not Kind.BUNDLED]
 
 with DAG(

@@ -83,6 +83,7 @@ with DAG(
         long_texts="{{ params.long_texts }}",
         pool=DEPLOYMENT.pool,
         queue=DEPLOYMENT.queue,
+        priority_weight=10,  # a slot of the pool that a rescore has freed is the night's
         map_index_template="{{ task.shard['name'] }}",
     ).expand(shard=plan.output)
     summarise = SummariseRunOperator(task_id="summarise", job=DEPLOYMENT.job, shards=plan.output, results=score.output)

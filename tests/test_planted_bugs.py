@@ -41,7 +41,7 @@ BUGS = (
     Bug(
         "the fencing token not checked",
         "warehouse/runs.py",
-        "row.fencing_token != lease.fencing_token or ",
+        "row.fencing_token == lease.fencing_token and ",
         "",
         "tests/warehouse/test_ledger.py::test_a_run_that_was_taken_over_cannot_write",
     ),
@@ -175,9 +175,16 @@ BUGS = (
     Bug(
         "a rescore that comes in between the shards of a night",
         "warehouse/runs.py",
-        "    if yields and _wanted(job, now):\n",
+        "    if yields and wishes.holds(job, now):\n",
         "    if yields and job is None:\n",
         "tests/warehouse/test_rescore.py::test_a_rescore_gives_way_between_two_chunks_and_goes_on_later",
+    ),
+    Bug(
+        "a wish that runs out while its night lives",
+        "warehouse/ledger.py",
+        "        if lease.wanted_by is not None:\n",
+        "        if lease.wanted_by is None:\n",
+        "tests/warehouse/test_rescore.py::test_a_night_whose_shard_takes_longer_than_its_wish_still_wants_the_job",
     ),
     Bug(
         "a MySQL migration that cannot be done again",

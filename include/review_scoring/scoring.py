@@ -18,7 +18,7 @@ from review_scoring.progress import Progress
 from review_scoring.reviews import Prediction, Reject, Review, screen, text_hash
 from review_scoring.stop import POLL_S, StopFlag
 from review_scoring.warehouse import runs
-from review_scoring.warehouse.candidates import Candidates
+from review_scoring.warehouse.candidates import Candidates, unchanged_again
 from review_scoring.warehouse.chunk import Chunk, ChunkResult, Outcome, Recorded
 from review_scoring.warehouse.counts import Counts
 from review_scoring.warehouse.cursor import Pass, next_pass
@@ -118,7 +118,7 @@ def score_reviews(
         model.revision,
         keys=shard.keys,
         overlap=source.overlap,
-        unchanged_again=options.rescore is Rescore.CHANGED and source.updated_at is None,
+        unchanged_again=unchanged_again(options.rescore, source),
         yields=options.yields,
         wait_s=options.wait_s,
     )

@@ -11,11 +11,12 @@ from review_scoring.errors import UnaccountedError
 from review_scoring.job import Rescore
 from review_scoring.preflight import Prepared
 from review_scoring.warehouse import runs
-from review_scoring.warehouse.candidates import Candidates, TimeRange
+from review_scoring.warehouse.candidates import Candidates, TimeRange, unchanged_again
 from review_scoring.warehouse.counts import Counts
 from review_scoring.warehouse.cursor import Pass, next_pass
 from review_scoring.warehouse.ledger import Ledger
-from review_scoring.warehouse.runs import RunKey, ShardRun
+from review_scoring.warehouse.runs import RunKey
+from review_scoring.warehouse.shard_runs import ShardRun
 from review_scoring.warehouse.shards import Cut, Shard, plan_shards
 from review_scoring.warehouse.source import EVERYTHING, KeyRange
 
@@ -48,7 +49,7 @@ def plan_run(
     scored: TimeRange | None = None,
     yields: bool = False,
 ) -> list[Shard]:
-    """Cut a run into shards.
+    """Cut a run into shards. If it is planned anew, shards of the earlier plan that this one lacks are given up.
 
     A run that looks at all new reviews makes a pass by the job's cursor; its end is for :func:`add_up` to note.
 
@@ -79,7 +80,10 @@ def plan_run(
     )
     kept = {run.map_index: run.counts.before_another_try(unchanged_again=False) for run in before}
     done = {index: counts.scored + counts.rejected for index, counts in kept.items()}
-    return plan_shards(candidates, cut, scan, done)
+    shards = plan_shards(candidates, cut, scan, done)
+    if any(run.map_index >= len(shards) for run in before):
+        ledger.drop_shards(key, len(shards), unchanged_again=unchanged_again(rescore, source))
+    return shards
 
 
 def add_up(ledger: Ledger, key: RunKey, shards: Sequence[Shard]) -> RunTotal:

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import json
+import logging
+from pathlib import Path
 
 import pytest
 from airflow.sdk import Connection
+from sqlalchemy import text
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
+from review_scoring.airflow import connections
 from review_scoring.airflow.connections import engine_of, url_of
 from review_scoring.airflow.jobs import job_named
 from review_scoring.errors import ConfigurationError
+from review_scoring.warehouse.dialects import Dialect, dialect_of
+
+
+class Untried(SQLiteDialect_pysqlite):
+    """A database that this package has never heard of, with SQLite in its place."""
+
+    name = "untried"
+    supports_statement_cache = True
+
+
+@pytest.fixture
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have SQLAlchemy find the dialect, as it finds those of installed packages."""
+    monkeypatch.setitem(registry.impls, "untried", lambda: Untried)
+    connections._tell_untested.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -43,6 +64,35 @@ def test_a_connection_of_another_kind_is_told(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ConfigurationError, match="'web' is of type 'http'") as error:
         engine_of("web")
     assert "hunter2" not in str(error.value)
+
+
+def test_a_type_that_sqlalchemy_has_a_dialect_of_takes_the_plain_path_and_is_told_once(
+    untried: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OWN", json.dumps({"conn_type": "untried", "schema": str(tmp_path / "films.db")}))
+    with caplog.at_level(logging.WARNING):
+        engine = engine_of("own")
+        engine_of("own").dispose()
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+    assert type(dialect_of(engine)) is Dialect
+    engine.dispose()
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
+        "this package was never tested with untried"
+    ]
+
+
+def test_the_extra_sqlalchemy_scheme_names_the_dialect_of_a_type_that_is_called_otherwise(untried: None) -> None:
+    extra = json.dumps({"sqlalchemy_scheme": "untried", "warehouse": "small"})
+    connection = Connection(conn_id="db", conn_type="odbc", host="db", login="u", schema="films", extra=extra)
+    assert str(url_of(connection)) == "untried://u@db/films?warehouse=small"
+
+
+@pytest.mark.parametrize("scheme", ["no_such_dialect", "a+b+c", "a b"])
+def test_a_scheme_that_sqlalchemy_has_no_dialect_of_is_told_with_what_to_install(scheme: str) -> None:
+    connection = Connection(conn_id="db", conn_type="odbc", extra=json.dumps({"sqlalchemy_scheme": scheme}))
+    with pytest.raises(ConfigurationError, match=r"none named '.*' is installed. Install the package that brings it"):
+        url_of(connection)
 
 
 def test_a_job_of_the_variable_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

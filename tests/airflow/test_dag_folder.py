@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from typing import Any
 
+import pytest
+
+from review_scoring.airflow.deployment import Deployment
 from tests.airflow.runner import ROOT, AirflowHome
 
 PARSE = """
@@ -16,22 +21,66 @@ started = time.process_time()
 bag = DagBag(sys.argv[1], bundle_path=sys.argv[1])
 seconds = time.process_time() - started
 heavy = [name for name in ("torch", "transformers", "numpy", "pandas", "sklearn", "scipy") if name in sys.modules]
-print(json.dumps({"errors": bag.import_errors, "dags": sorted(bag.dags), "heavy": heavy, "seconds": seconds}))
+names = ("pool", "queue", "priority_weight", "map_index_template")
+tasks = {
+    dag.dag_id: {task.task_id: {name: getattr(task, name, None) for name in names} for task in dag.tasks}
+    for dag in bag.dags.values()
+}
+print(json.dumps({"errors": bag.import_errors, "tasks": tasks, "heavy": heavy, "seconds": seconds}))
 """
+SETTINGS = {
+    "REVIEW_SCORING_POOL": "of GPUs",
+    "REVIEW_SCORING_QUEUE": "scoring",
+    "REVIEW_SCORING_IMPORT_QUEUE": "imports",
+}
 
 
-def test_the_dag_folder_parses_without_errors_and_without_heavy_imports(airflow_home: AirflowHome) -> None:
-    import json
-
+@pytest.fixture(scope="module")
+def parsed(airflow_home: AirflowHome) -> dict[str, Any]:
+    """What one pass over the DAG folder finds, in a deployment with a pool and a queue for scoring."""
     printed = subprocess.run(
         [sys.executable, "-c", PARSE, str(ROOT / "dags")],
-        env=airflow_home.environment(),
+        env={**airflow_home.environment(), **SETTINGS},
         text=True,
         capture_output=True,
         check=True,
     ).stdout
-    parsed = json.loads(printed.splitlines()[-1])
+    found: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return found
+
+
+def test_the_dag_folder_parses_without_errors_and_without_heavy_imports(parsed: dict[str, Any]) -> None:
     print(f"parsing the DAG folder took {parsed['seconds']:.2f} s of CPU time")
     assert parsed["errors"] == {}
-    assert parsed["dags"] == ["benchmark_models", "import_model", "promote_model", "rescore_reviews", "score_reviews"]
+    assert sorted(parsed["tasks"]) == [
+        "benchmark_models",
+        "import_model",
+        "promote_model",
+        "rescore_reviews",
+        "score_reviews",
+    ]
     assert parsed["heavy"] == []
+
+
+@pytest.mark.parametrize("dag_id", ["score_reviews", "rescore_reviews"])
+def test_shards_are_scored_in_the_pool_and_the_queue_that_the_deployment_names(
+    parsed: dict[str, Any], dag_id: str
+) -> None:
+    places = {name: (task["pool"], task["queue"]) for name, task in parsed["tasks"][dag_id].items()}
+    assert places.pop("score") == ("of GPUs", "scoring")
+    assert set(places.values()) == {("default_pool", "default")}
+
+
+def test_a_model_is_imported_in_the_queue_for_imports_or_else_in_that_which_scores(parsed: dict[str, Any]) -> None:
+    assert parsed["tasks"]["import_model"]["import_model"]["queue"] == "imports"
+    assert Deployment.of({"REVIEW_SCORING_QUEUE": "scoring"}).import_queue == "scoring"
+
+
+@pytest.mark.parametrize("dag_id", ["score_reviews", "rescore_reviews"])
+def test_each_mapped_task_is_named_by_the_range_of_its_shard(parsed: dict[str, Any], dag_id: str) -> None:
+    assert parsed["tasks"][dag_id]["score"]["map_index_template"] == "{{ task.shard['name'] }}"
+
+
+def test_a_freed_slot_of_the_pool_goes_to_a_night_before_a_rescore(parsed: dict[str, Any]) -> None:
+    night, rescore = (parsed["tasks"][dag_id]["score"] for dag_id in ("score_reviews", "rescore_reviews"))
+    assert night["priority_weight"] > rescore["priority_weight"]

@@ -74,6 +74,10 @@ class Cluster:
             self._psql(database, "-f", "-", given=sql)
         self.start("redis")
         self.wait_until_healthy("redis", seconds=10)
+        self.init()
+
+    def init(self) -> None:
+        """Run what the compose file runs at every start, before Airflow."""
         done = subprocess.run(
             self._translated("init", self.services["init"].command),
             env=self.environment("init"),
@@ -151,8 +155,11 @@ class Cluster:
             assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}:\n{tails}"
             time.sleep(every)
 
-    def api(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Ask Airflow's API, as the user admin."""
+    def api(self, path: str, body: dict[str, Any] | None = None, *, method: str | None = None) -> Any:
+        """Ask Airflow's API, as the user admin.
+
+        :param method: of HTTP; without it, GET, or POST where there is a body
+        """
         headers = {"Content-Type": "application/json"}
         if path != "/auth/token":
             headers["Authorization"] = f"Bearer {self._token}"
@@ -160,6 +167,7 @@ class Cluster:
             f"http://127.0.0.1:{self._ports['api-server']}{path}",
             data=None if body is None else json.dumps(body).encode(),
             headers=headers,
+            method=method,
         )
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 http to this machine
             return json.load(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -113,6 +114,19 @@ def test_postgres_is_healthy_and_lets_no_worker_into_the_metadata(cluster: Clust
         assert connection.execute("SELECT count(*) FROM celery_taskmeta").fetchone() != (0,)
     with pytest.raises(psycopg.OperationalError, match='permission denied for database "airflow"'):
         psycopg.connect(f"{address}/airflow")
+
+
+def test_a_second_start_leaves_alone_what_people_have_changed(cluster: Cluster) -> None:
+    job, connection = "/api/v2/variables/review_scoring_jobs", "/api/v2/connections/reviews"
+    before = cluster.api(connection)
+    mine = json.dumps({"film_reviews": {"source_conn_id": "reviews", "source_table": "my_reviews"}})
+    cluster.api(job, {"key": "review_scoring_jobs", "value": mine}, method="PATCH")
+    changed = {"connection_id": "reviews", "conn_type": "postgres", "host": "db.example.com"}
+    cluster.api(f"{connection}?update_mask=host", changed, method="PATCH")
+    cluster.init()
+    assert json.loads(cluster.api(job)["value"]) == json.loads(mine)
+    assert cluster.api(connection) == {**before, "host": "db.example.com"}
+    assert {pool["name"]: pool["slots"] for pool in cluster.api("/api/v2/pools")["pools"]}["gpu"] == 2
 
 
 def _fill(cluster: Cluster) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,10 @@ import json, sys
 from airflow.cli.cli_parser import get_parser
 for words in json.loads(sys.argv[1]):
     get_parser().parse_args(words)
+"""
+CACHES = """
+from huggingface_hub import constants
+print(constants.HF_HUB_CACHE, constants.HF_XET_CACHE, constants.HF_ASSETS_CACHE)
 """
 SECRET = re.compile(r"PASSWORD|SECRET|_KEY")
 IMAGE = re.compile(r"^[a-z0-9./-]+:\d+\.\d+(\.\d+)?(-\w+)*$")
@@ -123,6 +128,44 @@ def test_every_variable_of_ours_is_one_that_the_code_reads(compose: dict[str, Se
     code = "".join(path.read_text() for room in ("include", "dags") for path in (ROOT / room).rglob("*.py"))
     ours = {name for service in compose.values() for name in service.environment if name.startswith("REVIEW_SCORING_")}
     assert {name for name in ours if f'"{name}"' not in code} == set()
+
+
+def test_each_image_of_ours_is_built_by_one_service_and_pulled_by_none(compose: dict[str, Service]) -> None:
+    """Two that build one tag side by side fail the first time; one that pulls it asks a registry that has none."""
+    by_image: dict[str, list[Service]] = {}
+    for service in airflow_services(compose).values():
+        by_image.setdefault(service.settings["image"], []).append(service)
+    assert {image.rsplit("-", 1)[1] for image in by_image} == {"cpu", "cuda"}
+    for services_ in by_image.values():
+        (builder,) = (each for each in services_ if "build" in each.settings)
+        assert "pull_policy" not in builder.settings
+        for other in services_:
+            if other is not builder:
+                assert other.settings["pull_policy"] == "never"
+                assert builder.name in needed_by(other.name, compose), f"{other.name} can be started without its image"
+
+
+def needed_by(name: str, compose: dict[str, Service]) -> set[str]:
+    """Return all services that compose starts before a service."""
+    direct = set(compose[name].settings.get("depends_on", {}))
+    return direct.union(*(needed_by(each, compose) for each in direct))
+
+
+def test_downloads_of_hugging_face_keep_their_files_on_a_volume(compose: dict[str, Service]) -> None:
+    for service in airflow_services(compose).values():
+        environment = {"HOME": "/opt/airflow", **service.environment}
+        done = subprocess.run(
+            [sys.executable, "-c", CACHES], env=environment, capture_output=True, text=True, check=True
+        )
+        volumes = [mount.split(":")[1] for mount in service.settings["volumes"]]
+        for folder in done.stdout.split():
+            assert any(Path(folder).is_relative_to(volume) for volume in volumes), f"{service.name} writes to {folder}"
+
+
+def test_models_are_imported_where_no_gpu_waits(compose: dict[str, Service]) -> None:
+    queue = compose["dag-processor"].environment["REVIEW_SCORING_IMPORT_QUEUE"]
+    listening = [name for name, service in compose.items() if queue in service.command]
+    assert listening == ["worker"]
 
 
 def test_every_folder_and_file_that_is_mounted_or_run_is_there(compose: dict[str, Service]) -> None:

@@ -12,6 +12,7 @@ from review_scoring.job import Rescore
 from review_scoring.sharding import add_up, plan_run
 from review_scoring.warehouse import runs
 from review_scoring.warehouse.candidates import TimeRange
+from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.ledger import Ledger
 from review_scoring.warehouse.runs import RunKey
 from review_scoring.warehouse.shards import Cut, Shard
@@ -128,6 +129,51 @@ def test_a_wish_is_forgotten_when_its_run_has_ended_and_after_an_hour(warehouse:
     assert not books.is_wanted()
     books.want(NIGHT)
     warehouse.run("UPDATE scoring_jobs SET wanted_until = '2026-01-01 00:00:00.000000'")
+    assert not books.is_wanted()
+
+
+def test_a_night_whose_shard_takes_longer_than_its_wish_still_wants_the_job(warehouse: Warehouse) -> None:
+    books = ledger(warehouse)
+    shards = plan_run(warehouse.prepare(), NIGHT, Cut(most=2, least=1))
+    lease = books.begin(replace(NIGHT, map_index=0), "stub", "0", keys=shards[0].keys)
+    warehouse.run("UPDATE scoring_jobs SET wanted_until = '2026-01-01 00:00:00.000000'")
+    books.renew(lease)
+    assert books.is_wanted()
+    books.end(lease, runs.SUCCESS)
+    books.no_longer_want(NIGHT)
+    assert not books.is_wanted()
+
+
+def test_a_sign_of_life_of_a_run_that_has_ended_or_that_gives_way_is_no_wish(warehouse: Warehouse) -> None:
+    books = ledger(warehouse)
+    rescore = books.begin(AGAIN, "stub", "0", yields=True)
+    books.renew(rescore)
+    assert not books.is_wanted()
+    books.end(rescore, runs.SUCCESS)
+    night = books.begin(NIGHT, "stub", "0")
+    books.end(night, runs.SUCCESS)
+    books.no_longer_want(NIGHT)
+    with writing(books.engine).begin() as connection:
+        runs.keep_wanting(connection, books.owned, books.job_id, night, datetime.now(UTC))
+    assert not books.is_wanted()
+
+
+def test_the_end_of_one_run_leaves_the_wish_of_another(warehouse: Warehouse) -> None:
+    books = ledger(warehouse)
+    day = RunKey("day", "score", "1")
+    shards = plan_run(warehouse.prepare(), NIGHT, Cut(most=1))
+    plan_run(warehouse.prepare(), day, Cut(most=1))
+    books.no_longer_want(day)
+    assert books.is_wanted()
+    warehouse.score("by hand", dag_id="operator")
+    assert books.is_wanted()
+    books.want(day)
+    books.no_longer_want(NIGHT)
+    assert not books.is_wanted()
+    lease = books.begin(day, "stub", "0", keys=shards[0].keys)
+    assert books.is_wanted()
+    books.end(lease, runs.SUCCESS)
+    books.no_longer_want(day)
     assert not books.is_wanted()
 
 

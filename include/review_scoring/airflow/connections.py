@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowException
@@ -13,6 +15,8 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from review_scoring.errors import ConfigurationError
 from review_scoring.warehouse.engine import make_engine
 
+log = logging.getLogger(__name__)
+
 DRIVERS = {
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
@@ -21,7 +25,10 @@ DRIVERS = {
     "sqlite": "sqlite",
     "duckdb": "duckdb+duckdb_sqlalchemy",
 }
-"""Airflow connection type -> SQLAlchemy driver."""
+"""Airflow connection type -> SQLAlchemy driver, for the databases that are tested."""
+
+SCHEME = "sqlalchemy_scheme"
+"""Extra that names SQLAlchemy's dialect where the type does not; Airflow's hooks of MSSQL and ODBC read it too."""
 
 
 def engine_of(conn_id: str) -> Engine:
@@ -68,20 +75,18 @@ def url_of(connection: Connection) -> URL:
 
     Extras that are strings or numbers go into the query, as drivers take `sslmode` and the like.
 
-    :raises ConfigurationError: for a connection type that is not supported
+    Other connection types than those of `DRIVERS` are let through if SQLAlchemy has a dialect of that name.
+
+    :raises ConfigurationError: for a connection type that no installed dialect is named after
     """
-    driver = DRIVERS.get(connection.conn_type or "")
-    if driver is None:
-        raise ConfigurationError(
-            f"connection {connection.conn_id!r} is of type {connection.conn_type!r}; reviews are read from and scores "
-            f"written to {', '.join(sorted(set(DRIVERS)))}"
-        )
+    extras = {key: str(value) for key, value in connection.extra_dejson.items() if isinstance(value, str | int)}
+    scheme = extras.pop(SCHEME, None)
+    driver = DRIVERS.get(connection.conn_type or "") or _untested(connection, scheme)
     if connection.conn_type in {"sqlite", "duckdb"}:
         path = connection.schema or connection.host
         if not path:
             raise ConfigurationError(f"connection {connection.conn_id!r} names no file; put its path into host")
         return URL.create(driver, database=path)
-    extras = {key: str(value) for key, value in connection.extra_dejson.items() if isinstance(value, str | int)}
     return URL.create(
         driver,
         username=connection.login,
@@ -91,3 +96,23 @@ def url_of(connection: Connection) -> URL:
         database=connection.schema,
         query=extras,
     )
+
+
+def _untested(connection: Connection, scheme: str | None) -> str:
+    """Return the name of a dialect that SQLAlchemy has, and that nobody has tried with this package."""
+    name = scheme or connection.conn_type or ""
+    try:
+        URL.create(name).get_dialect()
+    except (NoSuchModuleError, ArgumentError, ValueError):
+        raise ConfigurationError(
+            f"connection {connection.conn_id!r} is of type {connection.conn_type!r}; reviews are read from and scores "
+            f"written to {', '.join(sorted(set(DRIVERS)))}, and what else SQLAlchemy has a dialect for: none named "
+            f"{name!r} is installed. Install the package that brings it, or name it in the extra {SCHEME!r}"
+        ) from None
+    _tell_untested(name)
+    return name
+
+
+@cache
+def _tell_untested(name: str) -> None:
+    log.warning("this package was never tested with %s; it takes the plain path of standard SQL there", name)

@@ -19,7 +19,8 @@ class Deployment:
     :param job: the job of the Variable `review_scoring_jobs` that the DAGs are about
     :param schedule: when it is scored
     :param pool: of the tasks that classify; a pool that does not exist makes a run wait for ever
-    :param queue: of the tasks that classify or import models; likewise
+    :param queue: of the tasks that classify; likewise
+    :param import_queue: of the task that imports models; whoever classifies has to see what it keeps
     :param shards: among how many tasks a large night is shared at most: as many as score side by side
     :param require_benchmark: the benchmark set that a model must have passed before it may score; None for none
     :param benchmark_schedule: when models are evaluated
@@ -30,6 +31,7 @@ class Deployment:
     schedule: str
     pool: str
     queue: str
+    import_queue: str
     shards: int
     require_benchmark: str | None
     benchmark_schedule: str
@@ -45,6 +47,7 @@ class Deployment:
         def setting(name: str, default: str) -> str:
             return environment.get(name) or default
 
+        queue = setting("REVIEW_SCORING_QUEUE", conf.get("operators", "default_queue"))
         shards = setting("REVIEW_SCORING_SHARDS", "4")
         if not shards.isdecimal() or int(shards) < 1:
             raise ConfigurationError(f"REVIEW_SCORING_SHARDS is {shards!r}; it must be a whole number of at least 1")
@@ -52,7 +55,8 @@ class Deployment:
             job=setting("REVIEW_SCORING_JOB", "film_reviews"),
             schedule=setting("REVIEW_SCORING_SCHEDULE", "0 2 * * *"),
             pool=setting("REVIEW_SCORING_POOL", "default_pool"),
-            queue=setting("REVIEW_SCORING_QUEUE", conf.get("operators", "default_queue")),
+            queue=queue,
+            import_queue=setting("REVIEW_SCORING_IMPORT_QUEUE", queue),
             shards=int(shards),
             require_benchmark=environment.get("REVIEW_SCORING_REQUIRE_BENCHMARK"),
             benchmark_schedule=setting("REVIEW_SCORING_BENCHMARK_SCHEDULE", "0 4 * * 0"),

@@ -162,6 +162,11 @@ class Candidates:
         return Chunk(list(reviews.values()), repeats, recorded)
 
 
+def unchanged_again(rescore: Rescore, source: ReviewSource) -> bool:
+    """Say whether another try meets the unchanged reviews of an earlier one: where only a text's hash tells them."""
+    return rescore is Rescore.CHANGED and source.updated_at is None
+
+
 def _limited(chunks: Iterator[Chunk], limit: int) -> Iterator[Chunk]:
     """Yield chunks with `limit` reviews in all."""
     for chunk in chunks:

@@ -29,7 +29,7 @@ from review_scoring.errors import ConfigurationError, JobBusyError
 from review_scoring.job import ScoringJob
 from review_scoring.reviews import canonical_id
 from review_scoring.stop import StopFlag
-from review_scoring.warehouse import runs
+from review_scoring.warehouse import runs, shard_runs, wishes
 from review_scoring.warehouse.chunk import ChunkResult, Recorded
 from review_scoring.warehouse.chunk_writer import write_chunk
 from review_scoring.warehouse.counts import Counts
@@ -37,8 +37,9 @@ from review_scoring.warehouse.cursor import Pass
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.retry import patiently
-from review_scoring.warehouse.runs import Lease, RunKey, ShardRun
+from review_scoring.warehouse.runs import Lease, RunKey
 from review_scoring.warehouse.schema import Tables, tables
+from review_scoring.warehouse.shard_runs import ShardRun
 from review_scoring.warehouse.source import EVERYTHING, KeyRange, NativeId, ReviewSource, parse_id
 
 T = TypeVar("T")
@@ -103,7 +104,17 @@ class Ledger:
     def shards_of(self, key: RunKey) -> list[ShardRun]:
         """Return what is known of a run's shards, in the order of their map indexes."""
         return self._transaction(
-            lambda c: runs.shards_of(c, self.owned, self.job_id, key), "looking up the run's shards", self.engine
+            lambda c: shard_runs.shards_of(c, self.owned, self.job_id, key), "looking up the run's shards", self.engine
+        )
+
+    def drop_shards(self, key: RunKey, beyond: int, *, unchanged_again: bool) -> None:
+        """Give up what a run that is planned anew has of shards with map indexes from `beyond` on.
+
+        :param unchanged_again: the run meets the unchanged reviews of these shards again, and counts them anew
+        """
+        self._transaction(
+            lambda c: shard_runs.drop_shards(c, self.owned, self.job_id, key, beyond, unchanged_again=unchanged_again),
+            "giving up shards of an earlier plan",
         )
 
     def begin(
@@ -176,11 +187,16 @@ class Ledger:
         return after
 
     def renew(self, lease: Lease) -> None:
-        """Tell other runs that this one is alive.
+        """Tell other runs that this one is alive, and rescores that it still wants the job.
 
         :raises LeaseLostError: if another run took this one's place
         """
         self._transaction(lambda c: runs.renew(c, self.owned, lease, dialect_of(c).now(c)), "renewing the lease")
+        if lease.wanted_by is not None:
+            self._transaction(
+                lambda c: runs.keep_wanting(c, self.owned, self.job_id, lease, dialect_of(c).now(c)),
+                "asking for the job again",
+            )
 
     def end(
         self,
@@ -208,19 +224,24 @@ class Ledger:
         return ended.counts
 
     def want(self, key: RunKey) -> None:
-        """Have rescores of the job give way to this run, until it ends or an hour has passed."""
+        """Have rescores of the job give way to this run, until it ends or gives no sign for an hour.
+
+        While another run's wish holds, nothing is written: rescores keep away for that one.
+        """
         self._transaction(
-            lambda c: runs.want(c, self.owned, self.job_id, key, dialect_of(c).now(c)), "asking for the job"
+            lambda c: wishes.want(c, self.owned, self.job_id, key.dag_run, dialect_of(c).now(c)), "asking for the job"
         )
 
     def no_longer_want(self, key: RunKey) -> None:
         """Let rescores of the job go on."""
-        self._transaction(lambda c: runs.no_longer_want(c, self.owned, self.job_id, key), "giving the job free")
+        self._transaction(
+            lambda c: wishes.no_longer_want(c, self.owned, self.job_id, key.dag_run), "giving the job free"
+        )
 
     def is_wanted(self) -> bool:
         """Say whether a run with new reviews wants the job."""
         return self._transaction(
-            lambda c: runs.is_wanted(c, self.owned, self.job_id), "looking who wants the job", self.engine
+            lambda c: wishes.is_wanted(c, self.owned, self.job_id), "looking who wants the job", self.engine
         )
 
     def end_pass(self, scan: Pass) -> None:

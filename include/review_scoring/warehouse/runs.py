@@ -12,18 +12,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, insert, select, update
 
 from review_scoring.errors import GaveWayError, JobBusyError, LeaseLostError
+from review_scoring.warehouse import wishes
 from review_scoring.warehouse.counts import Counts
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.schema import Tables
 
 LEASE_S = 120
 """Seconds after its last sign of life that a run is taken for dead. Loading a large model must fit."""
-
-WANTED_S = 3600
-"""Seconds after a run has said that it wants the job, that runs which give way keep away; its end makes it shorter."""
 
 RUNNING, SUCCESS, FAILED, ABANDONED = "running", "success", "failed", "abandoned"
 GAVE_WAY = "gave_way"
@@ -49,23 +47,11 @@ class RunKey:
 
 
 @dataclass(frozen=True)
-class ShardRun:
-    """What `scoring_runs` holds of one shard of a run."""
-
-    id: int
-    map_index: int
-    state: str
-    counts: Counts
-    model: str
-    revision: str
-    device: str | None
-    started_at: datetime
-    ended_at: datetime | None
-
-
-@dataclass(frozen=True)
 class Lease:
-    """A run's right to score, and how far it is: `chunks` commits, which counted `counts`."""
+    """A run's right to score, and how far it is: `chunks` commits, which counted `counts`.
+
+    `wanted_by` is the run of the DAG to which rescores give way meanwhile; None for one that gives way itself.
+    """
 
     run_id: int
     fencing_token: int
@@ -73,6 +59,7 @@ class Lease:
     counts: Counts
     model: str
     revision: str
+    wanted_by: str | None
 
     def moved_on(self, counts: Counts) -> Lease:
         """Return the lease as it is after one more chunk."""
@@ -108,9 +95,9 @@ def begin_run(
     locked = dialect_of(connection).locked
     job = connection.execute(locked(select(jobs).where(jobs.c.id == job_id))).one()
     now = dialect_of(connection).now(connection)
-    if yields and _wanted(job, now):
+    if yields and wishes.holds(job, now):
         raise GaveWayError(f"job {job.name!r} is wanted by {job.wanted_by}; a rescore goes on when that has ended")
-    mine = and_(_task(owned, job_id, key), runs.c.map_index == key.map_index)
+    mine = and_(of_task(owned, job_id, key), runs.c.map_index == key.map_index)
     for other in connection.execute(select(runs).where(runs.c.job_id == job_id, runs.c.state == RUNNING, ~mine)):
         if not clashes(other.range_from, other.range_to):
             continue
@@ -124,8 +111,9 @@ def begin_run(
 
     token = job.last_fencing_token + 1
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(last_fencing_token=token))
-    if not yields and job.wanted_by == key.dag_run:
-        want(connection, owned, job_id, key, now)
+    wanted_by = None if yields else key.dag_run
+    if wanted_by is not None:
+        wishes.want(connection, owned, job_id, wanted_by, now)
     held = {
         "state": RUNNING,
         "lease_until": now + timedelta(seconds=LEASE_S),
@@ -144,39 +132,21 @@ def begin_run(
         inserted = connection.execute(insert(runs).values(new)).inserted_primary_key
         assert inserted is not None
         run_id = inserted[0]
-        return Lease(run_id, token, 0, counts, model, revision)
+        return Lease(run_id, token, 0, counts, model, revision, wanted_by)
     counts = Counts.from_row(earlier).before_another_try(unchanged_again=unchanged_again)
     connection.execute(update(runs).where(runs.c.id == earlier.id).values(**held, **counts.as_columns()))
-    return Lease(earlier.id, token, earlier.chunks, counts, model, revision)
+    return Lease(earlier.id, token, earlier.chunks, counts, model, revision, wanted_by)
 
 
-def want(connection: Connection, owned: Tables, job_id: int, key: RunKey, now: datetime) -> None:
-    """Say that a run wants the job, so that a rescore gives way between two chunks."""
-    values = {"wanted_by": key.dag_run, "wanted_until": now + timedelta(seconds=WANTED_S)}
-    connection.execute(update(owned.jobs).where(owned.jobs.c.id == job_id).values(values))
-
-
-def no_longer_want(connection: Connection, owned: Tables, job_id: int, key: RunKey) -> None:
-    """Let a rescore go on, unless another run wants the job as well."""
-    mine = and_(owned.jobs.c.id == job_id, owned.jobs.c.wanted_by == key.dag_run)
-    connection.execute(update(owned.jobs).where(mine).values(wanted_by=None, wanted_until=None))
-
-
-def is_wanted(connection: Connection, owned: Tables, job_id: int) -> bool:
-    """Say whether a run with new reviews wants the job."""
-    job = connection.execute(select(owned.jobs).where(owned.jobs.c.id == job_id)).one()
-    return _wanted(job, dialect_of(connection).now(connection))
-
-
-def shards_of(connection: Connection, owned: Tables, job_id: int, key: RunKey) -> list[ShardRun]:
-    """Return all shards of a run, whatever map index `key` has, in the order of theirs."""
+def of_task(owned: Tables, job_id: int, key: RunKey) -> ColumnElement[bool]:
+    """Return the condition that a row is of a task, whatever its map index."""
     runs = owned.runs
-    mine = _task(owned, job_id, key)
-    names = [name for name in ShardRun.__dataclass_fields__ if name != "counts"]
-    return [
-        ShardRun(**{name: getattr(row, name) for name in names}, counts=Counts.from_row(row))
-        for row in connection.execute(select(runs).where(mine).order_by(runs.c.map_index))
-    ]
+    return and_(
+        runs.c.job_id == job_id,
+        runs.c.dag_id == key.dag_id,
+        runs.c.task_id == key.task_id,
+        runs.c.run_id == key.run_id,
+    )
 
 
 def advance(connection: Connection, owned: Tables, before: Lease, after: Lease, now: datetime, device: str) -> bool:
@@ -202,6 +172,19 @@ def renew(connection: Connection, owned: Tables, lease: Lease, now: datetime) ->
     _set(connection, owned, lease, now)
 
 
+def keep_wanting(connection: Connection, owned: Tables, job_id: int, lease: Lease, now: datetime) -> None:
+    """Say again that a run wants the job, as long as it holds its lease.
+
+    A transaction of its own, which locks the job alone: :func:`begin_run` locks the job before the run, and
+    :func:`renew` holds the run. The run's end is written before its wish is taken back, and that waits for the job too:
+    so either the end is seen here, or what is written here is taken back.
+    """
+    if lease.wanted_by is not None:
+        connection.execute(dialect_of(connection).locked(select(owned.jobs).where(owned.jobs.c.id == job_id)))
+        if _holds(connection.execute(_state(owned, lease)).one_or_none(), lease):
+            wishes.want(connection, owned, job_id, lease.wanted_by, now)
+
+
 def end_run(connection: Connection, owned: Tables, lease: Lease, now: datetime, state: str) -> None:
     """Give the lease back and say how the run ended; nothing, if an earlier try, whose answer was lost, has done it.
 
@@ -217,31 +200,24 @@ def end_run(connection: Connection, owned: Tables, lease: Lease, now: datetime, 
     _set(connection, owned, lease, now, state=state, ended_at=now, **counts)
 
 
-def _task(owned: Tables, job_id: int, key: RunKey) -> ColumnElement[bool]:
-    runs = owned.runs
-    return and_(
-        runs.c.job_id == job_id,
-        runs.c.dag_id == key.dag_id,
-        runs.c.task_id == key.task_id,
-        runs.c.run_id == key.run_id,
-    )
-
-
-def _wanted(job: Row[Any], now: datetime) -> bool:
-    return job.wanted_until is not None and bool(job.wanted_until > now)
-
-
 def _held(connection: Connection, owned: Tables, lease: Lease) -> int:
     """Lock the run's row, see that it still carries the lease's token, and return how many chunks it has."""
-    runs = owned.runs
-    held = select(runs.c.chunks, runs.c.fencing_token, runs.c.state).where(runs.c.id == lease.run_id)
-    row = connection.execute(dialect_of(connection).locked(held)).one_or_none()
-    if row is None or row.fencing_token != lease.fencing_token or row.state != RUNNING:
+    row = connection.execute(dialect_of(connection).locked(_state(owned, lease))).one_or_none()
+    if row is None or not _holds(row, lease):
         raise LeaseLostError(
             f"run {lease.run_id} no longer holds the lease of its job: another run has taken over. "
             "What it had committed stays, and the other run does the rest."
         )
     return int(row.chunks)
+
+
+def _state(owned: Tables, lease: Lease) -> Select[Any]:
+    runs = owned.runs
+    return select(runs.c.chunks, runs.c.fencing_token, runs.c.state).where(runs.c.id == lease.run_id)
+
+
+def _holds(row: Row[Any] | None, lease: Lease) -> bool:
+    return row is not None and row.fencing_token == lease.fencing_token and row.state == RUNNING
 
 
 def _set(connection: Connection, owned: Tables, lease: Lease, now: datetime, **values: Any) -> None:
