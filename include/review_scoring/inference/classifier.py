@@ -139,7 +139,8 @@ class Classifier:
                 row = together
                 if row is not None and len(batch.windows) > 1 and not all(map(math.isfinite, row)):
                     # A masked neighbour's NaN is still NaN: what is wrong with one review must not be another's fault.
-                    (row,) = self._forward([window.ids]).tolist()
+                    alone = self._run([window], [len(window.ids)], 0).probabilities
+                    row = None if alone is None else alone[0].tolist()
                 found[window.text].append((len(window.ids), row))
                 done += len(found[window.text]) == len(tokenised[window.text].windows)
             between_batches(done)
@@ -203,7 +204,8 @@ class Classifier:
             return Reject(RejectReason.OUT_OF_MEMORY, f"{longest} tokens do not fit into the memory of {self.device}")
         probabilities = _averaged(rows)
         if not all(map(math.isfinite, probabilities)):
-            return Reject(RejectReason.NOT_FINITE, "the model's output is not a finite number")
+            small = " in float16: set precision='float32'" if self.device.dtype is torch.float16 else ""
+            return Reject(RejectReason.NOT_FINITE, f"the model's output is not a finite number{small}")
         best = max(range(len(probabilities)), key=probabilities.__getitem__)
         return Prediction(
             label=self.labels[best],
