@@ -51,6 +51,10 @@ class Stub:
 
     device: object = "stub"
 
+    def prepare(self, texts: Any, *, between_slices: Callable[[], None] = lambda: None) -> Any:
+        between_slices()
+        return texts
+
     def classify(self, texts: Any, *, between_batches: Callable[[int], None] = lambda done: None) -> Any:
         results: list[Prediction | Reject] = [RESULT] * len(texts)
         between_batches(len(texts))

@@ -8,7 +8,8 @@
 The models have the real sizes and random weights (the bundled one its own). Lengths are those of real reviews where
 REVIEW_SCORING_TEST_ALLOCINE, or ../shared/data, holds the AlloCiné sample; else those of the sample reviews. All models
 use the bundled tokenizer, so its tokens stand for theirs. Each engine has a process of its own; the engines take turns,
-each round on another part of the reviews, and bfloat16 products are timed between the turns.
+each round on another part of the reviews, and bfloat16 products are timed between the turns. What sorts by length gets
+all reviews of a turn, for it pads less where there are more; what takes them as they come gets a few of them.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 """XLM-RoBERTa base, multilingual BERT base and multilingual DistilBERT; the rest is transformers' default."""
 
-SHARES = {"review_scoring": 1, "plain": 4, "openvino_bf16": 4}
-"""Of all reviews, these engines classify every one, or every fourth; the others a few."""
+SORTING = {"review_scoring", "plain", "openvino_bf16"}
+"""These engines classify all reviews; the others, which take them as they come, a few of them."""
 
 CEILING_SIZE = 2048
 
@@ -173,20 +174,20 @@ def _write_random_model(folder: Path, architecture: str) -> None:
 def compare(
     model: Path, names: Sequence[str], tokens: Mapping[str, int], few: int, rounds: int
 ) -> tuple[list[Engine], float]:
-    """Let engines take turns: ours on all reviews, the others on `few`, which are among them.
+    """Let engines take turns: those of `SORTING` on all reviews, the others on `few`, which are among them.
 
     :returns: the engines, and the ceiling: median operations a second of bfloat16 products between the turns
     """
     order = sorted(tokens, key=lambda text: tokens[text])
-    small = {order[int((n + 0.5) * len(order) / few)] for n in range(min(few, len(order)))}
     shuffled = random.Random(0).sample(order, len(order))  # noqa: S311 an order, not a secret
     products: list[float] = []
     with at_work(model, names) as engines:
         for part in range(rounds):
-            few_of_turn = set(sorted(small, key=lambda text: tokens[text])[part::rounds])
+            of_turn = order[part::rounds]
+            count = min(len(range(part, few, rounds)), len(of_turn))
+            few_of_turn = {of_turn[int((n + 0.5) * len(of_turn) / count)] for n in range(count)}
             for engine in engines:
-                step = SHARES.get(engine.name)
-                wanted = few_of_turn | set(order[part::rounds][::step] if step else ())
+                wanted = set(of_turn) if engine.name in SORTING else few_of_turn
                 mine = [text for text in shuffled if text in wanted]
                 products.append(product())
                 engine.turn(mine, tokens)
@@ -205,7 +206,7 @@ def at_work(model: Path, names: Sequence[str]) -> Iterator[list[Engine]]:
     engines = []
     for name in names:
         mine, other = context.Pipe()
-        process = context.Process(target=serve, args=(name, model, other), daemon=True)
+        process = context.Process(target=serve, args=(name, model, other, time.monotonic()), daemon=True)
         process.start()
         engine = Engine(name, process, mine)
         engine.loaded_s, engine.started_s = mine.recv()
@@ -276,8 +277,8 @@ def main() -> None:
     parser.add_argument("--what", choices=["speed", "memory", "sql"], default="speed")
     parser.add_argument("--all", action="store_true", help="batch sizes 1 and 32 too, and four times as many reviews")
     parser.add_argument("--architectures", default=",".join([*ARCHITECTURES, DEFAULT_MODEL]))
-    parser.add_argument("--reviews", type=int, default=1024, help="for this project's classifier")
-    parser.add_argument("--few", type=int, default=96, help="for the other engines")
+    parser.add_argument("--reviews", type=int, default=1024, help="for the engines that sort by length")
+    parser.add_argument("--few", type=int, default=96, help="for the others")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=20_000, help="for --what sql")
     arguments = parser.parse_args()

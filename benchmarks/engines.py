@@ -14,7 +14,7 @@ from typing import Any
 MAX_TOKENS = 512
 BATCH = 16
 SHAPES = 32
-"""Lengths are rounded up to a multiple of this for OpenVINO."""
+"""Lengths are rounded up to a multiple of this for OpenVINO, which compiles each shape when it meets it."""
 
 Engine = Callable[[Sequence[str]], list[list[float]]]
 
@@ -74,7 +74,8 @@ def trainer_loop(folder: Path) -> Engine:
 def openvino(folder: Path) -> Engine:
     """OpenVINO in bfloat16 on the graph that `export` wrote, in the way that was its fastest here.
 
-    Sorted by length, 16 a batch, padded to a multiple of 32 tokens, for each new shape takes time.
+    Sorted by length, 16 a batch, padded to a multiple of 32 tokens, for each new shape takes time: full batches of each
+    length are tried before the first turn.
     """
     import numpy as np
     import openvino as ov
@@ -86,6 +87,10 @@ def openvino(folder: Path) -> Engine:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(MAX_TOKENS)
+
+    for length in range(SHAPES, MAX_TOKENS + 1, SHAPES):
+        tried = np.ones((BATCH, length), dtype=np.int64)
+        graph({"input_ids": tried, "attention_mask": tried})
 
     def classify(texts: Sequence[str]) -> list[list[float]]:
         ids = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
@@ -141,17 +146,16 @@ ENGINES: dict[str, Callable[[Path], Engine]] = {
 }
 
 
-def serve(name: str, folder: Path, connection: Connection) -> None:
+def serve(name: str, folder: Path, connection: Connection, started: float) -> None:
     """Load an engine and classify what comes through the connection, until None comes.
 
-    Sends the seconds from the process's start to the first result; then for each list of texts the seconds, the
-    probabilities and the peak of resident memory in MB.
+    Sends the seconds from `started`, `time.monotonic()` before the process began, to the loaded engine and to its first
+    result; then for each list of texts the seconds, the probabilities and the peak of resident memory in MB.
     """
-    started = time.perf_counter()
     engine = ENGINES[name](folder)
-    loaded = time.perf_counter() - started
+    loaded = time.monotonic() - started
     engine(["Un film magnifique, du début à la fin."])
-    connection.send((loaded, time.perf_counter() - started))
+    connection.send((loaded, time.monotonic() - started))
     while (texts := connection.recv()) is not None:
         started = time.perf_counter()
         found = engine(texts)

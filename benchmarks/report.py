@@ -18,7 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 def report(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows with the same keys as a table, and write them with the command, the machine and the date."""
     headings = list(rows[0])
-    cells = [[_text(row[heading]) for heading in headings] for row in rows]
+    cells = [[_text(row[heading], heading) for heading in headings] for row in rows]
     widths = [max(len(line[n]) for line in [headings, *cells]) for n in range(len(headings))]
     print()
     for line in [headings, *cells]:
@@ -48,7 +48,9 @@ def machine() -> str:
     return f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
-def _text(value: object) -> str:
+def _text(value: object, heading: str) -> str:
+    if isinstance(value, float) and heading.startswith("share"):
+        return f"{value:.1%}"
     if isinstance(value, float):
         return f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) else str(value)

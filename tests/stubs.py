@@ -33,6 +33,13 @@ class StubClassifier:
     device: object = "stub"
     calls: list[str] = field(default_factory=list)
     before_batch: Callable[[Sequence[str]], None] = lambda texts: None
+    on_prepare: Callable[[Sequence[str]], None] = lambda texts: None
+
+    def prepare(self, texts: Sequence[str], *, between_slices: Callable[[], None] = lambda: None) -> Sequence[str]:
+        """Leave the texts as they are."""
+        self.on_prepare(texts)
+        between_slices()
+        return texts
 
     def classify(
         self, texts: Sequence[str], *, between_batches: Callable[[int], None] = lambda done: None

@@ -217,7 +217,7 @@ BUGS = (
     Bug(
         "padding that the model reads",
         "inference/plain.py",
-        "            mask[n, own] = 1\n",
+        "            mask[n, : len(row)] = 1\n",
         "            mask[n, :] = 1\n",
         "tests/inference/test_batches.py::test_a_score_does_not_depend_on_batch_order_or_neighbours",
     ),
@@ -226,7 +226,7 @@ BUGS = (
         "inference/attention.py",
         "groupby(zip(asked.lengths, rows.lengths, strict=True))",
         "groupby([(len(q), len(k))])",
-        "tests/inference/test_batches.py::test_camembert_is_packed_and_gives_the_scores_of_transformers_own_modules",
+        "tests/inference/test_batches.py::test_an_encoder_gives_what_transformers_makes_of_the_tokenizers_own_inputs[camembert]",
     ),
     Bug(
         "a neighbour's keys not masked",
@@ -247,21 +247,21 @@ BUGS = (
         "inference/packed.py",
         "[self._positions(review) for review in each]",
         "[self._positions(torch.cat(each)).clamp(max=511)]",
-        "tests/inference/test_batches.py::test_camembert_is_packed_and_gives_the_scores_of_transformers_own_modules",
+        "tests/inference/test_batches.py::test_an_encoder_gives_what_transformers_makes_of_the_tokenizers_own_inputs[camembert]",
     ),
     Bug(
         "RoBERTa's positions begun at zero",
         "inference/packed.py",
         "model.config.pad_token_id if kind in ROBERTAS else None",
         "None",
-        "tests/inference/test_batches.py::test_camembert_is_packed_and_gives_the_scores_of_transformers_own_modules",
+        "tests/inference/test_batches.py::test_an_encoder_gives_what_transformers_makes_of_the_tokenizers_own_inputs[camembert]",
     ),
     Bug(
         "the token behind each review's end taken for its first",
         "inference/packed.py",
         "rows.ends[:-1]",
         "rows.ends[1:] - 1",
-        "tests/inference/test_batches.py::test_camembert_is_packed_and_gives_the_scores_of_transformers_own_modules",
+        "tests/inference/test_batches.py::test_an_encoder_gives_what_transformers_makes_of_the_tokenizers_own_inputs[camembert]",
     ),
     Bug(
         "a batch that did not fit tried again as it was",

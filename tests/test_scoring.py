@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,9 +15,12 @@ from sqlalchemy.exc import OperationalError
 from review_scoring import scoring
 from review_scoring.errors import ConfigurationError, JobBusyError, ScoringInterruptedError
 from review_scoring.job import Rescore
-from review_scoring.reviews import RejectReason
+from review_scoring.reading import ReadAhead
+from review_scoring.reviews import RejectReason, Review
 from review_scoring.scoring import ScoringOptions
+from review_scoring.stop import StopFlag
 from review_scoring.warehouse import chunk_writer, retry, runs
+from review_scoring.warehouse.chunk import Chunk
 from review_scoring.warehouse.ledger import Ledger
 from review_scoring.warehouse.runs import RunKey
 from tests.stubs import StubClassifier, Warehouse, predicted
@@ -246,6 +250,42 @@ def test_a_model_that_loads_slowly_does_not_cost_the_lease(
     warehouse.classifier.before_batch = slow
     assert warehouse.score().counts.scored == 3
     assert busy == [True]
+
+
+def test_the_next_chunk_is_prepared_while_one_is_classified(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(20)
+    prepared = threading.Semaphore(0)
+    warehouse.classifier.on_prepare = lambda texts: prepared.release()
+    waited: list[bool] = []
+
+    def classifying(_: Sequence[str]) -> None:
+        if not waited:
+            waited.append(all(prepared.acquire(timeout=10) for _ in range(2)))  # its own, and the next one's
+
+    warehouse.classifier.before_batch = classifying
+    assert warehouse.score(chunk_rows=5).counts.scored == 20
+    assert waited == [True]
+
+
+def test_a_chunk_that_cannot_be_prepared_ends_the_run_and_costs_nothing_before_it(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(20)
+    warehouse.classifier.on_prepare = _fail_at_call(3)
+    with pytest.raises(RuntimeError, match="planned"):
+        warehouse.score("1", chunk_rows=5)
+    assert len(warehouse.scores()) == 10
+    warehouse.classifier.on_prepare = lambda texts: None
+    assert str(warehouse.score("2").counts) == "read=10 scored=10 unchanged=0 rejected=0"
+
+
+def test_preparing_ends_when_the_run_is_told_to_stop() -> None:
+    stop = StopFlag()
+    stub = StubClassifier(on_prepare=lambda texts: stop.set())
+    reader = ReadAhead(iter([Chunk([Review("1", "bien")])]), lambda: stub, Rescore.NOTHING, stop)
+    with pytest.raises(ScoringInterruptedError):
+        reader.next().result()
+    reader.close()
 
 
 def test_two_jobs_that_share_a_task_and_a_run_keep_their_counts_apart(warehouse: Warehouse) -> None:

@@ -31,7 +31,10 @@ REMEDIES: Mapping[RejectReason, Remedy] = MappingProxyType(
         RejectReason.NOT_TEXT: Remedy("its column holds bytes or a number", "name the right `text_column`"),
         RejectReason.INVALID_UNICODE: Remedy("holds half a character or bytes that are no UTF-8", "mend the source"),
         RejectReason.NO_TOKENS: Remedy("holds nothing that the model's tokenizer knows", "nothing"),
-        RejectReason.NOT_FINITE: Remedy("made the model's output no number", 'try `precision="float32"`; tell us'),
+        RejectReason.NOT_FINITE: Remedy(
+            "made the model's output no number",
+            'set `precision="float32"`, where its detail says so, and run `rescore_reviews` with *all*; else tell us',
+        ),
         RejectReason.OUT_OF_MEMORY: Remedy(
             "alone has more tokens than the device has memory for",
             "score it on a worker with more memory, or import the model with fewer `max_tokens`",

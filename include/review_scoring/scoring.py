@@ -1,25 +1,26 @@
-"""The loop: read, classify, commit. While one chunk is classified, the next is read and the last committed."""
+"""The loop: read, classify, commit. While one chunk is classified, the next is prepared and the last committed."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from review_scoring.errors import ConfigurationError, GaveWayError
 from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.folder import ModelFolder
 from review_scoring.progress import Progress
-from review_scoring.reviews import Prediction, Reject, Review, screen, text_hash
+from review_scoring.reading import ReadAhead, ReadyChunk, TextClassifier
+from review_scoring.reviews import Prediction
 from review_scoring.stop import POLL_S, StopFlag
 from review_scoring.warehouse import runs
 from review_scoring.warehouse.candidates import Candidates, unchanged_again
-from review_scoring.warehouse.chunk import Chunk, ChunkResult, Outcome, Recorded
+from review_scoring.warehouse.chunk import ChunkResult, Outcome, Recorded
 from review_scoring.warehouse.counts import Counts
 from review_scoring.warehouse.cursor import Pass, next_pass
 from review_scoring.warehouse.ledger import Ledger
@@ -37,19 +38,6 @@ LAST_COMMIT_S = 3.0
 """Seconds that a run which is told to stop gives its last commit."""
 
 MAX_CHUNK_ROWS = 20_000
-
-
-class TextClassifier(Protocol):
-    """What the loop needs of a classifier; `inference.classifier.Classifier` is the real one."""
-
-    @property
-    def device(self) -> object:
-        """What classifies, as `str` tells it."""
-
-    def classify(
-        self, texts: Sequence[str], *, between_batches: Callable[[int], None] = ...
-    ) -> list[Prediction | Reject]:
-        """Return one result for each text, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +92,7 @@ def score_reviews(
 ) -> RunSummary:
     """Score what waits, and return what was done.
 
-    :param load_classifier: called once, when there is a text to classify
+    :param load_classifier: called once, in the thread that reads, when there is a text to classify
     :param stop: looked at between batches; what was committed stays. A run that fails sets it, to end its threads
     :param shard: the part of the run that is done here; None for all of it
     :raises JobBusyError: if another run holds the job
@@ -182,7 +170,7 @@ class _Run:
         self._options = options
         self._stop = stop
         self._progress: Progress | None = None
-        self._reader = ThreadPoolExecutor(1, "read")
+        self._reader: ReadAhead | None = None
         self._writer = ThreadPoolExecutor(1, "commit")
         self._writing: Future[None] | None = None
         self._sign_of_life: Future[None] | None = None
@@ -191,11 +179,13 @@ class _Run:
 
     def score(self, candidates: Candidates) -> None:
         """Score all candidates; at the end everything is committed."""
+        self._give_way()  # before the model is loaded in vain
         self._progress = Progress(candidates.count, limit=candidates.limit)
-        for chunk in self._read_ahead(candidates.chunks()):
+        self._reader = ReadAhead(candidates.chunks(), self._loaded, self._options.rescore, self._stop)
+        for ready in self._read_ahead(self._reader):
             self._between_batches(0)
             self._give_way()
-            result = self._classify(chunk)
+            result = self._classify(ready)
             self._finish_writing()
             self._writing = self._writer.submit(self._commit, result)
         self._finish_writing()
@@ -216,39 +206,29 @@ class _Run:
         self._over.set()
         if self._progress is not None:
             self._progress.close()
-        self._reader.shutdown(wait=False, cancel_futures=True)
+        if self._reader is not None:
+            self._reader.close()
         self._writer.shutdown(wait=False, cancel_futures=True)
 
-    def _read_ahead(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-        reading = self._reader.submit(next, chunks, None)
-        while (chunk := self._wait(reading)) is not None:
-            reading = self._reader.submit(next, chunks, None)
-            if chunk.reviews:
-                yield chunk
+    def _read_ahead(self, reader: ReadAhead) -> Iterator[ReadyChunk]:
+        reading = reader.next()
+        while (ready := self._wait(reading)) is not None:
+            reading = reader.next()
+            if ready.chunk.reviews:
+                yield ready
 
-    def _classify(self, chunk: Chunk) -> ChunkResult:
+    def _classify(self, ready: ReadyChunk) -> ChunkResult:
         """Turn a chunk into what is to be committed."""
-        outcomes: list[Outcome] = []
-        unchanged: list[Review] = []
-        waiting: list[tuple[Review, str, str]] = []
-        for review in chunk.reviews:
-            digest = text_hash(review.text)
-            known = chunk.recorded.get(review.id)
-            if self._options.rescore is Rescore.CHANGED and known is not None and known.text_hash == digest:
-                unchanged.append(review)
-            elif (reject := screen(review.text)) is not None:
-                outcomes.append(Outcome(review, digest, reject))
-            else:
-                waiting.append((review, digest, str(review.text)))
+        outcomes = list(ready.rejects)
         seconds = 0.0
-        if waiting:
-            classifier = self._loaded()
+        if ready.waiting:
             started = time.monotonic()
-            results = classifier.classify([text for _, _, text in waiting], between_batches=self._between_batches)
+            results = self._loaded().classify(ready.prepared, between_batches=self._between_batches)
             seconds = time.monotonic() - started
-            outcomes += [Outcome(r, digest, result) for (r, digest, _), result in zip(waiting, results, strict=True)]
-        relabelled = sum(_relabelled(outcome, chunk.recorded.get(outcome.review.id)) for outcome in outcomes)
-        return ChunkResult(outcomes, unchanged, chunk.duplicates, self.device or "", seconds, relabelled)
+            outcomes += [Outcome(*each, result) for each, result in zip(ready.waiting, results, strict=True)]
+        recorded = ready.chunk.recorded
+        relabelled = sum(_relabelled(outcome, recorded.get(outcome.review.id)) for outcome in outcomes)
+        return ChunkResult(outcomes, ready.unchanged, ready.chunk.duplicates, self.device or "", seconds, relabelled)
 
     def _give_way(self) -> None:
         """End here, with everything committed, if another run wants the job."""

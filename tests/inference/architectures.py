@@ -21,6 +21,10 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 SIZES["xlm-roberta"] = {**SIZES["bert"], "max_position_embeddings": 514, "type_vocab_size": 1}
 SIZES["camembert"] = SIZES["xlm-roberta"]
+SIZES["electra"] = {**SIZES["bert"], "embedding_size": 32}
+SIZES["deberta"] = {**SIZES["bert"], "relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
+SIZES["deberta-v2"] = {**SIZES["deberta"], "position_buckets": 32, "share_att_key": True, "norm_rel_ebd": "layer_norm"}
+SIZES["roberta-prelayernorm"] = SIZES["xlm-roberta"]
 SIZES["xlnet"] = {"d_model": 64, "n_layer": 3, "n_head": 4, "d_inner": 128}
 ARCHITECTURES = ("bert", "xlm-roberta", "distilbert")
 """Those that the project promises; CamemBERT is packed as well."""
@@ -31,7 +35,7 @@ def random_model(folder: Path, kind: str, **changes: Any) -> ModelFolder:
     torch.manual_seed(0)
     spread = {"initializer_range": 0.12, "pad_token_id": 1, "vocab_size": VOCABULARY, "num_labels": 2}
     model = cast("Any", AutoModelForSequenceClassification).from_config(
-        AutoConfig.for_model(kind, **SIZES[kind], **spread, **changes)
+        AutoConfig.for_model(kind, **{**SIZES[kind], **spread, **changes})
     )
     with torch.no_grad():
         for name, parameter in model.named_parameters():

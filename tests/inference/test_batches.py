@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,12 +17,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
+from torch.nn import functional
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from review_scoring.demo import sample_reviews
+from review_scoring.errors import ModelError
 from review_scoring.inference import packed as packing
-from review_scoring.inference.batching import batch_size
+from review_scoring.inference.attention import ROUND_LENGTH
+from review_scoring.inference.batching import ENOUGH, LARGEST, LARGEST_ON_CPU, batch_size
 from review_scoring.inference.classifier import Classifier
-from review_scoring.inference.packed import ROUND_REVIEWS, ROUND_TOKENS, PackedEncoder
+from review_scoring.inference.packed import PACKED, ROUND_REVIEWS, ROUND_TOKENS, PackedEncoder
 from review_scoring.inference.plain import PlainEncoder
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.models.folder import ModelFolder
@@ -109,27 +118,35 @@ def test_the_models_of_these_tests_tell_texts_apart(case: Case) -> None:
     assert max(scores) - min(scores) > 0.1
 
 
-def test_camembert_is_packed_and_gives_the_scores_of_transformers_own_modules(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    folder = random_model(tmp_path_factory.mktemp("model"), "camembert")
-    packed = Classifier.load(folder, device="cpu", precision="float32")
-    plain = Classifier.load(folder, device="cpu", precision="float32", fused=False)
-    assert isinstance(packed.encoder, PackedEncoder)
-    for mine, other in zip(predictions(packed.classify(TEXTS)), predictions(plain.classify(TEXTS)), strict=True):
-        assert mine.probabilities == pytest.approx(other.probabilities, abs=TOLERANCE["float32"])
-
-
 def test_a_model_with_another_activation_goes_through_its_own_modules(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = random_model(tmp_path_factory.mktemp("model"), "bert", hidden_act="relu")
     assert isinstance(Classifier.load(folder, device="cpu", precision="float32").encoder, PlainEncoder)
 
 
 def test_a_batch_takes_no_more_tokens_than_its_budget_and_at_least_one_review() -> None:
-    assert batch_size([500, 400, 300], 1024, padded=True) == 2
+    assert batch_size([500, 490, 485], 1024, padded=True) == 2
     assert batch_size([500, 400, 100, 30], 1024, padded=False) == 3
     assert [batch_size([2000, 1], 1024, padded=padded) for padded in (True, False)] == [1, 1]
     assert [batch_size([10, 10], 1024, padded=padded) for padded in (True, False)] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("reviews", "budget", "padding"),
+    [(1000, LARGEST_ON_CPU, 0.02), (1000, LARGEST, 0.035), (4096, LARGEST_ON_CPU, 0.01), (4096, LARGEST, 0.015)],
+)
+def test_little_of_a_padded_batch_is_padding_though_no_batch_is_tiny(reviews: int, budget: int, padding: float) -> None:
+    tokenizer = Tokenizer.from_file(str(find_model(DEFAULT_MODEL).path / "tokenizer.json"))
+    real = [len(encoding.ids) for encoding in tokenizer.encode_batch([row["text"] for row in sample_reviews()])]
+    draw = random.Random(0)  # noqa: S311 a sample, not a secret
+    waiting = sorted(draw.choices([length for length in real if length > 2], k=reviews), reverse=True)
+    taken = []
+    total = sum(waiting)
+    while waiting:
+        size = batch_size(waiting, budget, padded=True)
+        taken.append(size * waiting[0])
+        waiting = waiting[size:]
+    assert sum(taken) / total - 1 < padding
+    assert all(min(ENOUGH, budget // 4) <= tokens <= budget for tokens in taken[:-1])
 
 
 def test_weights_are_held_in_the_precision_that_was_asked_for(folder: ModelFolder) -> None:
@@ -138,11 +155,25 @@ def test_weights_are_held_in_the_precision_that_was_asked_for(folder: ModelFolde
     assert {parameter.dtype for parameter in loaded.encoder._model.parameters()} == {torch.bfloat16}
 
 
-def test_xlnet_whose_head_reads_the_last_token_is_padded_before_the_first(tmp_path: Path) -> None:
-    classifier = Classifier.load(random_model(tmp_path, "xlnet"), device="cpu", precision="float32")
-    alone = [predictions(classifier.classify([text]))[0] for text in TEXTS[:4]]
-    for one, together in zip(alone, predictions(classifier.classify(TEXTS[:4])), strict=True):
-        assert together.probabilities == pytest.approx(one.probabilities, abs=1e-5)
+@pytest.mark.parametrize(
+    "kind", [*ARCHITECTURES, "camembert", "electra", "deberta", "deberta-v2", "roberta-prelayernorm"]
+)
+def test_an_encoder_gives_what_transformers_makes_of_the_tokenizers_own_inputs(kind: str, tmp_path: Path) -> None:
+    folder = random_model(tmp_path, kind)
+    model: Any = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path)
+    classifier = Classifier.load(folder, device="cpu", precision="float32")
+    assert isinstance(classifier.encoder, PackedEncoder if kind in PACKED else PlainEncoder)
+    for text, mine in zip(TEXTS, predictions(classifier.classify(TEXTS)), strict=True):
+        inputs = tokenizer(text, truncation=True, max_length=512, return_tensors="pt")
+        with torch.inference_mode():
+            (theirs,) = model(**inputs).logits.double().softmax(-1).tolist()
+        assert mine.probabilities == pytest.approx(theirs, abs=TOLERANCE["float32"])
+
+
+def test_xlnet_which_tells_its_head_by_token_types_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="xlnet is none of the architectures that can be scored"):
+        Classifier.load(random_model(tmp_path, "xlnet"), device="cpu")
 
 
 @pytest.mark.parametrize("precision", sorted(TOLERANCE))
@@ -164,18 +195,42 @@ def test_a_review_that_the_model_cannot_compute_is_no_other_reviews_reject(
     assert results[1].reason == "not_finite"
 
 
-def test_a_cpus_kernels_are_made_for_few_numbers_of_tokens_and_reviews(
+@pytest.mark.skipif(not packing._has_onednn(), reason="kernels are kept where oneDNN computes bfloat16")
+def test_a_cpus_kernels_are_made_for_few_numbers_of_tokens_and_reviews_and_few_lengths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     met: set[int] = set()
-    linear = packing._Linear.__call__
+    keys: set[int] = set()
+    linear, attend = packing._Linear.__call__, functional.scaled_dot_product_attention
 
     def counted(self: packing._Linear, x: torch.Tensor) -> torch.Tensor:
         met.add(len(x))
         return linear(self, x)
 
+    def attended(q: torch.Tensor, k: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+        keys.add(k.shape[-2])
+        return attend(q, k, *rest, **named)
+
     monkeypatch.setattr(packing._Linear, "__call__", counted)
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", attended)
     encoder = Classifier.load(random_model(tmp_path, "bert"), device="cpu", precision="bfloat16").encoder
     for n in range(1, 50):
         assert len(encoder([list(range(5, 5 + n))] * n)) == n
+    draw = random.Random(0)  # noqa: S311 a sample, not a secret
+    for _ in range(20):
+        lengths = sorted(draw.choices(range(3, 200), k=draw.randrange(1, 20)), reverse=True)
+        assert len(encoder([[5] * length for length in lengths])) == len(lengths)
     assert all(number % ROUND_TOKENS == 0 or (number % ROUND_REVIEWS == 0 and number < ROUND_TOKENS) for number in met)
+    assert {length for length in keys if length % ROUND_LENGTH} <= {1}
+
+
+def test_bfloat16_is_computed_on_a_cpu_whose_onednn_does_not_take_it() -> None:
+    code = """
+from review_scoring.inference.classifier import Classifier
+from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
+classifier = Classifier.load(find_model(DEFAULT_MODEL), device="cpu", precision="bfloat16")
+print(*[each.label for each in classifier.classify(["Un film magnifique.", "Quel ennui !"])])
+"""
+    old = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+    done = subprocess.run([sys.executable, "-c", code], env=old, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["pos", "neg"], done.stderr

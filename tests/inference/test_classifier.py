@@ -76,6 +76,16 @@ def test_outputs_that_are_no_numbers_are_rejects(classifier: Classifier, monkeyp
     assert [r.reason for r in classifier.classify(["bien"]) if isinstance(r, Reject)] == ["not_finite"]
 
 
+def test_a_number_that_float16_may_be_too_small_for_is_a_reject_that_says_what_to_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    classifier = Classifier.load(find_model(DEFAULT_MODEL), device="cpu", precision="float16", fused=False)
+    monkeypatch.setattr(classifier, "_forward", lambda ids: torch.full((len(ids), 2), torch.nan))
+    (result,) = classifier.classify(["bien"])
+    assert isinstance(result, Reject)
+    assert result.detail == "the model's output is not a finite number in float16: set precision='float32'"
+
+
 def test_between_batches_may_end_the_work(classifier: Classifier) -> None:
     class StopNow(Exception):  # noqa: N818 a signal, not an error
         pass

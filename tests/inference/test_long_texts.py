@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from tokenizers import Tokenizer
 
@@ -94,3 +96,20 @@ def test_texts_are_tokenised_ahead_in_their_order(in_windows: Classifier, monkey
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
     assert sum(r.token_count for r in apart if isinstance(r, Prediction)) == expected
     assert [done for done in told if done] == [2, 4, 5]
+
+
+def test_what_was_prepared_in_another_thread_is_not_tokenised_again(
+    in_windows: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [BAD, "\x01", LONG, GOOD]
+    expected = in_windows.classify(texts)
+    looked: list[None] = []
+    with ThreadPoolExecutor(1) as other:
+        prepared = other.submit(in_windows.prepare, texts, between_slices=lambda: looked.append(None)).result()
+        in_windows.classify(texts)
+    monkeypatch.setattr(in_windows.tokeniser, "_tokenizer", None)
+    assert looked == [None]
+    for one, theirs in zip(in_windows.classify(prepared), expected, strict=True):
+        assert type(one) is type(theirs)
+        if isinstance(one, Prediction) and isinstance(theirs, Prediction):
+            assert one.probabilities == pytest.approx(theirs.probabilities, abs=1e-5)

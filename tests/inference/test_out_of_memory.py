@@ -10,6 +10,7 @@ import torch
 
 from review_scoring.demo import sample_reviews
 from review_scoring.inference.classifier import Classifier
+from review_scoring.inference.device import Device
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.reviews import Prediction, Reject
 
@@ -77,6 +78,45 @@ def test_a_review_that_alone_does_not_fit_is_a_reject_and_costs_no_other() -> No
         "out_of_memory",
         "512 tokens do not fit into the memory of cpu float32",
     )
+
+
+def test_a_review_that_is_computed_again_alone_and_does_not_fit_is_a_reject_too() -> None:
+    classifier, _ = on_a_small_device(100)
+    encoder = classifier.encoder
+
+    def without_numbers(reviews: Sequence[Sequence[int]]) -> torch.Tensor:
+        if len(reviews) == 1 and len(reviews[0]) > 10:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        logits = encoder(reviews)
+        return logits if len(reviews) == 1 else torch.full_like(logits, torch.nan)
+
+    without_numbers.padded = False  # type: ignore[attr-defined]  # a stand-in
+    classifier.encoder = without_numbers  # type: ignore[assignment]
+    results = classifier.classify(["un film " * 10, "bien", "mal"])
+    assert [type(result) for result in results] == [Reject, Prediction, Prediction]
+    assert isinstance(results[0], Reject)
+    assert results[0].reason == "out_of_memory"
+
+
+def test_a_batch_that_does_not_fit_costs_nothing_of_the_batch_in_flight() -> None:
+    classifier, device = on_a_small_device(700)
+    classifier.device = Device(torch.device("cuda"), torch.float32)  # its encoder stays where it is
+    classifier.budget.tokens = 600
+    told: list[int] = []
+
+    def told_to_grow(done: int) -> None:
+        told.append(done)
+        classifier.budget.tokens = 4096 if len(told) == 2 else classifier.budget.tokens
+
+    results = classifier.classify(TEXTS, between_batches=told_to_grow)
+    assert any(asked > 700 for asked in device.asked)
+    assert told == sorted(told)
+    assert told[-1] == len(TEXTS)
+    expected = Classifier.load(find_model(DEFAULT_MODEL), device="cpu", precision="float32").classify(TEXTS)
+    for one, other in zip(results, expected, strict=True):
+        assert isinstance(one, Prediction)
+        assert isinstance(other, Prediction)
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,14 @@ BATCH_SECONDS = 1.0
 SMALLEST, LARGEST, LARGEST_ON_CPU = 1024, 65_536, 4096
 """Tokens of one forward pass. On a CPU, larger batches leave its caches and are slower."""
 
+ENOUGH, ALIKE = 2048, 0.97
+"""A padded batch of so many tokens, or a quarter of its budget, ends at a review with less than this share of its
+first's.
+
+Of 1,000 AlloCiné reviews that adds 1.6 % of padding at a CPU's largest budget and 2.5 % at a GPU's; of 4,096, 0.8 and
+1.5 %.
+"""
+
 
 def batch_size(lengths: Sequence[int], token_budget: int, *, padded: bool) -> int:
     """Return how many of the first reviews make one batch of at most `token_budget` tokens.
@@ -23,7 +31,9 @@ def batch_size(lengths: Sequence[int], token_budget: int, *, padded: bool) -> in
     :returns: at least 1: a review that is longer than the budget goes alone
     """
     if padded:
-        return min(max(1, token_budget // lengths[0]), len(lengths))
+        largest = min(max(1, token_budget // lengths[0]), len(lengths))
+        enough = -(-min(ENOUGH, token_budget // 4) // lengths[0])
+        return next((n for n in range(enough, largest) if lengths[n] < ALIKE * lengths[0]), largest)
     total = 0
     for n, length in enumerate(lengths):
         total += length

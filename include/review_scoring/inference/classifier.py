@@ -20,14 +20,14 @@ from review_scoring.inference.loading import load_model
 from review_scoring.inference.packed import PackedEncoder, packs
 from review_scoring.inference.plain import PlainEncoder
 from review_scoring.inference.threads import CORES
-from review_scoring.inference.tokens import LongTexts, Tokeniser, Tokens, tokenised_ahead
+from review_scoring.inference.tokens import LongTexts, Prepared, Tokeniser, Tokens, tokenised_ahead
 from review_scoring.models.folder import ModelFolder
 from review_scoring.reviews import Prediction, Reject, RejectReason
 
 log = logging.getLogger(__name__)
 
 NO_LIMIT = 2**31
-"""Tokens of a model whose positions have no end, such as XLNet's."""
+"""Tokens of a model whose positions have no end, such as T5's."""
 
 ROBERTAS = {"roberta", "xlm-roberta", "camembert", "roberta-prelayernorm", "xlm-roberta-xl"}
 """Models whose positions begin behind the padding's own."""
@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 
 @dataclass
 class Classifier:
-    """A loaded model. Make it with :meth:`load`; it is used from one thread."""
+    """A loaded model. Make it with :meth:`load`; it is used from one thread, except for :meth:`prepare`."""
 
     encoder: PackedEncoder | PlainEncoder
     tokeniser: Tokeniser
@@ -102,12 +102,20 @@ class Classifier:
             _classes=tuple(labels.index(label) for label in folder.labels),
         )
 
+    def prepare(self, texts: Sequence[str], *, between_slices: Callable[[], None] = lambda: None) -> Prepared:
+        """Tokenise texts for :meth:`classify`, in whichever thread, also while others are classified.
+
+        :param texts: valid Unicode strings, of any length
+        :param between_slices: called now and then; may raise
+        """
+        return self.tokeniser.prepare(texts, between_slices)
+
     def classify(
-        self, texts: Sequence[str], *, between_batches: Callable[[int], None] = lambda done: None
+        self, texts: Sequence[str] | Prepared, *, between_batches: Callable[[int], None] = lambda done: None
     ) -> list[Prediction | Reject]:
         """Classify texts and return one result for each, in their order.
 
-        :param texts: valid Unicode strings, of any length
+        :param texts: valid Unicode strings, of any length, or what :meth:`prepare` made of them
         :param between_batches: called after each forward pass with the number of texts done so far; may raise
         """
         results: list[Prediction | Reject] = []
@@ -115,7 +123,8 @@ class Classifier:
         def tell(done: int = 0) -> None:
             between_batches(len(results) + done)
 
-        for tokenised in tokenised_ahead(self.tokeniser, texts, tell):
+        prepared = texts if isinstance(texts, Prepared) else self.prepare(texts, between_slices=tell)
+        for tokenised in tokenised_ahead(self.tokeniser, prepared, tell):
             results.extend(self._classify(tokenised, tell))
         return results
 
@@ -139,7 +148,8 @@ class Classifier:
                 row = together
                 if row is not None and len(batch.windows) > 1 and not all(map(math.isfinite, row)):
                     # A masked neighbour's NaN is still NaN: what is wrong with one review must not be another's fault.
-                    (row,) = self._forward([window.ids]).tolist()
+                    alone = self._run([window], [len(window.ids)], 0).probabilities
+                    row = None if alone is None else alone[0].tolist()
                 found[window.text].append((len(window.ids), row))
                 done += len(found[window.text]) == len(tokenised[window.text].windows)
             between_batches(done)
@@ -203,7 +213,8 @@ class Classifier:
             return Reject(RejectReason.OUT_OF_MEMORY, f"{longest} tokens do not fit into the memory of {self.device}")
         probabilities = _averaged(rows)
         if not all(map(math.isfinite, probabilities)):
-            return Reject(RejectReason.NOT_FINITE, "the model's output is not a finite number")
+            small = " in float16: set precision='float32'" if self.device.dtype is torch.float16 else ""
+            return Reject(RejectReason.NOT_FINITE, f"the model's output is not a finite number{small}")
         best = max(range(len(probabilities)), key=probabilities.__getitem__)
         return Prediction(
             label=self.labels[best],

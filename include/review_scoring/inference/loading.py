@@ -15,15 +15,20 @@ from review_scoring.errors import ModelError
 from review_scoring.inference.device import Device
 from review_scoring.models.folder import ModelFolder
 
+TYPED = {"xlnet", "funnel"}
+"""Models that tell the token which the head reads by a type of its own, which the passes here do not give it."""
+
 
 def load_model(folder: ModelFolder, device: Device) -> PreTrainedModel:
     """Load a sequence classifier onto a device: safetensors only, nothing of the folder is executed.
 
-    :raises ModelError: for files that do not make a classifier with the folder's labels
+    :raises ModelError: for files that do not make a classifier with the folder's labels, and for `TYPED` models
     """
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no annotations
     try:
         config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
+        if config.model_type in TYPED:
+            raise ModelError(f"{config.model_type} is none of the architectures that can be scored; take another model")
         model_class = cast("Any", AutoModelForSequenceClassification)._model_mapping[type(config)]
         model, info = model_class.from_pretrained(
             None,

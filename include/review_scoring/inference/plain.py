@@ -1,4 +1,7 @@
-"""The way through transformers' own modules: reviews side by side, padded to the longest. It serves every encoder."""
+"""The way through transformers' own modules: reviews side by side, padded to the longest.
+
+It serves every encoder that :func:`review_scoring.inference.loading.load_model` takes.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,6 @@ class PlainEncoder:
         self._model = model
         self._device = device
         self._pad_id: int = model.config.pad_token_id or 0
-        self._pads_left = model.config.model_type == "xlnet"  # whose head reads the last token
 
     def __call__(self, reviews: Sequence[Sequence[int]]) -> torch.Tensor:
         """Run one batch.
@@ -31,9 +33,8 @@ class PlainEncoder:
         input_ids = torch.full((len(reviews), longest), self._pad_id)
         mask = torch.zeros((len(reviews), longest), dtype=torch.long)
         for n, row in enumerate(reviews):
-            own = slice(longest - len(row), longest) if self._pads_left else slice(len(row))
-            input_ids[n, own] = torch.tensor(row)
-            mask[n, own] = 1
+            input_ids[n, : len(row)] = torch.tensor(row)
+            mask[n, : len(row)] = 1
         output = self._model(input_ids=self._device.copy(input_ids), attention_mask=self._device.copy(mask))
         logits: torch.Tensor = output.logits
         return logits

@@ -16,7 +16,7 @@ SLICE_TEXTS = 256
 """Texts that are tokenised at once."""
 
 SORTED_TEXTS = 4096
-"""Texts that are tokenised ahead, and sorted together for little padding."""
+"""Texts that are tokenised ahead at most, and sorted together for little padding."""
 
 POLL_S = 0.5
 """Seconds between two looks whether to go on waiting."""
@@ -49,8 +49,16 @@ class Tokens:
         return sum(map(len, self.windows))
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Texts to classify; `first` are the tokens of the first `SORTED_TEXTS` of them."""
+
+    texts: Sequence[str]
+    first: Sequence[Tokens]
+
+
 class Tokeniser:
-    """A model's tokenizer with its limit.
+    """A model's tokenizer with its limit, for any number of threads.
 
     :param max_tokens: what the model reads at once, special tokens included
     :param long_texts: a value of :class:`LongTexts`
@@ -66,6 +74,10 @@ class Tokeniser:
         tokenizer.no_padding()
         content = max(max_tokens - tokenizer.num_special_tokens_to_add(is_pair=False), 1)
         tokenizer.enable_truncation(max_tokens, stride=content // OVERLAP if self._in_windows else 0)
+
+    def prepare(self, texts: Sequence[str], between_slices: Callable[[], None]) -> Prepared:
+        """Tokenise the first `SORTED_TEXTS` texts, and leave the others to :func:`tokenised_ahead`."""
+        return Prepared(texts, self.tokenise(texts[:SORTED_TEXTS], between_slices))
 
     def tokenise(self, texts: Sequence[str], between_slices: Callable[[], None] = lambda: None) -> list[Tokens]:
         """Tokenise slice by slice, and keep no more of a text than the model reads of it.
@@ -101,7 +113,7 @@ class Tokeniser:
 
 
 def tokenised_ahead(
-    tokeniser: Tokeniser, texts: Sequence[str], waiting: Callable[[], None]
+    tokeniser: Tokeniser, prepared: Prepared, waiting: Callable[[], None]
 ) -> Iterator[Sequence[Tokens]]:
     """Give the tokens of `SORTED_TEXTS` texts at a time, and tokenise the next ones in a thread meanwhile.
 
@@ -115,15 +127,15 @@ def tokenised_ahead(
 
     pool = ThreadPoolExecutor(1, "tokenise")
     try:
-        ahead = pool.submit(tokeniser.tokenise, texts[:SORTED_TEXTS], look)
-        for start in range(0, len(texts), SORTED_TEXTS):
-            tokenising = ahead
-            while not tokenising.done():
-                wait([tokenising], timeout=POLL_S)
+        tokenised = prepared.first
+        for start in range(SORTED_TEXTS, len(prepared.texts), SORTED_TEXTS):
+            ahead = pool.submit(tokeniser.tokenise, prepared.texts[start : start + SORTED_TEXTS], look)
+            yield tokenised
+            while not ahead.done():
+                wait([ahead], timeout=POLL_S)
                 waiting()
-            following = texts[start + SORTED_TEXTS : start + 2 * SORTED_TEXTS]
-            ahead = pool.submit(tokeniser.tokenise, following, look)
-            yield tokenising.result()
+            tokenised = ahead.result()
+        yield tokenised
     finally:
         given_up.set()
         pool.shutdown(wait=False, cancel_futures=True)

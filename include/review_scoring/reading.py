@@ -1,0 +1,91 @@
+"""Read the next chunk and prepare it, in a thread, while the last one is classified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from review_scoring.job import Rescore
+from review_scoring.reviews import Prediction, Reject, Review, screen, text_hash
+from review_scoring.stop import StopFlag
+from review_scoring.warehouse.chunk import Chunk, Outcome
+
+
+class TextClassifier(Protocol):
+    """What the loop needs of a classifier; `inference.classifier.Classifier` is the real one."""
+
+    @property
+    def device(self) -> object:
+        """What classifies, as `str` tells it."""
+
+    def prepare(self, texts: Sequence[str], *, between_slices: Callable[[], None] = ...) -> Any:
+        """Do for texts what can be done while others are classified, in another thread."""
+
+    def classify(self, prepared: Any, *, between_batches: Callable[[int], None] = ...) -> list[Prediction | Reject]:
+        """Return one result for each text that was prepared, in their order."""
+
+
+@dataclass(frozen=True)
+class ReadyChunk:
+    """A chunk whose texts wait for the model alone.
+
+    `waiting` are reviews with the hashes of their texts, `prepared` what the classifier made of these texts; `rejects`
+    have no text that can be classified; `unchanged` have the text that was scored already.
+    """
+
+    chunk: Chunk
+    waiting: Sequence[tuple[Review, str]]
+    prepared: Any
+    rejects: Sequence[Outcome]
+    unchanged: Sequence[Review]
+
+
+class ReadAhead:
+    """The chunks of a run, each read, screened, hashed and tokenised while the one before it is classified.
+
+    :param classifier: called for the first text, in the thread; loads the model
+    :param rescore: whether a review whose text is the one that was scored is left out
+    :param stop: looked at while texts are prepared
+    """
+
+    def __init__(
+        self, chunks: Iterator[Chunk], classifier: Callable[[], TextClassifier], rescore: Rescore, stop: StopFlag
+    ) -> None:
+        self._chunks = chunks
+        self._classifier = classifier
+        self._rescore = rescore
+        self._stop = stop
+        self._thread = ThreadPoolExecutor(1, "read")
+
+    def next(self) -> Future[ReadyChunk | None]:
+        """Begin with the next chunk; None comes behind the last."""
+        return self._thread.submit(self._read)
+
+    def close(self) -> None:
+        """End the thread, as soon as what it is at is done."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self) -> ReadyChunk | None:
+        chunk = next(self._chunks, None)
+        return None if chunk is None else self._ready(chunk)
+
+    def _ready(self, chunk: Chunk) -> ReadyChunk:
+        rejects: list[Outcome] = []
+        unchanged: list[Review] = []
+        waiting: list[tuple[Review, str]] = []
+        for review in chunk.reviews:
+            digest = text_hash(review.text)
+            known = chunk.recorded.get(review.id)
+            if self._rescore is Rescore.CHANGED and known is not None and known.text_hash == digest:
+                unchanged.append(review)
+            elif (reject := screen(review.text)) is not None:
+                rejects.append(Outcome(review, digest, reject))
+            else:
+                waiting.append((review, digest))
+        prepared = None
+        if waiting:
+            texts = [str(review.text) for review, _ in waiting]
+            prepared = self._classifier().prepare(texts, between_slices=self._stop.check)
+        return ReadyChunk(chunk, waiting, prepared, rejects, unchanged)
