@@ -15,6 +15,10 @@
       element.title = moment.toISOString();
       element.textContent = format.format(moment);
     }
+    const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+    for (const element of document.querySelectorAll("time[data-day]")) {
+      element.textContent = day.format(new Date(element.dateTime));
+    }
   }
 
   // Our frame is sandboxed: a plain link would open Airflow inside of itself. A link in its own document may go there.
