@@ -372,16 +372,15 @@ def test_a_page_opened_alone_is_printed_light_whatever_the_theme(page: Page, ser
 
     alone.goto(f"{server.address}/review-scoring/")
     expect(alone.locator("figure.chart").first).to_be_visible()
-    light = colours(alone)
+    light = colours(alone, "light")
     alone.emulate_media(color_scheme="dark")
-    dark = colours(alone)
+    dark = colours(alone, "dark")
     assert all(one != other for one, other in zip(light, dark, strict=True))
     alone.emulate_media(media="print", color_scheme="dark")
-    assert colours(alone)[1:] == light[1:]
-    assert colours(alone)[0] == "rgb(255, 255, 255)"
+    assert colours(alone, "light") == ("rgb(255, 255, 255)", *light[1:])
     expect(alone.locator(".top nav")).to_be_hidden()
     alone.emulate_media(media="screen", color_scheme="dark")
-    assert colours(alone) == dark
+    assert colours(alone, "dark") == dark
 
     alone.evaluate(
         "() => { window.themes = [];"
@@ -389,17 +388,20 @@ def test_a_page_opened_alone_is_printed_light_whatever_the_theme(page: Page, ser
     )
     alone.pdf()
     assert "light" in alone.evaluate("window.themes"), "it is printed from a browser's menu so, too"
-    assert colours(alone) == dark
+    assert colours(alone, "dark") == dark
     alone.close()
 
 
-def colours(page: Page) -> tuple[Any, ...]:
-    """Return the page's background, a badge's, and whether the first chart has bars of the light and the dark theme."""
+def colours(page: Page, theme: str) -> tuple[Any, ...]:
+    """Wait for a theme, and return the page's background, a badge's, and whether the first chart has bars of the light
+    theme, and of the dark one.
+    """
     has = """(c, colour) => {
         const {data} = c.getContext('2d').getImageData(0, 0, c.width, c.height);
         for (let n = 0; n < data.length; n += 4) { if (data.slice(n, n + 3).join() === colour) return true; }
         return false;
     }"""
+    expect(page.locator("html")).to_have_attribute("data-theme", theme)
     canvas = page.locator("canvas").first
     return (
         page.locator("html").evaluate(BACKGROUND),
