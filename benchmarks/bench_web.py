@@ -1,10 +1,11 @@
 """How long the pages take to make with 1,000,000 scored reviews on PostgreSQL: from the request to the last byte.
 
     python benchmarks/bench_web.py                  # every page, 50 times
-    python benchmarks/bench_web.py --plans          # and the plan of each statement that a page sends
+    python benchmarks/bench_web.py --plans          # and the plan of each statement, in results/web_plans.txt too
 
 REVIEW_SCORING_TEST_POSTGRES names the server; a database is made there and dropped again. Login and network are left
-out: routes are called in this process. Each night had 10,000 reviews.
+out: routes are called in this process. Each night had 10,000 reviews; one review in ten was rejected besides, and 500
+evaluations were made of three models.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "True")
 import bench_etl
 from bench_etl import JOB, create, database, run, vacuum
 from fastapi.testclient import TestClient
-from report import report
+from report import RESULTS, report
 from sqlalchemy import Engine, event
 
 from review_scoring.airflow.web import now
@@ -33,6 +34,8 @@ from review_scoring.stop import StopFlag
 
 PER_NIGHT = 10_000
 TARGET_MS = 300.0
+EVALUATIONS = 500
+MODELS = ("french-reviews-small", "allocine-camembert", "stars-bert-multilingual")
 LABELS = {"neg": [4800, 4100.0], "pos": [5200, 4700.0]}
 
 PAGES = {
@@ -66,7 +69,7 @@ def fill(engine: Engine, rows: int) -> None:
         " SELECT j.id, 'score_reviews', 'score', 'night ' || n, -1, 'success', t, n, 10, 10000, 9990, 0, 10, '{}',"
         " :labels, 1000000, 60, 'stub', repeat('0', 64), 'cpu', t, t + interval '2 minutes' FROM scoring_jobs j,"
         " generate_series(0, :nights - 1) n,"
-        " LATERAL (SELECT timestamptz '2026-01-01 02:00Z' + n * interval '1 day' t) m",
+        " LATERAL (SELECT date_trunc('day', now()) - (:nights - 1 - n) * interval '1 day' t) m",
         labels=json.dumps(LABELS),
         nights=rows // PER_NIGHT,
     )
@@ -84,10 +87,48 @@ def fill(engine: Engine, rows: int) -> None:
         engine,
         "INSERT INTO review_rejects SELECT j.id, 'r' || n, CASE WHEN n % 100 = 0 THEN 'no_tokens' ELSE 'null_text' END,"
         " 'the text is NULL', repeat('0', 64), NULL, now(), 1, 1 FROM scoring_jobs j, generate_series(1, :rows) n",
-        rows=rows // 1000,
+        rows=rows // 10,
     )
-    for table in ("review_scores", "review_rejects", "scoring_runs"):
+    fill_evaluations(engine)
+    for table in ("review_scores", "review_rejects", "scoring_runs", "benchmark_runs", "benchmark_class_metrics"):
         vacuum(engine, table)
+
+
+def fill_evaluations(engine: Engine) -> None:
+    """Write evaluations with figures of the size that real ones have, of several models by turns."""
+    bins = [
+        {"from": 0.5 + n / 20, "to": 0.55 + n / 20, "reviews": 2000, "confidence": 0.52 + n / 20, "accuracy": 0.9}
+        for n in range(10)
+    ]
+    figures = {
+        "confusion": {"neg": {"neg": 9400, "pos": 894}, "pos": {"neg": 470, "pos": 9236}},
+        "intervals": {"accuracy": [0.93, 0.94]},
+        "calibration": {"ece": 0.015, "bins": bins},
+    }
+    run(
+        engine,
+        "INSERT INTO benchmark_sets (id, name, content_hash, source, reviews, negative, positive, loaded_at)"
+        " VALUES (1, 'bench', repeat('0', 64), 'made up', 20000, 10294, 9706, now())",
+    )
+    run(
+        engine,
+        "INSERT INTO benchmark_runs (set_id, model, revision, reviews, rejected, accuracy, macro_f1, loss,"
+        " samples_per_second, tokens_per_second, device, precision, reference_verdict, last_run_verdict, passed,"
+        " explanation, figures, dag_id, task_id, run_id, map_index, started_at, ended_at)"
+        " SELECT 1, (CAST(:models AS text[]))[1 + n % :number], repeat('0', 64), 20000, 0, 0.93 + random() / 100, 0.93,"
+        " 0.2, 130, 9000, 'cpu', 'float32', 'no reference', 'same', true, 'nothing to compare with', :figures,"
+        " 'benchmark_models', 'evaluate_model', 'week ' || n, 0, t, t"
+        " FROM generate_series(1, :rows) n, LATERAL (SELECT timestamptz '2016-01-01' + n * interval '1 week' t) m",
+        models=list(MODELS),
+        number=len(MODELS),
+        figures=json.dumps(figures),
+        rows=EVALUATIONS,
+    )
+    run(
+        engine,
+        "INSERT INTO benchmark_class_metrics SELECT id, label, 0.93, 0.93, 0.93, 10000 FROM benchmark_runs,"
+        " unnest(ARRAY['neg', 'pos', 'macro avg', 'weighted avg']) label",
+    )
 
 
 def client(engine: Engine) -> TestClient:
@@ -116,12 +157,13 @@ def times(pages: TestClient, name: str, address: str, rounds: int) -> Iterator[f
         yield 1000 * (time.perf_counter() - started)
 
 
-def print_plans(pages: TestClient) -> None:
-    """Print the plan of each statement that a page sends, as PostgreSQL carried it out."""
+def show_plans(pages: TestClient) -> None:
+    """Print the plan of each statement that a page sends, as PostgreSQL carried it out, and keep them in a file."""
     from review_scoring.airflow.web import warehouse
 
     engine = next(iter(warehouse._engines.values()))[1]
     sent: list[tuple[str, Any]] = []
+    plans: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *of: sent.append((of[2], of[3])))
     for name, address in PAGES.items():
         sent.clear()
@@ -130,7 +172,10 @@ def print_plans(pages: TestClient) -> None:
         for statement, parameters in [each for each in sent if each[0].startswith("SELECT") and "FROM" in each[0]]:
             with engine.connect() as connection:
                 plan = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", parameters).all()
-            print(f"\n== {name}: {statement}\n" + "\n".join(row[0] for row in plan))
+            plans.append(f"== {name}: {statement}\n" + "\n".join(row[0] for row in plan))
+    text = "\n\n".join(plans) + "\n"
+    print(f"\n{text}")
+    (RESULTS / "web_plans.txt").write_text(text)
 
 
 def main() -> None:
@@ -160,7 +205,7 @@ def main() -> None:
             )
         report("web", rows)
         if arguments.plans:
-            print_plans(pages)
+            show_plans(pages)
 
 
 if __name__ == "__main__":

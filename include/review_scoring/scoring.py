@@ -108,6 +108,8 @@ def score_reviews(
         overlap=source.overlap,
         unchanged_again=unchanged_again(options.rescore, source),
         yields=options.yields,
+        is_rescore=options.rescore is not Rescore.NOTHING,
+        limit=shard.limit if options.limit is None else options.limit,
         wait_s=options.wait_s,
     )
     run = _Run(ledger, lease, load_classifier, options, stop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ print(json.dumps({
     "apps": [app["url_prefix"] for app in apps if app["name"] == "review_scoring"],
 }))
 """
+STATIC = ROOT / "include" / "review_scoring" / "airflow" / "web" / "static"
 ENTRY_POINT = "[airflow.plugins]\nreview_scoring = review_scoring.airflow.plugin:ReviewScoringPlugin\n"
 
 
@@ -68,3 +70,35 @@ def is_installed() -> bool:
     from importlib.metadata import entry_points
 
     return "review_scoring" in {entry.name for entry in entry_points(group="airflow.plugins")}
+
+
+@pytest.mark.parametrize(
+    ("icon", "behind"),
+    [
+        ("icon.svg", "#dbe7f5"),
+        ("icon.svg", "#3b5b8c"),
+        ("icon-dark.svg", "#1f3158"),
+        ("icon-dark.svg", "#3b5b8c"),
+    ],
+)
+def test_the_icon_is_clear_on_what_airflow_has_behind_it(icon: str, behind: str) -> None:
+    """By the contrast that WCAG 2.2 asks of graphics, 3:1: of the navigation, and of its entry that is selected."""
+    colours = re.findall(r"(?:stroke|fill)=\"#([0-9a-f]+)\"", (STATIC / icon).read_text())
+    lights = [luminance(colour) for colour in colours]
+    ground = luminance(behind.removeprefix("#"))
+    assert max(contrast(light, ground) for light in lights) >= 3
+    if len(lights) > 1:
+        assert contrast(*lights) >= 3, "its lines are seen on its own area"
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of a colour, as WCAG defines it."""
+    digits = colour if len(colour) == 6 else "".join(2 * each for each in colour)
+    parts = (int(digits[n : n + 2], 16) / 255 for n in (0, 2, 4))
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: float, other: float) -> float:
+    """Return the contrast of two luminances."""
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, select, text
 
 from review_scoring.errors import ConfigurationError, PreflightError
 from review_scoring.warehouse import migrate
@@ -17,6 +18,8 @@ from review_scoring.warehouse.dialects import dialect_name
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.schema import EXCEPT, ONLY, VERSION_TABLE, tables
 from tests.stubs import Warehouse
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(engine: Engine) -> None:
@@ -45,10 +48,7 @@ def test_the_printed_ddl_brings_older_tables_to_this_version(engine: Engine) -> 
     since: str | None = None
     with writing(engine).begin() as connection:
         for until in ("0001", migrate.head()):
-            printed = migrate.ddl(dialect_name(engine), None, since=since, until=until)
-            for statement in printed.split(";"):
-                if (stripped := statement.strip()) and stripped not in {"BEGIN", "COMMIT"}:
-                    connection.execute(text(stripped))
+            _execute(connection, migrate.ddl(dialect_name(engine), None, since=since, until=until))
             since = until
     assert migrate.current(engine, None) == migrate.head()
     warehouse = Warehouse(engine)
@@ -58,11 +58,43 @@ def test_the_printed_ddl_brings_older_tables_to_this_version(engine: Engine) -> 
     assert warehouse.score().counts.scored == 5
 
 
+def test_rescores_of_before_are_known_by_their_dag_or_by_the_labels_they_changed(engine: Engine) -> None:
+    run = {
+        "state": "success",
+        "lease_until": AT,
+        "fencing_token": 1,
+        "chunks": 1,
+        **dict.fromkeys(("read", "scored", "unchanged", "rejected", "tokens", "device_seconds"), 0),
+        "unkeyed_rejects": "{}",
+        "model": "stub",
+        "revision": "0",
+        "started_at": AT,
+        "job_id": 1,
+        "task_id": "score",
+        "run_id": "1",
+        "map_index": -1,
+    }
+    owned = tables()
+    with writing(engine).begin() as connection:
+        _execute(connection, migrate.ddl(dialect_name(engine), None, until="0004"))
+        job = {"id": 1, "name": "films", "source": "", "id_type": "", "last_fencing_token": 0, "created_at": AT}
+        connection.execute(owned.jobs.insert().values(job))
+        for dag_id, relabelled in (("score_reviews", 0), ("rescore_reviews", 0), ("our_own", 3), ("another", None)):
+            connection.execute(owned.runs.insert().values({**run, "dag_id": dag_id, "relabelled": relabelled}))
+        _execute(connection, migrate.ddl(dialect_name(engine), None, since="0004"))
+        found = connection.execute(select(owned.runs.c.dag_id).where(owned.runs.c.is_rescore.is_(True))).scalars()
+        assert set(found) == {"rescore_reviews", "our_own"}
+
+
+def _execute(connection: Connection, printed: str) -> None:
+    for statement in printed.split(";"):
+        if (stripped := statement.strip()) and stripped not in {"BEGIN", "COMMIT"}:
+            connection.execute(text(stripped))
+
+
 def test_the_printed_ddl_makes_tables_that_are_taken_for_current(engine: Engine) -> None:
     with writing(engine).begin() as connection:
-        for statement in migrate.ddl(dialect_name(engine), None).split(";"):
-            if (stripped := statement.strip()) and stripped not in {"BEGIN", "COMMIT"}:
-                connection.execute(text(stripped))
+        _execute(connection, migrate.ddl(dialect_name(engine), None))
     assert migrate.current(engine, None) == migrate.head()
     warehouse = Warehouse(engine)
     warehouse.create()

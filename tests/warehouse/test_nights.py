@@ -16,7 +16,10 @@ from sqlalchemy import Engine, event, make_url, update
 from sqlalchemy.exc import DBAPIError
 
 from review_scoring.job import Rescore
+from review_scoring.warehouse import days as days_module
 from review_scoring.warehouse import readonly
+from review_scoring.warehouse.counts import add_labels
+from review_scoring.warehouse.days import Day, days
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.nights import STALLED, Night, find_job, night_of, nights
 from review_scoring.warehouse.readonly import lacks_tables, reading_engine, took_too_long
@@ -32,6 +35,19 @@ def read(warehouse: Warehouse) -> list[Night]:
         return nights(connection, warehouse.owned, job.id, last=10)
 
 
+def found(warehouse: Warehouse, back: timedelta = timedelta(days=120)) -> list[Day]:
+    with warehouse.engine.connect() as connection:
+        return list(days(connection, warehouse.owned, job_id(warehouse), back=back))
+
+
+def date_back(warehouse: Warehouse, run_id: str, back: timedelta) -> None:
+    runs = warehouse.owned.runs
+    with writing(warehouse.engine).begin() as connection:
+        for row in connection.execute(runs.select().where(runs.c.run_id == run_id)).all():
+            moved = {"started_at": row.started_at - back, "ended_at": row.ended_at - back}
+            connection.execute(update(runs).where(runs.c.id == row.id).values(moved))
+
+
 def job_id(warehouse: Warehouse) -> int:
     with warehouse.engine.connect() as connection:
         job = find_job(connection, warehouse.owned, warehouse.job.name)
@@ -39,7 +55,7 @@ def job_id(warehouse: Warehouse) -> int:
     return job.id
 
 
-def test_a_nights_labels_and_mean_score_are_those_of_the_table(warehouse: Warehouse) -> None:
+def test_a_nights_labels_and_a_days_mean_score_are_those_of_the_table(warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(70)
     warehouse.insert((100, None))
@@ -47,7 +63,9 @@ def test_a_nights_labels_and_mean_score_are_those_of_the_table(warehouse: Wareho
     (night,) = read(warehouse)
     rows = list(warehouse.scores().values())
     assert {label: count for label, (count, _) in night.counts.labels.items()} == Counter(row.label for row in rows)
-    assert night.mean_score == pytest.approx(sum(row.score for row in rows) / len(rows))
+    (day,) = found(warehouse)
+    assert day.mean_score == pytest.approx(sum(row.score for row in rows) / len(rows))
+    assert (day.date, day.labelled, day.shares) == (night.started_at.date(), 70, night.shares)
     assert sum(night.shares.values()) == pytest.approx(1)
     assert (night.state, night.counts.read, night.counts.rejected, night.labelled) == ("success", 71, 1, 70)
     warehouse.score("2", Rescore.ALL)
@@ -75,6 +93,71 @@ def test_shards_of_one_dag_run_are_one_night(warehouse: Warehouse) -> None:
     assert replace(same, seen_at=night.seen_at) == night
 
 
+@pytest.mark.parametrize("rescore", [Rescore.CHANGED, Rescore.REVISION, Rescore.ALL])
+def test_a_rescore_says_nothing_about_its_day(warehouse: Warehouse, rescore: Rescore) -> None:
+    warehouse.create()
+    warehouse.fill(20)
+    warehouse.score("1")
+    date_back(warehouse, "1", timedelta(days=3))
+    before = found(warehouse)
+    warehouse.fill(5, first=100)  # which a rescore that meets them scores as well
+    assert warehouse.score("2", rescore).counts.scored >= 5
+    assert found(warehouse) == before
+    assert [night.is_rescore for night in read(warehouse)] == [True, False]
+    assert [run.is_rescore for run in warehouse.runs()] == [False, True]
+
+
+def test_a_day_is_all_its_runs_whatever_the_schedule(warehouse: Warehouse) -> None:
+    warehouse.create()
+    for n, back in enumerate((200, 2, 2, 1, 1, 0)):
+        warehouse.fill(10 + n, first=100 * n)
+        warehouse.score(str(n))
+        date_back(warehouse, str(n), timedelta(days=back))
+    warehouse.score("nothing new")
+    assert [day.labelled for day in found(warehouse)] == [11 + 12, 13 + 14, 15]
+    assert [day.labelled for day in found(warehouse, timedelta(days=1))] == [13 + 14, 15]
+    first, second = (night.counts.labels for night in read(warehouse)[4:6])
+    assert found(warehouse)[0].labels == add_labels(first, second)
+
+
+def test_a_run_that_goes_is_no_part_of_its_day_yet(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(10)
+    warehouse.score("1")
+    warehouse.fill(20, first=100)
+    for index in range(2):
+        warehouse.score("2", map_index=index, chunk_rows=5, limit=10)
+    runs = warehouse.owned.runs
+    last = warehouse.runs()[-1]
+    going = {"state": "running", "ended_at": None, "lease_until": last.lease_until + timedelta(hours=1)}
+    with writing(warehouse.engine).begin() as connection:
+        connection.execute(update(runs).where(runs.c.id == last.id).values(going))
+    assert [day.labelled for day in found(warehouse)] == [10]
+    with writing(warehouse.engine).begin() as connection:
+        connection.execute(update(runs).where(runs.c.id == last.id).values(state="success"))
+    assert [day.labelled for day in found(warehouse)] == [30]
+
+
+def test_more_tasks_than_a_page_reads_shorten_the_days_and_cut_none(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(days_module, "MOST_TASKS", 3)
+    warehouse.create()
+    for n, back in enumerate((2, 1, 1, 0)):
+        warehouse.fill(10 + n, first=100 * n)
+        warehouse.score(str(n))
+        date_back(warehouse, str(n), timedelta(days=back))
+    assert [day.labelled for day in found(warehouse)] == [13]
+
+
+def test_a_run_tells_its_limit(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(10)
+    warehouse.score("1", limit=4)
+    warehouse.score("2")
+    assert [night.limit for night in read(warehouse)] == [None, 4]
+
+
 def test_a_run_without_a_sign_of_life_is_told_from_one_that_goes(warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(3)
@@ -93,6 +176,7 @@ def test_runs_of_before_the_labels_were_counted_are_read(warehouse: Warehouse) -
     warehouse.score("1")
     warehouse.run("UPDATE scoring_runs SET label_counts = NULL")
     assert read(warehouse)[0].shares == {}
+    assert found(warehouse) == []
 
 
 def test_a_reading_engine_cannot_write(engine: Engine) -> None:
@@ -122,12 +206,12 @@ def test_missing_tables_and_columns_are_told_from_other_failures(engine: Engine)
     Warehouse(engine).create()
     engine.dispose()
     reading = reading_engine(engine.url)
-    found = []
+    told = []
     for statement in ("SELECT * FROM scoring_jobs", "SELECT label FROM reviews", "SELECT FROM FROM reviews"):
         with pytest.raises(DBAPIError) as raised, reading.connect() as connection:
             connection.exec_driver_sql(statement)
-        found.append(lacks_tables(raised.value))
-    assert found == [True, True, False]
+        told.append(lacks_tables(raised.value))
+    assert told == [True, True, False]
     reading.dispose()
 
 

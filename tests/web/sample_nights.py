@@ -61,10 +61,10 @@ def make(path: Path, newest: datetime) -> None:
             stop=stop,
         )
         _date_back(engine, run.run, began, timedelta(seconds=run.seconds))
-    _evaluate(engine, classifier, model, newest)
+    evaluate(engine, classifier, model, newest)
 
 
-def _evaluate(engine: Engine, classifier: Classifier, model: ModelFolder, newest: datetime) -> None:
+def evaluate(engine: Engine, classifier: Classifier, model: ModelFolder, newest: datetime) -> None:
     """Evaluate the model on the sample, week by week."""
     store = BenchmarkStore(engine)
     loaded = load_set(benchmark_sets()[DEFAULT_SET], store, lambda _: engine)

@@ -12,21 +12,26 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi.routing import APIRoute
-from playwright.sync_api import BrowserContext, ConsoleMessage, FrameLocator, Page, expect, sync_playwright
-from sqlalchemy import delete, insert
+from playwright.sync_api import BrowserContext, ConsoleMessage, FrameLocator, Page, WebError, expect, sync_playwright
+from sqlalchemy import Engine, delete, insert, select
 
 from review_scoring import demo
 from review_scoring.airflow.web.app import create_app
-from review_scoring.job import ScoringJob
+from review_scoring.job import Rescore, ScoringJob
+from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.warehouse.engine import make_engine, writing
+from review_scoring.warehouse.schema import tables
 from tests.conftest import not_here
 from tests.stubs import StubClassifier, Warehouse
+from tests.web.sample_nights import evaluate
 from tests.web.server import Server, running
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
@@ -40,7 +45,10 @@ HOSTILE = {
     9004: "</td></table></main><style>body{display:none}</style><h1>Deux</h1>",
 }
 WIDTH, HEIGHT, PHONE = 1280, 900, 360
-NOT_OURS = ("An iframe which has both allow-scripts and allow-same-origin",)
+NOT_OURS = (
+    "An iframe which has both allow-scripts and allow-same-origin",
+    "Canvas2D: Multiple readback operations",  # of these tests, which look at the colours
+)
 RUN_S = 300
 PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
@@ -101,11 +109,11 @@ def page(context: BrowserContext, server: Server) -> Page:
 
 @pytest.fixture(autouse=True)
 def console(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test whose pages wrote to the browser's console, or raised an error, for which Airflow is not to blame."""
+    """Fail a test any page of which wrote to the browser's console, or raised an error, unless Airflow is to blame."""
     if "page" not in request.fixturenames:
         yield
         return
-    page: Page = request.getfixturevalue("page")
+    context: BrowserContext = request.getfixturevalue("context")
     said: list[str] = []
 
     def keep(message: ConsoleMessage) -> None:
@@ -113,15 +121,15 @@ def console(request: pytest.FixtureRequest) -> Iterator[None]:
         if "/review-scoring/" in address and not message.text.startswith(NOT_OURS):
             said.append(f"{address}: {message.text}")
 
-    def raised(error: Any) -> None:
-        if "/review-scoring/" in str(error.stack):
-            said.append(str(error))
+    def raised(found: WebError) -> None:
+        if "/review-scoring/" in str(found.error.stack):
+            said.append(str(found.error))
 
-    page.on("console", keep)
-    page.on("pageerror", raised)
+    context.on("console", keep)
+    context.on("weberror", raised)
     yield
-    page.remove_listener("console", keep)
-    page.remove_listener("pageerror", raised)
+    context.remove_listener("console", keep)
+    context.remove_listener("weberror", raised)
     assert said == []
 
 
@@ -181,9 +189,36 @@ def trigger(page: Page, server: Server, *, dry_run: bool) -> dict[str, Any]:
     raise AssertionError(f"the run did not end within {RUN_S} s: {runs(server)}")
 
 
+def database(server: Server) -> Engine:
+    return make_engine(f"sqlite:///{Path(server.log.parent) / 'reviews.db'}")
+
+
+def line_of(server: Server, review: int) -> str:
+    """Return the address of the list with one review's line alone, or nearly so."""
+    engine = database(server)
+    owned = tables()
+    with engine.connect() as connection:
+        score = connection.scalar(select(owned.scores.c.score).where(owned.scores.c.review_id == str(review)))
+    engine.dispose()
+    return f"reviews?score_from={score!r}&score_to={score!r}"
+
+
+def drawn(frame: FrameLocator | Page) -> list[str]:
+    """Return the titles of the charts, each of which has to have something on its canvas."""
+    figures = frame.locator("figure.chart")
+    some = "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(Boolean)"
+    for each in figures.all():
+        assert each.locator("canvas").evaluate(some), each.locator("figcaption").inner_text()
+    return figures.locator("figcaption").all_inner_texts()
+
+
 def figure(frame: FrameLocator, name: str) -> Any:
     return frame.locator(f"[data-figure={name}]")
 
+
+BACKGROUND = "e => getComputedStyle(e).backgroundColor"
+LIGHT_BAR, DARK_BAR = "47,111,181", "106,169,236"
+DIRECTION = "e => [getComputedStyle(e).direction, getComputedStyle(e).unicodeBidi]"
 
 TOO_WIDE = """document.documentElement.scrollWidth <= window.innerWidth ? [] :
     [...document.querySelectorAll("body *")].filter(each => each.getBoundingClientRect().right > window.innerWidth)
@@ -227,8 +262,7 @@ def test_a_run_from_the_form_changes_the_figures(page: Page, server: Server) -> 
     expect(figure(frame, "rejected")).to_have_text(str(len(demo.UNUSABLE)))
     expect(frame.locator("#reasons")).to_contain_text("null_text")
     expect(frame.locator("time").first).to_contain_text("GMT+9")
-    for canvas in frame.locator("canvas").all():
-        assert canvas.evaluate("c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(Boolean)")
+    assert drawn(frame) == ["Labels per day", "Mean score per day", "Throughput per run"]
 
     frame.get_by_role("link", name="Open the run in Airflow").click()
     page.wait_for_url(f"**/dags/score_reviews/runs/{run['dag_run_id'].replace('+', '*').replace(':', '*')}**")
@@ -258,12 +292,31 @@ def test_a_review_is_found_and_hostile_texts_are_text(page: Page, server: Server
         frame.get_by_role("button", name="Look up").click()
         expect(frame.locator("h1")).to_contain_text(str(number))
         expect(frame.locator("blockquote")).to_have_text(text)
+        assert frame.locator("blockquote").evaluate(DIRECTION) == ["rtl" if text == RIGHT_TO_LEFT else "ltr", "isolate"]
+        frame = open_page(page, server, line_of(server, number))
+        row = frame.locator("tr", has=frame.get_by_role("link", name=str(number), exact=True))
+        assert row.locator("td.text bdi").evaluate(DIRECTION) == ["rtl" if text == RIGHT_TO_LEFT else "ltr", "isolate"]
     back_to_reviews(page, frame)
     frame.get_by_label("Label").select_option("pos")
     frame.get_by_role("button", name="Show", exact=True).click()
     page.wait_for_url("**label=pos**")
     labels = set(frame.locator("table.reviews .label").all_inner_texts())
     assert labels == {"pos"}
+
+
+def test_a_models_evaluations_are_drawn(page: Page, server: Server) -> None:
+    from review_scoring.inference.classifier import Classifier
+
+    engine = database(server)
+    model = find_model(DEFAULT_MODEL)
+    evaluate(engine, Classifier.load(model, device="cpu"), model, datetime(2026, 1, 1, tzinfo=UTC))
+    engine.dispose()
+    frame = open_page(page, server, "models")
+    assert drawn(frame) == ["Quality against speed"]
+    with page.expect_event("framenavigated"):
+        frame.get_by_role("link", name=DEFAULT_MODEL).click()
+    expect(frame.get_by_role("heading", name="Newest evaluation")).to_be_visible()
+    assert drawn(frame) == ["Reliability", "History"]
 
 
 def test_every_page_fits_a_phone_and_can_be_read_without_a_mouse(page: Page, server: Server) -> None:
@@ -276,9 +329,16 @@ def test_every_page_fits_a_phone_and_can_be_read_without_a_mouse(page: Page, ser
         "models",
         "model?name=french-reviews-small",
         *(f"review?id={n}" for n in HOSTILE),
+        *(line_of(server, n) for n in HOSTILE),
     ):
         phone.goto(f"{server.address}/review-scoring/{below}")
         expect(phone.locator("h1")).to_be_visible()
+        for number, text in HOSTILE.items():
+            if below == line_of(server, number):
+                shown = phone.locator("tr", has=phone.get_by_role("link", name=str(number), exact=True))
+                expect(shown.locator("td.text")).to_contain_text(text[:200])
+            elif below == f"review?id={number}":
+                expect(phone.locator("blockquote")).to_have_text(text)
         assert phone.evaluate(TOO_WIDE) == [], f"{below} is too wide for a phone"
         assert phone.locator("main").count() == phone.locator("h1").count() == 1
         unnamed = "all => all.filter(each => each.type !== 'hidden' && !each.labels.length && !each.ariaLabel).length"
@@ -290,11 +350,10 @@ def test_every_page_fits_a_phone_and_can_be_read_without_a_mouse(page: Page, ser
 
 def test_dark_mode_follows_airflow(page: Page, server: Server) -> None:
     frame = open_page(page, server)
-    background = "getComputedStyle(document.documentElement).backgroundColor"
-    light = frame.locator("h1").evaluate(background)
+    light = frame.locator("html").evaluate(BACKGROUND)
     page.evaluate("document.documentElement.classList.replace('light', 'dark')")
     expect(frame.locator("html")).to_have_attribute("data-theme", "dark")
-    dark = frame.locator("h1").evaluate(background)
+    dark = frame.locator("html").evaluate(BACKGROUND)
     assert light != dark
     assert re.findall(r"\d+", dark)[:3] == ["0", "0", "0"]
     frame = open_page(page, server, "rejects")
@@ -302,9 +361,59 @@ def test_dark_mode_follows_airflow(page: Page, server: Server) -> None:
     expect(frame.locator("html")).to_have_attribute("data-theme", "light")
 
 
+def test_a_page_opened_alone_is_printed_light_whatever_the_theme(page: Page, server: Server) -> None:
+    frame = open_page(page, server, "rejects")
+    with page.context.expect_page() as opened:
+        frame.get_by_role("link", name="Open alone, to print").click()
+    alone = opened.value
+    expect(alone.get_by_role("heading", name="Rejects", exact=True)).to_be_visible()
+    assert alone.url.startswith(f"{server.address}/review-scoring/rejects")
+    expect(alone.locator("[data-alone]")).to_be_hidden()
+
+    alone.goto(f"{server.address}/review-scoring/")
+    expect(alone.locator("figure.chart").first).to_be_visible()
+    light = colours(alone, "light")
+    alone.emulate_media(color_scheme="dark")
+    dark = colours(alone, "dark")
+    assert all(one != other for one, other in zip(light, dark, strict=True))
+    alone.emulate_media(media="print", color_scheme="dark")
+    assert colours(alone, "light") == ("rgb(255, 255, 255)", *light[1:])
+    expect(alone.locator(".top nav")).to_be_hidden()
+    alone.emulate_media(media="screen", color_scheme="dark")
+    assert colours(alone, "dark") == dark
+
+    alone.evaluate(
+        "() => { window.themes = [];"
+        " document.addEventListener('themechange', () => window.themes.push(document.documentElement.dataset.theme)) }"
+    )
+    alone.pdf()
+    assert "light" in alone.evaluate("window.themes"), "it is printed from a browser's menu so, too"
+    assert colours(alone, "dark") == dark
+    alone.close()
+
+
+def colours(page: Page, theme: str) -> tuple[Any, ...]:
+    """Wait for a theme, and return the page's background, a badge's, and whether the first chart has bars of the light
+    theme, and of the dark one.
+    """
+    has = """(c, colour) => {
+        const {data} = c.getContext('2d').getImageData(0, 0, c.width, c.height);
+        for (let n = 0; n < data.length; n += 4) { if (data.slice(n, n + 3).join() === colour) return true; }
+        return false;
+    }"""
+    expect(page.locator("html")).to_have_attribute("data-theme", theme)
+    canvas = page.locator("canvas").first
+    return (
+        page.locator("html").evaluate(BACKGROUND),
+        page.locator(".state-success").first.evaluate(BACKGROUND),
+        canvas.evaluate(has, LIGHT_BAR),
+        canvas.evaluate(has, DARK_BAR),
+    )
+
+
 def test_a_run_that_goes_on_is_followed_to_its_end(page: Page, server: Server) -> None:
     job = ScoringJob(name="film_reviews", source_conn_id="reviews", source_table="film_reviews")
-    engine = make_engine(f"sqlite:///{Path(server.log.parent) / 'reviews.db'}")
+    engine = database(server)
     with writing(engine).begin() as connection:
         connection.execute(insert(demo.reviews), [{"id": 10_000 + n, "text": f"Film {n}"} for n in range(8)])
     steps = threading.Semaphore(2)
@@ -319,13 +428,38 @@ def test_a_run_that_goes_on_is_followed_to_its_end(page: Page, server: Server) -
             frame = open_page(page, server)
             line = frame.locator("#live .live-line")
             expect(line).to_contain_text("4 read, 4 scored, 0 rejected")
+            expect(frame.locator("#live-news")).to_contain_text("A run is going")
+            frame.locator("#live-news").evaluate(
+                "e => { window.said = [performance.now()];"
+                " new MutationObserver(() => window.said.push(performance.now())).observe(e, { childList: true }) }"
+            )
             steps.release()
             expect(line).to_contain_text("6 read, 6 scored, 0 rejected")
+            assert line.evaluate("e => e.closest('[aria-live], [role=status]')") is None
+            said = frame.locator("#live-news").evaluate("() => window.said")
+            assert all(later - earlier > 20_000 for earlier, later in pairwise(said))
+            with page.context.new_page() as late:  # who sees the figures of the last minute
+                late.goto(f"{server.address}/review-scoring/")
+                expect(late.locator("#live .live-line")).to_contain_text("6 read")
+                for bar in (frame.locator("#live progress"), late.locator("#live progress")):
+                    assert bar.evaluate("e => [e.value, e.max]") == [6, 8]
         finally:
             steps.release(8)
         assert str(run.result().counts) == "read=8 scored=8 unchanged=0 rejected=0"
     expect(frame.locator("#live")).to_be_hidden()
     expect(frame.locator("#last-title ~ .state")).to_have_text("success")
+    with ThreadPoolExecutor(1) as pool:
+        steps = threading.Semaphore(1)
+        rescore = Warehouse(engine, classifier=stub, job=job)
+        run = pool.submit(rescore.score, "again", Rescore.ALL, chunk_rows=2, limit=4)
+        try:
+            frame = open_page(page, server)
+            expect(frame.locator("#live .live-line")).to_contain_text("2 read")
+            expect(frame.locator("#live progress:indeterminate")).to_be_visible()
+        finally:
+            steps.release(8)
+        run.result()
+    expect(frame.locator("#last-title ~ .state")).to_have_text(["success", "rescore"])
     engine.dispose()
 
 

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import html
+import json
 import logging
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import product
 from urllib.parse import unquote_plus
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import delete, update
 from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.web import now
 from review_scoring.airflow.web import warehouse as web_warehouse
+from review_scoring.airflow.web.pages import models as models_page
 from review_scoring.airflow.web.pages import overview, rejects
 from review_scoring.airflow.web.pages import reviews as reviews_page
+from review_scoring.job import Rescore
+from review_scoring.models.catalogue import catalogue
+from review_scoring.models.entry import Figure
 from review_scoring.warehouse import readonly
 from review_scoring.warehouse.benchmarks import BenchmarkStore, ClassMetrics, Evaluation
+from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.labelled import LabelledReview
 from review_scoring.warehouse.promotions import Promotion, promote
 from review_scoring.warehouse.runs import RunKey
@@ -57,7 +66,7 @@ def test_the_overview_shows_what_the_last_run_did(pages: Pages, warehouse: Wareh
     shown = client.get("/").text
     assert "night 1" not in shown.split("<main")[0]
     assert "../dags/dag/runs/night%201" in shown
-    for words in ("Labels per night", "Mean score per night", "Throughput per run", "success", "stub"):
+    for words in ("Labels per day", "Mean score per day", "Throughput per run", "success", "stub"):
         assert words in shown
     now = client.get("/now").json()
     assert (now["waiting"], now["scored"], now["rejected"]) == (2, 40, 2)
@@ -70,6 +79,93 @@ def test_the_overview_shows_what_the_last_run_did(pages: Pages, warehouse: Wareh
     told = client.get("/run", params={"dag_id": "dag", "run_id": "night 2"}).text
     assert "films: 2 reviews read, 2 scored" in told
     assert client.get("/run", params={"dag_id": "dag", "run_id": "night 9"}).status_code == 404
+
+
+def test_a_rescore_is_called_one_and_left_out_of_the_charts(pages: Pages, warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(40)
+    warehouse.score("night 1")
+    client = pages()
+    before = client.get("/").text
+    assert "rescore" not in before
+    warehouse.score("again", Rescore.ALL)
+    after = client.get("/").text
+    assert "A rescore tells of old reviews" in after
+    assert after.count('<span class="state">rescore</span>') == 3, "last run, its figure, its line of the runs"
+    assert re.findall(r"<figure.*?</figure>", after, re.DOTALL) == re.findall(r"<figure.*?</figure>", before, re.DOTALL)
+    assert "rescore" in client.get("/run", params={"dag_id": "dag", "run_id": "again"}).text
+    assert "rescore" not in client.get("/run", params={"dag_id": "dag", "run_id": "night 1"}).text
+
+
+def test_an_hourly_schedule_is_charted_by_day_and_held_against_a_month(pages: Pages, warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(1)
+    warehouse.score("0")
+    with writing(warehouse.engine).begin() as connection:
+        runs = warehouse.owned.runs
+        row = connection.execute(runs.select()).one()._asdict() | {"read": 100, "scored": 100}
+        connection.execute(delete(runs))
+        del row["id"]
+        midnight = row["started_at"].replace(hour=0, minute=0, second=0, microsecond=0)
+        for day, hour in product(range(40), range(0, 24, 6)):
+            at = midnight - timedelta(days=day) + timedelta(hours=hour)
+            bad = 90 if day == 0 else 50 + day % 3
+            counts = json.dumps({"neg": [bad, 0.8 * bad], "pos": [100 - bad, 0.8 * (100 - bad)]})
+            run = {"run_id": f"{day} {hour}", "started_at": at, "ended_at": at, "label_counts": counts}
+            connection.execute(runs.insert().values({**row, **run}))
+    shown = pages().get("/").text
+    labels = shown[shown.index("Labels per day") : shown.index("Mean score per day")]
+    days = re.findall(r'<time datetime="([\d-]+)" data-day>', labels)
+    assert len(days) == 40
+    assert days == sorted(set(days))
+    assert re.findall(r'<tr class="unusual".*?<time datetime="([\d-]+)"', labels, re.DOTALL) == days[-1:]
+    warned = re.search(r"The share of pos is unusual:</strong>(.*?)</p>", shown, re.DOTALL)
+    assert warned is not None
+    told = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", warned[1])).split(" (")[0].strip()
+    assert told == f"10.0 % on {days[-1]}, where 46.5 % to 51.5 % was usual in the 30 days before"
+
+
+def test_the_total_of_a_run_that_goes_is_told_where_it_is_known(pages: Pages, warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(8)
+    warehouse.score("night 1")
+    warehouse.fill(2, first=9)
+    client = pages()
+    assert client.get("/now").json()["total"] is None, "nothing goes"
+
+    def going(**values: object) -> tuple[int | None, int | None]:
+        now._known.clear()
+        runs = warehouse.owned.runs
+        until = warehouse.runs()[-1].lease_until + timedelta(hours=1)
+        with writing(warehouse.engine).begin() as connection:
+            connection.execute(update(runs).values(state="running", ended_at=None, lease_until=until, **values))
+        found = client.get("/now").json()
+        return found["waiting"], found["total"]
+
+    assert going(read=8) == (2, 10)
+    assert going(review_limit=9) == (2, 9)
+    assert going(review_limit=100) == (2, 10)
+    assert going(review_limit=None, is_rescore=True) == (2, None)
+
+
+def test_the_total_of_a_run_stays_while_figures_of_the_last_minute_are_shown(
+    pages: Pages, warehouse: Warehouse
+) -> None:
+    if warehouse.engine.dialect.name == "duckdb":
+        pytest.skip("DuckDB is read only when nothing writes")
+    warehouse.create()
+    warehouse.fill(10)
+    client = pages()
+    totals: list[tuple[int, int, int]] = []
+
+    def look(texts: object) -> None:
+        found, progress = client.get("/now").json(), client.get("/progress").json()
+        totals.append((found["total"], found["waiting"], progress["read"]))
+
+    warehouse.classifier.before_batch = look
+    warehouse.score(chunk_rows=2)
+    assert [total for total, _, _ in totals] == [10] * 5
+    assert totals[-1][2] > totals[0][2], "the run had gone on"
 
 
 def test_hostile_texts_are_shown_as_texts(pages: Pages, warehouse: Warehouse) -> None:
@@ -256,7 +352,7 @@ def test_a_count_that_takes_too_long_is_not_tried_by_each_who_looks(
 ) -> None:
     tried: list[object] = []
 
-    def slow(place: web_warehouse.JobPlace) -> now.Now:
+    def slow(place: web_warehouse.JobPlace, newest: object) -> now.Now:
         tried.append(place)
         raise DBAPIError("SELECT", {}, Exception("57014"))
 
@@ -341,6 +437,43 @@ def test_models_are_shown_with_their_evaluations_and_the_champion(pages: Pages, 
         assert words in shown
     assert "Not evaluated yet" in client.get("/model?name=allocine-camembert").text
     assert client.get("/model?name=nothing").status_code == 404
+
+
+def test_unverified_and_another_revision_than_the_champions_are_told(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.create()
+    warehouse.fill(1)
+    warehouse.score()
+    name = "french-reviews-small"
+    entry = replace(catalogue()[name], unverified=True)
+    monkeypatch.setattr(models_page, "_catalogue", lambda: {name: entry})
+    evaluation = evaluate(warehouse, name)
+    job = warehouse.run("SELECT id FROM scoring_jobs WHERE name = 'films'")[0][0]
+    client = pages()
+    choice = {"benchmark_run_id": evaluation, "promoted_by": "ada", "reason": "fast", "dag_id": "promote_model"}
+    for revision, told in (("f" * 64, False), ("e" * 64, True)):
+        promote(warehouse.engine, None, job, Promotion(model=name, revision=revision, run_id=revision[0], **choice))  # type: ignore[arg-type]
+        listed, shown = client.get("/models").text, client.get("/model", params={"name": name}).text
+        assert ("not the champion's" in listed) is told
+        assert ("this evaluation is of another one" in shown) is told
+        assert listed.count("state-unverified") == 2, "beside the champion's name, and in the catalogue"
+        assert "state-unverified" in shown
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown"),
+    [("0.9093", "90.93 %"), ("0.96915", "96.915 %"), ("0.95", "95 %"), ("1.0", "100 %"), ("n/a", "n/a")],
+)
+def test_published_accuracy_is_in_percent_as_ours_is(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, printed: str, shown: str
+) -> None:
+    warehouse.create()
+    name = "french-reviews-small"
+    entry = replace(catalogue()[name], figures=(Figure(metric="accuracy", value=printed),))
+    monkeypatch.setattr(models_page, "_catalogue", lambda: {name: entry})
+    listed = pages().get("/models").text.replace("\N{NO-BREAK SPACE}", " ")
+    assert f'<td class="n">{shown}' in listed
 
 
 def evaluate(warehouse: Warehouse, model: str) -> int:

@@ -12,6 +12,9 @@ from sqlalchemy import Row
 
 from review_scoring.reviews import RejectReason
 
+LabelCounts = Mapping[str, tuple[int, float]]
+"""By label: how many reviews got it, and the sum of their scores."""
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -30,7 +33,7 @@ class Counts:
     device_seconds: float = 0.0
     relabelled: int = 0
     unkeyed: Mapping[str, int] = field(default_factory=dict)
-    labels: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    labels: LabelCounts = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Hold the promise that every row is accounted for."""
@@ -47,7 +50,7 @@ class Counts:
             device_seconds=self.device_seconds + other.device_seconds,
             relabelled=self.relabelled + other.relabelled,
             unkeyed=dict(Counter(self.unkeyed) + Counter(other.unkeyed)),
-            labels=_added(self.labels, other.labels),
+            labels=add_labels(self.labels, other.labels),
         )
 
     def before_another_try(self, *, unchanged_again: bool) -> Counts:
@@ -80,9 +83,19 @@ class Counts:
 _NUMBERS = ("read", "scored", "unchanged", "rejected", "tokens", "device_seconds", "relabelled")
 
 
-def _added(
-    one: Mapping[str, tuple[int, float]], other: Mapping[str, tuple[int, float]]
-) -> dict[str, tuple[int, float]]:
+def labelled(labels: LabelCounts) -> int:
+    """Return how many reviews were counted."""
+    return sum(count for count, _ in labels.values())
+
+
+def shares_of(labels: LabelCounts) -> dict[str, float]:
+    """Return each label's share of the reviews, in the order of the names; nothing where none was counted."""
+    total = labelled(labels)
+    return {label: count / total for label, (count, _) in sorted(labels.items())} if total else {}
+
+
+def add_labels(one: LabelCounts, other: LabelCounts) -> LabelCounts:
+    """Return the counts of both together."""
     nothing = (0, 0.0)
     both = {label: (one.get(label, nothing), other.get(label, nothing)) for label in {**one, **other}}
     return {label: (a[0] + b[0], a[1] + b[1]) for label, (a, b) in both.items()}

@@ -127,12 +127,16 @@ class Ledger:
         overlap: Callable[[KeyRange, KeyRange], bool] = lambda one, other: True,
         unchanged_again: bool = False,
         yields: bool = False,
+        is_rescore: bool = False,
+        limit: int | None = None,
         wait_s: float = 0.0,
     ) -> Lease:
         """Take the lease of a range of the job for a run, waiting up to `wait_s` seconds for other runs to end.
 
         :param unchanged_again: a retry meets the unchanged reviews of an earlier try again, and counts them anew
         :param yields: keep away from a job that another run wants; without it, this run says so itself while it waits
+        :param is_rescore: what was scored before is scored again: the run says nothing about its day
+        :param limit: the most reviews that the run does, all its shards together; None for all
         :param overlap: says whether two ranges have an id in common
 
         :raises JobBusyError: if another run still holds it then
@@ -156,6 +160,8 @@ class Ledger:
                 clashes,
                 unchanged_again=unchanged_again,
                 yields=yields,
+                is_rescore=is_rescore,
+                limit=limit,
             )
 
         while True:

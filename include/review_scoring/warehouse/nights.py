@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, select
 
-from review_scoring.warehouse.counts import Counts
+from review_scoring.warehouse.counts import Counts, labelled, shares_of
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.runs import FAILED, GAVE_WAY, RUNNING, SUCCESS
 from review_scoring.warehouse.schema import Tables
@@ -33,7 +33,10 @@ class JobRecord:
 
 @dataclass(frozen=True)
 class Night:
-    """One DAG run that scored: its shards' counts, added up. Times are aware, UTC; `ended_at` is None while it goes."""
+    """One DAG run that scored: its shards' counts, added up. Times are aware, UTC; `ended_at` is None while it goes.
+
+    `is_rescore` says that none of its tasks scored what is new; `limit` is the most reviews that it does, if any.
+    """
 
     dag_id: str
     run_id: str
@@ -46,6 +49,8 @@ class Night:
     devices: tuple[str, ...]
     shards: int
     shards_done: int
+    is_rescore: bool
+    limit: int | None
 
     @property
     def seconds(self) -> float:
@@ -60,19 +65,12 @@ class Night:
     @property
     def shares(self) -> Mapping[str, float]:
         """Each label's share of the scored reviews whose labels were counted."""
-        total = sum(count for count, _ in self.counts.labels.values())
-        return {label: count / total for label, (count, _) in sorted(self.counts.labels.items())} if total else {}
+        return shares_of(self.counts.labels)
 
     @property
     def labelled(self) -> int:
         """How many reviews the shares are made of."""
-        return sum(count for count, _ in self.counts.labels.values())
-
-    @property
-    def mean_score(self) -> float | None:
-        """The mean score of what was scored; None where nothing was."""
-        total = sum(scores for _, scores in self.counts.labels.values())
-        return total / self.labelled if self.labelled else None
+        return labelled(self.counts.labels)
 
 
 def find_job(connection: Connection, owned: Tables, name: str) -> JobRecord | None:
@@ -145,4 +143,6 @@ def _night(rows: Sequence[Row[Any]], now: datetime) -> Night:
         devices=tuple(dict.fromkeys(row.device for row in rows if row.device)),
         shards=len(rows),
         shards_done=sum(row.state == SUCCESS for row in rows),
+        is_rescore=all(row.is_rescore for row in rows),
+        limit=max((row.review_limit for row in rows if row.review_limit is not None), default=None),
     )

@@ -78,6 +78,8 @@ def begin_run(
     *,
     unchanged_again: bool,
     yields: bool,
+    is_rescore: bool,
+    limit: int | None,
 ) -> Lease:
     """Take the lease of a range of a job for a run, new or gone on with.
 
@@ -85,6 +87,8 @@ def begin_run(
     :param unchanged_again: an earlier try's unchanged reviews are met again by this one
     :param clashes: says whether another range, given by its ends, has an id in common with this one
     :param yields: keep away as long as another run wants the job
+    :param is_rescore: what was scored before is scored again
+    :param limit: the most reviews that the run does, all its shards together; None for all
 
     A run of the same task is taken over at once, since Airflow runs one try of a task at a time; another's only when
     its lease has run out.
@@ -123,6 +127,8 @@ def begin_run(
         "ended_at": None,
         "range_from": keys[0],
         "range_to": keys[1],
+        "is_rescore": is_rescore,
+        "review_limit": limit,
     }
     # Locked before it is read: the last commit of a client that was killed may still be on its way in the server.
     earlier = connection.execute(locked(select(runs).where(mine))).one_or_none()

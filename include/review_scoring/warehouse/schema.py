@@ -148,6 +148,8 @@ class Tables:
             Column("started_at", UtcDateTime, nullable=False),
             Column("ended_at", UtcDateTime),
             Column("relabelled", BigInteger, server_default="0"),
+            Column("is_rescore", Boolean),
+            Column("review_limit", BigInteger),
             UniqueConstraint("job_id", "dag_id", "task_id", "run_id", "map_index", name="scoring_runs_task_key"),
             Index("scoring_runs_job_state", "job_id", "state"),
         )

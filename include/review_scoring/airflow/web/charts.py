@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from review_scoring.trend import Band, Point, bands, is_unusual
+from review_scoring.warehouse.days import Day
 from review_scoring.warehouse.nights import Night
 
 TWO = 2
+DAY = "Day (UTC)"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Chart:
     """A chart with its table.
 
     :param kind: `shares` (bars that add up to one), `bars`, `trend` (a line with a band) or `points`
-    :param rows: what each row is of: a time, or a name
+    :param rows: what each row is of: a day (UTC), a time, or a name
     :param summary: what the chart shows, in a sentence, for those who do not see it
     :param unusual: rows that are outside of their band
     """
@@ -40,7 +42,7 @@ class Chart:
     title: str
     kind: str
     row_title: str
-    rows: Sequence[datetime | str]
+    rows: Sequence[date | datetime | str]
     series: Sequence[Series]
     summary: str
     unusual: frozenset[int] = frozenset()
@@ -50,47 +52,47 @@ class Chart:
 
 @dataclass(frozen=True)
 class Shift:
-    """A night that does not look like the month before it."""
+    """A day that does not look like the month before it."""
 
     what: str
+    day: date
     value: float
     band: Band
     form: str
 
 
-def shares_chart(oldest_first: Sequence[Night]) -> Chart:
-    """Return each night's shares of the labels."""
-    labelled = [night for night in oldest_first if night.labelled]
-    labels = _labels(labelled)
-    newest = labelled[-1].shares if labelled else {}
+def shares_chart(oldest_first: Sequence[Day]) -> Chart:
+    """Return each day's shares of the labels."""
+    labels = _labels(oldest_first)
+    newest = oldest_first[-1].shares if oldest_first else {}
     told = ", ".join(f"{share:.0%} {label}" for label, share in newest.items())
-    unusual = frozenset[int]().union(*(_unusual(_shares(labelled, label)) for label in labels))
+    unusual = frozenset[int]().union(*(_unusual(_shares(oldest_first, label)) for label in labels))
     return Chart(
-        title="Labels per night",
+        title="Labels per day",
         kind="shares",
-        row_title="Night",
-        rows=[night.started_at for night in labelled],
-        series=[Series(label, "bar", [n.shares.get(label, 0.0) for n in labelled], "percent") for label in labels],
-        summary=f"Share of each label in {len(labelled)} nights; the newest: {told}.",
+        row_title=DAY,
+        rows=[day.date for day in oldest_first],
+        series=[Series(label, "bar", [d.shares.get(label, 0.0) for d in oldest_first], "percent") for label in labels],
+        summary=f"Share of each label on {len(oldest_first)} days; the newest: {told}.",
         unusual=unusual,
     )
 
 
-def score_chart(oldest_first: Sequence[Night]) -> Chart:
-    """Return each night's mean score with the band of the month before it."""
+def score_chart(oldest_first: Sequence[Day]) -> Chart:
+    """Return each day's mean score with the band of the month before it."""
     points = _mean_scores(oldest_first)
     usual, unusual = bands(points), _unusual(points)
     return Chart(
-        title="Mean score per night",
+        title="Mean score per day",
         kind="trend",
-        row_title="Night",
-        rows=[point.at for point in points],
+        row_title=DAY,
+        rows=[day.date for day in oldest_first],
         series=[
             Series("mean score", "line", [point.value for point in points], "score"),
             Series("usual from", "low", [band.low if band else None for band in usual], "score"),
             Series("usual to", "high", [band.high if band else None for band in usual], "score"),
         ],
-        summary=f"Mean score of {len(points)} nights; {len(unusual)} outside of what the 30 days before had.",
+        summary=f"Mean score of {len(points)} days; {len(unusual)} outside of what was usual in the 30 days before.",
         unusual=unusual,
     )
 
@@ -109,8 +111,8 @@ def speed_chart(oldest_first: Sequence[Night]) -> Chart:
     )
 
 
-def shifts(oldest_first: Sequence[Night]) -> list[Shift]:
-    """Return what is unusual about the newest night: its mean score, and the share of each label."""
+def shifts(oldest_first: Sequence[Day]) -> list[Shift]:
+    """Return what is unusual about the newest day: its mean score, and the share of each label."""
     series = [("The mean score", "score", _mean_scores(oldest_first))]
     labels = _labels(oldest_first)
     telling = labels if len(labels) > TWO else labels[-1:]  # of two shares, one tells the other
@@ -119,20 +121,20 @@ def shifts(oldest_first: Sequence[Night]) -> list[Shift]:
     for what, form, points in series:
         band = bands(points)[-1] if points else None
         if band is not None and is_unusual(points[-1], band):
-            found.append(Shift(what, points[-1].value, band, form))
+            found.append(Shift(what, points[-1].at.date(), points[-1].value, band, form))
     return found
 
 
-def _labels(nights: Sequence[Night]) -> list[str]:
-    return sorted({label for night in nights for label in night.shares})
+def _labels(days: Sequence[Day]) -> list[str]:
+    return sorted({label for day in days for label in day.labels})
 
 
-def _shares(nights: Sequence[Night], label: str) -> list[Point]:
-    return [Point(n.started_at, n.shares.get(label, 0.0), n.labelled) for n in nights if n.labelled]
+def _shares(days: Sequence[Day], label: str) -> list[Point]:
+    return [Point(day.at, day.shares.get(label, 0.0), day.labelled) for day in days]
 
 
-def _mean_scores(nights: Sequence[Night]) -> list[Point]:
-    return [Point(n.started_at, n.mean_score, n.labelled) for n in nights if n.mean_score is not None]
+def _mean_scores(days: Sequence[Day]) -> list[Point]:
+    return [Point(day.at, day.mean_score, day.labelled) for day in days]
 
 
 def _unusual(points: Sequence[Point]) -> frozenset[int]:

@@ -19,8 +19,9 @@ from review_scoring.airflow.web.failures import named
 from review_scoring.airflow.web.warehouse import JobPlace
 from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
 from review_scoring.warehouse.figures import count_rejects, count_scored, count_waiting
-from review_scoring.warehouse.nights import nights
+from review_scoring.warehouse.nights import Night, nights
 from review_scoring.warehouse.readonly import took_too_long
+from review_scoring.warehouse.runs import RUNNING
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +36,17 @@ UNREADABLE = "not counted: the source of the reviews cannot be read now"
 
 @dataclass(frozen=True)
 class Now:
-    """The figures of one moment. `waiting` is None where it could not be counted, and `note` says why."""
+    """The figures of one moment. `waiting` is None where it could not be counted, and `note` says why.
+
+    `total` is how many reviews the run that goes will have read at its end; None where that cannot be told.
+    """
 
     waiting: int | None
     note: str
     scored: int
     rejects: Mapping[str, int]
     counted_at: datetime
+    total: int | None
 
     @property
     def rejected(self) -> int:
@@ -59,14 +64,15 @@ def figures(place: JobPlace) -> Now:
     :raises DBAPIError: for a count that takes too long, or did in the last minute
     :raises sqlalchemy.exc.TimeoutError: where another's count is not done within `WAIT_S`
     """
-    state = _state(place)
+    newest = _newest(place)
+    state = newest and (newest.dag_id, newest.run_id, newest.state, newest.shards_done)
     lock = _locks.setdefault(place.job, threading.Lock())
     if not lock.acquire(timeout=WAIT_S):  # one count at a time, however many look
         raise PoolTimeoutError(f"another request counts the reviews of job {place.job.name!r}; try again in seconds")
     try:
         known = _known.get(place.job)
         if known is None or known[1] != state or time.monotonic() - known[0] >= KEEP_S:
-            counted = _count_or_why_not(place)
+            counted = _count_or_why_not(place, newest)
             _known[place.job] = known = (time.monotonic(), state, counted)
     finally:
         lock.release()
@@ -75,24 +81,22 @@ def figures(place: JobPlace) -> Now:
     return known[2]
 
 
-def _state(place: JobPlace) -> object:
-    """Return what changes when a run begins or ends."""
+def _newest(place: JobPlace) -> Night | None:
     with place.engine.connect() as connection:
         job = place.record(connection)
-        last = nights(connection, place.owned, job.id, last=1) if job else []
-    return [(night.run_id, night.state, night.shards_done) for night in last]
+        return next(iter(nights(connection, place.owned, job.id, last=1)), None) if job else None
 
 
-def _count_or_why_not(place: JobPlace) -> Now | DBAPIError:
+def _count_or_why_not(place: JobPlace, newest: Night | None) -> Now | DBAPIError:
     try:
-        return _count(place)
+        return _count(place, newest)
     except DBAPIError as error:
         if not took_too_long(error):
             raise
         return error
 
 
-def _count(place: JobPlace) -> Now:
+def _count(place: JobPlace, newest: Night | None) -> Now:
     scored, rejects, ledger = 0, dict[str, int](), None
     with place.engine.connect() as connection:
         job = place.record(connection)
@@ -108,4 +112,13 @@ def _count(place: JobPlace) -> Now:
     except (DBAPIError, ConfigurationError, WarehouseUnavailableError) as error:
         note = TOO_MANY if took_too_long(error) else UNREADABLE
         log.warning("reviews of job %s that wait cannot be counted: %s", place.job.name, named(error))
-    return Now(waiting, "" if waiting is not None else note, scored, rejects, datetime.now(UTC))
+    note = "" if waiting is not None else note
+    return Now(waiting, note, scored, rejects, datetime.now(UTC), _total(newest, waiting))
+
+
+def _total(newest: Night | None, waiting: int | None) -> int | None:
+    """Return how many reviews a run will have read: what it has, and what waited then. A rescore's cannot be told."""
+    if newest is None or newest.state != RUNNING or newest.is_rescore or waiting is None:
+        return None
+    total = newest.counts.read + waiting
+    return total if newest.limit is None else min(total, newest.limit)

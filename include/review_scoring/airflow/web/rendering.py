@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,13 @@ def moment_of(text: str) -> Markup:
     return moment(datetime.fromisoformat(text))
 
 
+def row_name(row: str | date | datetime) -> str | Markup:
+    """Return what a chart's row is of: a name, a time, or a day, which is UTC's in every zone."""
+    if isinstance(row, str | datetime):
+        return row if isinstance(row, str) else moment(row)
+    return Markup('<time datetime="{0}" data-day>{0}</time>').format(row.isoformat())
+
+
 def query(values: Mapping[str, Any]) -> str:
     """Return a query string of the values that are there."""
     return urlencode({key: value for key, value in values.items() if value not in {None, ""}})
@@ -92,7 +99,7 @@ _environment = Environment(
     lstrip_blocks=True,
 )
 _environment.filters.update(
-    {each.__name__: each for each in (number, percent, duration, moment, moment_of, query, inline_code)}
+    {each.__name__: each for each in (number, percent, duration, moment, moment_of, row_name, query, inline_code)}
 )
 _environment.globals["static_version"] = static_version()
 _environment.globals["up"] = ""  # from an address that no route has, it leads to where the pages are

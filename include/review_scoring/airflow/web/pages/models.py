@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
@@ -29,30 +30,39 @@ router = APIRouter(route_class=PageRoute)
 
 @dataclass(frozen=True)
 class ModelLine:
-    """A model of the catalogue with what is known of it; `imported` is None where the store cannot be seen."""
+    """A model of the catalogue with what is known of it; `imported` is None where the store cannot be seen.
+
+    :param champion: the revision that was promoted; None for a model that is not the champion
+    """
 
     entry: CatalogueEntry
     imported: bool | None
-    champion: bool
+    champion: str | None
     newest: EvaluationLine | None
 
     @property
     def states(self) -> list[str]:
         """What the model is, for a reader: the most telling first."""
         named = {
-            "champion": self.champion,
+            "champion": self.champion is not None,
             "evaluated": self.newest is not None,
             "imported": self.imported is True,
             "not imported": self.imported is False,
-            "unverified": self.entry.unverified and self.newest is None,
+            "unverified": self.entry.unverified,
         }
         return [name for name, holds in named.items() if holds]
 
     @property
     def published(self) -> str | None:
-        """The accuracy that the publisher states, as it was printed."""
+        """The accuracy that the publisher states, in percent, with the digits that were printed."""
         metrics = {"accuracy", "eval_accuracy"}
-        return next((figure.value for figure in self.entry.figures if figure.metric in metrics), None)
+        printed = next((figure.value for figure in self.entry.figures if figure.metric in metrics), None)
+        return None if printed is None else _in_percent(printed)
+
+    @property
+    def is_of_champion(self) -> bool:
+        """Whether the newest evaluation may be read as the champion's: of its revision, or no champion's at all."""
+        return self.champion is None or self.newest is None or self.newest.revision == self.champion
 
     @property
     def is_comparable(self) -> bool:
@@ -66,7 +76,7 @@ def models(place: Place, settings: Settings) -> HTMLResponse:
     promoted = champion(place.engine, place.job.target_schema, place.job.name)
     done = _evaluations(place)
     lines = [_line(entry, done, promoted) for entry in _catalogue().values()]
-    lines.sort(key=lambda line: (not line.champion, line.newest is None, line.imported is not True))
+    lines.sort(key=lambda line: (line.champion is None, line.newest is None, line.imported is not True))
     return page(
         "models.html",
         "models",
@@ -74,6 +84,7 @@ def models(place: Place, settings: Settings) -> HTMLResponse:
         settings,
         lines=lines,
         promoted=promoted,
+        promoted_is_unverified=any(line.champion and line.entry.unverified for line in lines),
         chart=model_charts.speed_chart([line.newest for line in lines if line.newest]),
         store_seen=_store().root.is_dir(),
     )
@@ -117,7 +128,16 @@ def _line(entry: CatalogueEntry, done: Sequence[EvaluationLine], promoted: Row[A
     if entry.kind is not Kind.BUNDLED:
         imported = bool(store.revisions(entry.name)) if store.root.is_dir() else None
     newest = next(iter(whole or mine), None)
-    return ModelLine(entry, imported, promoted is not None and promoted.model == entry.name, newest)
+    champion_revision = promoted.revision if promoted is not None and promoted.model == entry.name else None
+    return ModelLine(entry, imported, champion_revision, newest)
+
+
+def _in_percent(printed: str) -> str:
+    """Return `90.93 %` for `0.9093`, with as many digits; what is no share as it is."""
+    try:
+        return f"{Decimal(printed).scaleb(2):f}\N{NO-BREAK SPACE}%"
+    except InvalidOperation:
+        return printed
 
 
 def _published_by_class(entry: CatalogueEntry) -> Mapping[str, Mapping[str, str]]:

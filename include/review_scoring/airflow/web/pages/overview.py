@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter
@@ -13,13 +14,17 @@ from review_scoring.airflow.web.failures import PageRoute
 from review_scoring.airflow.web.shell import Place, Settings, page
 from review_scoring.airflow.web.warehouse import JobPlace
 from review_scoring.remedies import remedy_of
+from review_scoring.warehouse.days import Day, days
 from review_scoring.warehouse.nights import Night, nights
 from review_scoring.warehouse.runs import RUNNING
 
 router = APIRouter(route_class=PageRoute)
 
+BACK = timedelta(days=120)
+"""Days that are charted: a season, with the month that the first band needs."""
+
 NIGHTS = 90
-"""Nights that are charted: a season, with the month that the first band needs."""
+"""Runs whose throughput is charted."""
 
 LISTED = 10
 
@@ -28,9 +33,9 @@ LISTED = 10
 def overview(place: Place, settings: Settings) -> HTMLResponse:
     """Show the overview."""
     newest_first = _nights(place, NIGHTS)
-    oldest_first = newest_first[::-1]
-    ended = [night for night in oldest_first if night.state != RUNNING]
-    drawn = [charts.shares_chart(ended), charts.score_chart(ended), charts.speed_chart(ended)]
+    found = _days(place)
+    ended = [night for night in newest_first[::-1] if night.state != RUNNING and not night.is_rescore]
+    drawn = [charts.shares_chart(found), charts.score_chart(found), charts.speed_chart(ended)]
     return page(
         "overview.html",
         "overview",
@@ -39,7 +44,7 @@ def overview(place: Place, settings: Settings) -> HTMLResponse:
         last=newest_first[0] if newest_first else None,
         listed=newest_first[:LISTED],
         charts=[chart for chart in drawn if chart.rows],
-        shifts=charts.shifts(ended),
+        shifts=charts.shifts(found),
         source=place.job.source_table,
     )
 
@@ -51,6 +56,7 @@ def figures_now(place: Place) -> Mapping[str, Any]:
     return {
         "waiting": found.waiting,
         "note": found.note,
+        "total": found.total,
         "scored": found.scored,
         "rejected": found.rejected,
         "rejects": [{"reason": r, "count": n, "review": remedy_of(r).review} for r, n in found.rejects.items()],
@@ -85,3 +91,10 @@ def _nights(place: JobPlace, last: int) -> list[Night]:
     with place.engine.connect() as connection:
         job = place.record(connection)
         return nights(connection, place.owned, job.id, last=last) if job else []
+
+
+def _days(place: JobPlace) -> Sequence[Day]:
+    """Return what the days of the last months found."""
+    with place.engine.connect() as connection:
+        job = place.record(connection)
+        return days(connection, place.owned, job.id, back=BACK) if job else []

@@ -10,6 +10,7 @@
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 3 });
   const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+  const utcDay = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
 
   function form(value, kind) {
     if (value === null || value === undefined) return "–";
@@ -23,7 +24,8 @@
     const rows = [...table.tBodies[0].rows];
     const names = rows.map((row) => {
       const time = row.cells[0].querySelector("time");
-      return time ? { short: day.format(new Date(time.dateTime)), long: time.textContent } :
+      const zone = time && "day" in time.dataset ? utcDay : day;
+      return time ? { short: zone.format(new Date(time.dateTime)), long: time.textContent } :
         { short: row.cells[0].textContent.trim(), long: row.cells[0].textContent.trim() };
     });
     const series = heads.map((head, column) => ({

@@ -3,16 +3,21 @@
 (() => {
   const POLL_MS = 4000;
   const IDLE_MS = 15000;
+  const ANNOUNCE_MS = 30000;
   const number = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
   function localTimes() {
     const format = new Intl.DateTimeFormat("en-GB", {
       day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short",
     });
-    for (const element of document.querySelectorAll("time[datetime]")) {
+    for (const element of document.querySelectorAll("time[datetime]:not([data-day])")) {
       const moment = new Date(element.dateTime);
       element.title = moment.toISOString();
       element.textContent = format.format(moment);
+    }
+    const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+    for (const element of document.querySelectorAll("time[data-day]")) {
+      element.textContent = day.format(new Date(element.dateTime));
     }
   }
 
@@ -34,10 +39,20 @@
       event.preventDefault();
       const outside = window.parent.document.createElement("a");
       outside.href = link.href;
+      outside.target = link.target;
+      outside.rel = link.rel;
       window.parent.document.body.append(outside);
       outside.click();
       outside.remove();
     });
+  }
+
+  // Printing from inside a frame gives what is in view of it: the page on its own is printed whole.
+  function openAlone() {
+    const link = document.querySelector("[data-alone]");
+    if (!link || window.parent === window) return;
+    link.href = window.location.href;
+    link.hidden = false;
   }
 
   function jobSwitch() {
@@ -54,9 +69,10 @@
     return found;
   }
 
+  // Shows the figures, and returns how many reviews the run that goes will have read: null where that is not known.
   async function showNow() {
     const list = document.querySelector("[data-now]");
-    if (!list) return;
+    if (!list) return null;
     const note = list.querySelector("[data-note]");
     try {
       const found = await fetched(list.dataset.now);
@@ -64,13 +80,14 @@
         list.querySelector(`[data-figure=${name}]`).textContent = found[name] === null ? "–" : number.format(found[name]);
       }
       note.textContent = found.note || (found.waiting ? "the next run scores them" : "nothing is new");
-      list.dataset.waiting = found.waiting ?? "";
       showReasons(found.rejects);
+      return found.total;
     } catch (error) {
       for (const each of list.querySelectorAll("[data-figure]")) each.textContent = "–";
       note.textContent = error.message;
       const none = document.querySelector("#no-reasons");
       if (none) none.textContent = error.message;
+      return null;
     }
   }
 
@@ -116,35 +133,45 @@
     if (!live) return;
     const bar = live.querySelector("progress");
     const line = live.querySelector(".live-line");
-    const list = document.querySelector("[data-now]");
+    const news = document.querySelector("#live-news");
     let before = null;
     let total = null;
     let timer = null;
+    let announced = 0;
+
+    // A screen reader is told when a run begins, and every half minute: not each time that the line changes.
+    const announce = (words, isNew) => {
+      if (!isNew && Date.now() - announced < ANNOUNCE_MS) return;
+      announced = Date.now();
+      news.textContent = words;
+    };
 
     const look = async () => {
       timer = null;
       let pause = IDLE_MS;
       try {
         const found = await fetched(live.dataset.progress);
-        const changed = before && (before.run !== found.run || before.state !== found.state);
-        if (changed && !found.running) {
+        const isNew = !before || before.run !== found.run || before.state !== found.state;
+        if (isNew && before && !found.running) {
           window.location.reload();
           return;
         }
-        if (changed || total === null) {
-          if (found.running) await showNow();
-          total = found.read + Number(list.dataset.waiting || 0);
-        }
+        if (isNew && found.running) total = await showNow();
         before = found;
         live.hidden = !found.running;
         if (found.running) {
           pause = POLL_MS;
-          bar.max = Math.max(total, found.read, 1);
-          bar.value = found.read;
+          if (total === null) {
+            bar.removeAttribute("value");
+          } else {
+            bar.max = Math.max(total, found.read, 1);
+            bar.value = found.read;
+          }
           const shards = found.shards > 1 ? `, ${found.shards_done} of ${found.shards} shards done` : "";
           line.textContent = `${number.format(found.read)} read, ${number.format(found.scored)} scored, ` +
             `${number.format(found.rejected)} rejected in ${clock(found.seconds)}, ` +
             `${found.reviews_per_second.toFixed(1)} reviews/s${shards}`;
+          announce(`${isNew ? "A run is going: " : ""}${line.textContent}`, isNew);
         }
       } catch {
         // the next look may go through
@@ -168,6 +195,7 @@
   localTimes();
   localDays();
   airflowLinks();
+  openAlone();
   jobSwitch();
   showNow();
   followRun();

@@ -1,4 +1,4 @@
-// Light or dark as Airflow around us is; on our own, as the system says. Runs before anything is drawn.
+// Light or dark as Airflow around us is; on our own, as the system says; on paper light. Runs before anything is drawn.
 "use strict";
 (() => {
   const ours = document.documentElement;
@@ -9,14 +9,23 @@
     // framed by another origin: the system's choice holds
   }
   const system = window.matchMedia("(prefers-color-scheme: dark)");
+  const paper = window.matchMedia("print");
+  let printing = false;
   const follow = () => {
     const named = theirs && ["dark", "light"].find((each) => theirs.classList.contains(each));
-    const theme = named || (system.matches ? "dark" : "light");
+    const theme = printing || paper.matches ? "light" : named || (system.matches ? "dark" : "light");
     if (ours.dataset.theme === theme) return;
     ours.dataset.theme = theme;
     document.dispatchEvent(new Event("themechange"));
   };
   follow();
+  const print = (begins) => () => {
+    printing = begins;
+    follow();
+  };
   system.addEventListener("change", follow);
+  paper.addEventListener("change", follow);
+  window.addEventListener("beforeprint", print(true));
+  window.addEventListener("afterprint", print(false));
   if (theirs) new MutationObserver(follow).observe(theirs, { attributes: true, attributeFilter: ["class"] });
 })();
