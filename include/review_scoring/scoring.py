@@ -117,7 +117,7 @@ def score_reviews(
         done = lease.counts.scored + lease.counts.rejected
         left = None if shard.limit is None else max(shard.limit - done, 0)
         drives = shard.scan is None and shard.keys == EVERYTHING and left is None and options.rescore is Rescore.NOTHING
-        scan = next_pass(job, source, ledger) if drives else shard.scan or Pass()
+        scan = next_pass(job, source, ledger.cursor) if drives else shard.scan or Pass()
         candidates = Candidates(
             source,
             ledger,

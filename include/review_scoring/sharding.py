@@ -65,7 +65,7 @@ def plan_run(
     if not yields:
         ledger.want(key)
     complete = limit is None and rescore is Rescore.NOTHING and keys == EVERYTHING and scored is None
-    scan = next_pass(prepared.job, source, ledger) if complete else Pass()
+    scan = next_pass(prepared.job, source, ledger.cursor) if complete else Pass()
     before = ledger.shards_of(key)
     candidates = Candidates(
         source,

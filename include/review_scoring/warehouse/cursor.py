@@ -7,9 +7,10 @@ seen, less a lookback for rows that were committed late. It is never trusted: wh
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnClause, ColumnElement
 from sqlalchemy.types import Integer
@@ -17,8 +18,13 @@ from sqlalchemy.types import Integer
 from review_scoring.job import ScoringJob
 from review_scoring.warehouse.source import ReviewSource
 
-if TYPE_CHECKING:
-    from review_scoring.warehouse.ledger import Ledger
+
+class Kept(NamedTuple):
+    """What is kept of a job's cursor: its highest value seen, when a full pass last began; and the time now."""
+
+    seen: str | None
+    full_pass_at: datetime | None
+    now: datetime
 
 
 @dataclass(frozen=True)
@@ -46,13 +52,16 @@ class Pass:
         return source.cursor > (datetime.fromisoformat(value) if isinstance(value, str) else value)
 
 
-def next_pass(job: ScoringJob, source: ReviewSource, ledger: Ledger) -> Pass:
-    """Say which rows the next run looks at: the recent ones, or all if that was too long ago or never done."""
+def next_pass(job: ScoringJob, source: ReviewSource, look_up: Callable[[], Kept]) -> Pass:
+    """Say which rows the next run looks at: the recent ones, or all if that was too long ago or never done.
+
+    :param look_up: called for a source with a cursor
+    """
     if source.cursor is None:
         return Pass()
     value = source.highest_cursor()
     highest = None if value is None else _kept(source.cursor.name, value)
-    kept, full_pass_at, now = ledger.cursor()
+    kept, full_pass_at, now = look_up()
     since = None if kept is None else _since(source.cursor, kept, job.cursor_lookback)
     if since is None or full_pass_at is None or now - full_pass_at >= timedelta(days=job.full_pass_days):
         return Pass(highest=highest)

@@ -33,7 +33,7 @@ from review_scoring.warehouse import runs, shard_runs, wishes
 from review_scoring.warehouse.chunk import ChunkResult, Recorded
 from review_scoring.warehouse.chunk_writer import write_chunk
 from review_scoring.warehouse.counts import Counts
-from review_scoring.warehouse.cursor import Pass
+from review_scoring.warehouse.cursor import Kept, Pass
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.retry import patiently
@@ -91,13 +91,13 @@ class Ledger:
         found = (select(literal(1)).where(t.c.job_id == self.job_id, t.c.review_id == review_id) for t in both)
         return and_(*(~exists(each) for each in found))
 
-    def cursor(self) -> tuple[str | None, datetime | None, datetime]:
-        """Return the highest cursor value seen, when a full pass last began, and the time now."""
+    def cursor(self) -> Kept:
+        """Return what is kept of the job's cursor."""
         jobs = self.owned.jobs
 
-        def look(connection: Connection) -> tuple[str | None, datetime | None, datetime]:
+        def look(connection: Connection) -> Kept:
             job = connection.execute(select(jobs).where(jobs.c.id == self.job_id)).one()
-            return job.cursor_seen, job.full_pass_at, dialect_of(connection).now(connection)
+            return Kept(job.cursor_seen, job.full_pass_at, dialect_of(connection).now(connection))
 
         return self._transaction(look, "looking up the cursor", self.engine)
 
