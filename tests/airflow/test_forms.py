@@ -52,7 +52,7 @@ FORMS: dict[str, dict[str | None, list[str]]] = {
     },
     "import_model": {None: ["model"]},
     "promote_model": {None: ["model", "reason", "evaluation", "without_passing"]},
-    "benchmark_models": {None: ["models", "benchmark_set", "limit"]},
+    "benchmark_models": {None: ["models", "benchmark_set", "limit", "long_texts"]},
 }
 """DAG -> section -> fields, in their order. Those without a section are in view, the others are collapsed."""
 
