@@ -91,7 +91,7 @@ def test_a_review_that_is_computed_again_alone_and_does_not_fit_is_a_reject_too(
         return logits if len(reviews) == 1 else torch.full_like(logits, torch.nan)
 
     without_numbers.padded = False  # type: ignore[attr-defined]  # a stand-in
-    classifier.encoder = without_numbers  # type: ignore[assignment]
+    classifier.encoder = without_numbers  # type: ignore[assignment]  # likewise
     results = classifier.classify(["un film " * 10, "bien", "mal"])
     assert [type(result) for result in results] == [Reject, Prediction, Prediction]
     assert isinstance(results[0], Reject)
