@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import html
 import json
-import logging
 import re
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import product
 from urllib.parse import unquote_plus
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import delete, update
-from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.web import now
 from review_scoring.airflow.web import warehouse as web_warehouse
-from review_scoring.airflow.web.pages import models as models_page
-from review_scoring.airflow.web.pages import overview, rejects
+from review_scoring.airflow.web.pages import rejects
 from review_scoring.airflow.web.pages import reviews as reviews_page
 from review_scoring.job import Rescore
-from review_scoring.models.catalogue import catalogue
-from review_scoring.models.entry import Figure
-from review_scoring.warehouse import readonly
-from review_scoring.warehouse.benchmarks import BenchmarkStore, ClassMetrics, Evaluation
 from review_scoring.warehouse.engine import writing
-from review_scoring.warehouse.labelled import LabelledReview
-from review_scoring.warehouse.promotions import Promotion, promote
-from review_scoring.warehouse.runs import RunKey
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]
@@ -301,218 +290,9 @@ def test_rejects_are_listed_with_what_to_do(
     assert re.findall(r'id=(\d+)"><bdi>', client.get("/rejects?reason=empty_text").text) == ["10"]
 
 
-def test_a_warehouse_that_is_gone_gives_a_message_with_a_reference_and_no_address(
-    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_REVIEWS", '{"conn_type": "postgres", "host": "127.0.0.1", "port": 9, "password": "hunter2"}'
-    )
-    client = pages()
-    with caplog.at_level(logging.WARNING):
-        answer = client.get("/")
-    assert answer.status_code == 503
-    assert "The warehouse does not answer" in answer.text
-    found = re.search(r"Reference <code>(\w+)</code>", answer.text)
-    assert found is not None
-    assert found[1] in caplog.text
-    for secret in ("hunter2", "127.0.0.1", "Traceback"):
-        assert secret not in answer.text
-    assert "hunter2" not in caplog.text
-    assert (
-        client.get("/now", headers={"Accept": "application/json"}).json()["error"] == "The warehouse does not answer."
-    )
-
-
-def test_a_slow_warehouse_is_not_waited_for(
-    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if warehouse.engine.dialect.name == "duckdb":
-        pytest.skip("DuckDB has no limit of time")
-    monkeypatch.setattr(readonly, "STATEMENT_S", 0.2)
-    monkeypatch.setattr(readonly, "PROGRESS_OPCODES", 100)
-    slow = {
-        "postgresql": "SELECT pg_sleep(30)",
-        "mysql": "SELECT sleep(30)",
-        "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
-    }[warehouse.engine.dialect.name]
-
-    def busy(place: web_warehouse.JobPlace, last: int) -> object:
-        with place.engine.connect() as connection:
-            return connection.exec_driver_sql(slow).all()
-
-    monkeypatch.setattr(overview, "_nights", busy)
-    warehouse.create()
-    answer = pages().get("/")
-    assert answer.status_code == 503
-    assert "took longer than" in answer.text
-
-
-def test_a_count_that_takes_too_long_is_not_tried_by_each_who_looks(
-    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tried: list[object] = []
-
-    def slow(place: web_warehouse.JobPlace, newest: object) -> now.Now:
-        tried.append(place)
-        raise DBAPIError("SELECT", {}, Exception("57014"))
-
-    monkeypatch.setattr(now, "_count", slow)
-    warehouse.create()
-    client = pages()
-    for _ in range(2):
-        answer = client.get("/now")
-        assert answer.status_code == 503
-        assert "took longer than" in answer.text
-    assert len(tried) == 1
-
-
-def test_whoever_looks_does_not_wait_for_anothers_count_for_ever(
-    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(now, "WAIT_S", 0.1)
-    warehouse.create()
-    client = pages()
-    assert client.get("/now").status_code == 200
-    (lock,) = (now._locks[job] for job in now._known)
-    with lock:
-        answer = client.get("/now")
-    assert answer.status_code == 503
-    assert "Others are waiting for the warehouse" in answer.text
-
-
-def test_an_error_of_ours_shows_a_reference_and_no_stack_trace(
-    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def broken(*_: object) -> None:
-        raise RuntimeError("inner workings")
-
-    monkeypatch.setattr(overview, "_nights", broken)
-    answer = pages().get("/")
-    assert answer.status_code == 500
-    assert "inner workings" not in answer.text
-    found = re.search(r"Reference <code>(\w+)</code>", answer.text)
-    assert found is not None
-    assert found[1] in caplog.text
-
-
 def test_the_pages_connection_cannot_write(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.engine.dispose()
     engine = web_warehouse.place_of("films", None).engine
     with pytest.raises(Exception, match=r"(?i)read.?only"), engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO reviews (id, body) VALUES (1, 'x')")
-
-
-def test_models_are_shown_with_their_evaluations_and_the_champion(pages: Pages, warehouse: Warehouse) -> None:
-    warehouse.create()
-    client = pages()
-    assert "No model was evaluated yet" in client.get("/models").text
-    warehouse.fill(3)
-    warehouse.score()
-    name = "french-reviews-small"
-    evaluation = evaluate(warehouse, name)
-    promotion = Promotion(
-        model=name,
-        revision="f" * 64,
-        benchmark_run_id=evaluation,
-        promoted_by="ada",
-        reason="<b>fast</b>",
-        dag_id="promote_model",
-        run_id="manual",
-    )
-    job = warehouse.run("SELECT id FROM scoring_jobs WHERE name = 'films'")[0][0]
-    promote(warehouse.engine, None, job, promotion)
-    listed = client.get("/models").text
-    for words in ("champion", "evaluated", "90.5", "no reference", "first run", "promoted by <bdi>ada</bdi>"):
-        assert words in listed
-    assert "<b>fast" not in listed
-    shown = client.get("/model", params={"name": name}).text
-    for words in (
-        "Confusion matrix",
-        "Reliability",
-        "History",
-        "weighted avg",
-        "../dags/benchmark_models/runs/week%201",
-    ):
-        assert words in shown
-    assert "Not evaluated yet" in client.get("/model?name=allocine-camembert").text
-    assert client.get("/model?name=nothing").status_code == 404
-
-
-def test_unverified_and_another_revision_than_the_champions_are_told(
-    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    warehouse.create()
-    warehouse.fill(1)
-    warehouse.score()
-    name = "french-reviews-small"
-    entry = replace(catalogue()[name], unverified=True)
-    monkeypatch.setattr(models_page, "_catalogue", lambda: {name: entry})
-    evaluation = evaluate(warehouse, name)
-    job = warehouse.run("SELECT id FROM scoring_jobs WHERE name = 'films'")[0][0]
-    client = pages()
-    choice = {"benchmark_run_id": evaluation, "promoted_by": "ada", "reason": "fast", "dag_id": "promote_model"}
-    for revision, told in (("f" * 64, False), ("e" * 64, True)):
-        promote(warehouse.engine, None, job, Promotion(model=name, revision=revision, run_id=revision[0], **choice))  # type: ignore[arg-type]
-        listed, shown = client.get("/models").text, client.get("/model", params={"name": name}).text
-        assert ("not the champion's" in listed) is told
-        assert ("this evaluation is of another one" in shown) is told
-        assert listed.count("state-unverified") == 2, "beside the champion's name, and in the catalogue"
-        assert "state-unverified" in shown
-
-
-@pytest.mark.parametrize(
-    ("printed", "shown"),
-    [("0.9093", "90.93 %"), ("0.96915", "96.915 %"), ("0.95", "95 %"), ("1.0", "100 %"), ("n/a", "n/a")],
-)
-def test_published_accuracy_is_in_percent_as_ours_is(
-    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, printed: str, shown: str
-) -> None:
-    warehouse.create()
-    name = "french-reviews-small"
-    entry = replace(catalogue()[name], figures=(Figure(metric="accuracy", value=printed),))
-    monkeypatch.setattr(models_page, "_catalogue", lambda: {name: entry})
-    listed = pages().get("/models").text.replace("\N{NO-BREAK SPACE}", " ")
-    assert f'<td class="n">{shown}' in listed
-
-
-def evaluate(warehouse: Warehouse, model: str) -> int:
-    """Keep an evaluation as the benchmark does, with figures of a test's own."""
-    store = BenchmarkStore(warehouse.engine)
-    loaded = store.keep_set(
-        name="sample",
-        content_hash="0" * 64,
-        source="a test",
-        sample_of=None,
-        reviews=[LabelledReview("1", "texte", "neg")],
-        counts={"neg": 1, "pos": 0},
-    )
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    numbers = {"reviews": 200, "rejected": 0, "accuracy": 0.905, "macro_f1": 0.9, "loss": 0.3}
-    speed = {"samples_per_second": 130.0, "tokens_per_second": 9000.0, "device": "cpu", "precision": "float32"}
-    verdicts = {"reference_verdict": "no reference", "last_run_verdict": "first run", "passed": True}
-    columns = {
-        "set_id": loaded.id,
-        "model": model,
-        "revision": "f" * 64,
-        "row_limit": None,
-        "compared_with": None,
-        "explanation": "nothing to compare with",
-        "started_at": at,
-        "ended_at": at,
-        **numbers,
-        **speed,
-        **verdicts,
-    }
-    bins = [{"from": 0.9, "to": 0.95, "reviews": 200, "confidence": 0.92, "accuracy": 0.905}]
-    figures = {
-        "confusion": {"neg": {"neg": 90, "pos": 10}, "pos": {"neg": 9, "pos": 91}},
-        "intervals": {"accuracy": [0.85, 0.94]},
-        "calibration": {"ece": 0.015, "bins": bins},
-    }
-    classes = [
-        ClassMetrics(label=label, precision=0.9, recall=0.9, f1=0.9, support=100)
-        for label in ("neg", "pos", "macro avg", "weighted avg")
-    ]
-    key = RunKey("benchmark_models", "evaluate_model", "week 1", 0)
-    return store.keep(key, Evaluation(columns=columns, figures=figures, classes=classes, judged=[]))
