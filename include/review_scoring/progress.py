@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+
+from review_scoring.background import BackgroundThread
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ class Progress:
         self._count_waiting = count_waiting
         self._every_s = every_s
         self._started = self._last = time.monotonic()
-        self._counter = ThreadPoolExecutor(1, "count")
+        self._counter = BackgroundThread("count")
         self._total: Future[int] | None = None
 
     def tick(self, done: int, committed: int, rejects: int) -> None:
@@ -45,7 +47,7 @@ class Progress:
 
     def close(self) -> None:
         """End the counting, if it still goes on."""
-        self._counter.shutdown(wait=False, cancel_futures=True)
+        self._counter.close()
 
     def _known_total(self) -> int | None:
         if self._total is None or not self._total.done() or self._total.exception() is not None:
