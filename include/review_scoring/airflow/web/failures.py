@@ -25,8 +25,8 @@ from review_scoring.errors import (
     PreflightError,
     WarehouseUnavailableError,
 )
-from review_scoring.warehouse.readonly import STATEMENT_S, lacks_tables, took_too_long
-from review_scoring.warehouse.retry import describe
+from review_scoring.warehouse.errors import describe, lacks_tables, took_too_long
+from review_scoring.warehouse.readonly import STATEMENT_S
 
 log = logging.getLogger(__name__)
 

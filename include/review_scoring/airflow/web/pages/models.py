@@ -21,9 +21,9 @@ from review_scoring.benchmark.verdicts import ReferenceVerdict
 from review_scoring.models.catalogue import catalogue
 from review_scoring.models.entry import CatalogueEntry, Kind
 from review_scoring.models.store import ModelStore
+from review_scoring.warehouse.errors import lacks_tables
 from review_scoring.warehouse.evaluations import EvaluationDetails, EvaluationLine, details, evaluations
 from review_scoring.warehouse.promotions import champion
-from review_scoring.warehouse.readonly import lacks_tables
 
 router = APIRouter(route_class=PageRoute)
 
