@@ -21,7 +21,6 @@ from review_scoring.warehouse.explain import looked_at
 from review_scoring.warehouse.ledger import Ledger, open_ledger
 from review_scoring.warehouse.opening import checked_source
 from review_scoring.warehouse.source import ReviewSource
-from review_scoring.warehouse.watch import ANSWER_WITHIN_S
 
 T = TypeVar("T")
 
@@ -70,7 +69,7 @@ def preflight(
             job,
             stop,
             lambda: _check_tables(engine, job, migrate_tables=migrate_tables, dry_run=dry_run),
-            within_s=None,
+            endless=True,
         )
     of_model: list[str] = []
     with _collected(of_model, away):  # behind the tables, which may have to say who is the champion
@@ -121,7 +120,7 @@ def target_conn_id(job: ScoringJob) -> str:
     return job.target_conn_id or job.source_conn_id
 
 
-def _of_target(job: ScoringJob, stop: StopFlag, look: Callable[[], T], within_s: float | None = ANSWER_WITHIN_S) -> T:
+def _of_target(job: ScoringJob, stop: StopFlag, look: Callable[[], T], *, endless: bool = False) -> T:
     """Look at what is beside the scores, and turn a database's error into one that says what is missing."""
     schema = f"schema {job.target_schema!r} of " if job.target_schema else ""
     return looked_at(
@@ -133,7 +132,7 @@ def _of_target(job: ScoringJob, stop: StopFlag, look: Callable[[], T], within_s:
             "migrate=True"
         ),
         stop=stop,
-        within_s=within_s,
+        endless=endless,
     )
 
 

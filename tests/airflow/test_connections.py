@@ -54,7 +54,8 @@ def test_a_sqlite_path_may_stand_in_the_host_field_or_the_schema(field: str, tmp
     path = tmp_path / "a folder" / "films.db"
     path.parent.mkdir()
     path.touch()
-    connection = Connection(conn_id="db", conn_type="sqlite", **{field: str(path)})
+    connection = Connection(conn_id="db", conn_type="sqlite")
+    setattr(connection, field, str(path))
     assert address_of(connection).url.database == str(path)
 
 

@@ -12,7 +12,6 @@ from review_scoring.errors import PreflightError, WarehouseUnavailableError
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse.errors import PASSING, Fault, describe, fault_of
 from review_scoring.warehouse.retry import retried
-from review_scoring.warehouse.watch import ANSWER_WITHIN_S
 
 T = TypeVar("T")
 
@@ -49,11 +48,11 @@ def looked_at(
     cannot: str,
     otherwise: str,
     stop: StopFlag,
-    within_s: float | None = ANSWER_WITHIN_S,
+    endless: bool = False,
 ) -> T:
     """Look at a set-up, again if that fails for a passing reason; see :func:`explained` and :func:`retried`."""
     with explained(where, cannot=cannot, otherwise=otherwise):
-        return retried(look, what=f"looking at {where}", stop=stop, patience_s=PATIENCE_S, within_s=within_s)
+        return retried(look, what=f"looking at {where}", stop=stop, patience_s=PATIENCE_S, endless=endless)
 
 
 @contextmanager

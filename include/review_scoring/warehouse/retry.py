@@ -13,7 +13,7 @@ from tenacity import wait_exponential_jitter as backoff
 from review_scoring.errors import WarehouseUnavailableError
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse.errors import PASSING, Fault, describe, fault_of, is_passing
-from review_scoring.warehouse.watch import ANSWER_WITHIN_S, watched
+from review_scoring.warehouse.watch import watched
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -41,21 +41,21 @@ def patiently(
     what: str,
     stop: StopFlag,
     patience_s: float | None = None,
-    within_s: float | None = ANSWER_WITHIN_S,
+    endless: bool = False,
 ) -> T:
     """Call until it succeeds: errors that pass are retried with growing pauses, others raised at once.
 
     :param call: repeatable; it opens its own connection and transaction
     :param what: names the step in the log and in the error
     :param stop: ends the waiting, for another try at once and for the server within seconds
-    :param within_s: seconds that one try may wait for the server; None for as long as it takes
+    :param endless: one try may take as long as it takes, and not :data:`watch.ANSWER_WITHIN_S` seconds at most
     :raises WarehouseUnavailableError: when it did not succeed within `patience_s` (`PATIENCE_S`) seconds, met a limit
         of the server, or there was no space
     :raises ScoringInterruptedError: when `stop` was set while waiting
     """
     patience_s = PATIENCE_S if patience_s is None else patience_s
     try:
-        return retried(call, what=what, stop=stop, patience_s=patience_s, within_s=within_s)
+        return retried(call, what=what, stop=stop, patience_s=patience_s, endless=endless)
     except SQLAlchemyError as error:
         fault = fault_of(error)
         if fault in PASSING:
@@ -68,9 +68,7 @@ def patiently(
         raise
 
 
-def retried(
-    call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: float, within_s: float | None = ANSWER_WITHIN_S
-) -> T:
+def retried(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: float, endless: bool = False) -> T:
     """Do what :func:`patiently` does, and leave it to the caller what the last error means.
 
     :raises sqlalchemy.exc.SQLAlchemyError: as the database raised it
@@ -78,7 +76,7 @@ def retried(
     """
 
     def once() -> T:
-        with watched(what, stop, within_s):
+        with watched(what, stop, endless=endless):
             return call()
 
     def told(state: RetryCallState) -> None:

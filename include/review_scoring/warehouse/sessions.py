@@ -14,6 +14,8 @@ from sqlalchemy import Connection, Dialect, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from review_scoring.warehouse.watch import waited_for
+
 BUSY_TIMEOUT_S = 30
 """Seconds that SQLite waits for another writer before it says "database is locked"."""
 
@@ -99,7 +101,13 @@ class MySQL(Session):
     def _connect(
         self, dialect: Dialect, _record: ConnectionPoolEntry, arguments: Any, parameters: dict[str, Any]
     ) -> DBAPIConnection:
-        connection: Any = dialect.loaded_dbapi.connect(*arguments, **parameters)
+        answers_within = parameters.get("read_timeout")
+        # PyMySQL's `connect_timeout` ends with TCP's part of the login; greeting and answers are reads.
+        login = {**parameters, "read_timeout": parameters["connect_timeout"], "defer_connect": True}
+        connection: Any = dialect.loaded_dbapi.connect(*arguments, **login)
+        waited_for(connection)
+        connection.connect()
+        connection._read_timeout = answers_within  # it has no public name
         is_mariadb = "mariadb" in connection.get_server_info().lower()
         with connection.cursor() as cursor:
             cursor.execute("SET " + ", ".join(self._settings + (self._mariadb if is_mariadb else ())))

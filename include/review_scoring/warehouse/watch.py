@@ -41,7 +41,7 @@ class _Step:
 
     what: str
     stop: StopFlag
-    within_s: float | None
+    endless: bool
     connections: list[Any] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     told: int = 0
@@ -55,7 +55,7 @@ class _Step:
             log.warning("%s: the database has not answered for %d s", self.what, waited)
         if self.stop.is_set() and self.stopping_since is None:
             self.stopping_since = now
-        too_long = self.within_s is not None and waited > self.within_s
+        too_long = not self.endless and waited > ANSWER_WITHIN_S
         stopped = self.stopping_since is not None and now - self.stopping_since > LAST_ANSWER_S
         if too_long or stopped:
             for connection in list(self.connections):
@@ -107,20 +107,27 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 @contextmanager
-def watched(what: str, stop: StopFlag, within_s: float | None = ANSWER_WITHIN_S) -> Iterator[None]:
+def watched(what: str, stop: StopFlag, *, endless: bool = False) -> Iterator[None]:
     """Look after what this thread does with databases in the block.
 
     :param what: names the step in the log
-    :param within_s: seconds after which its connections are cut; None for a step that may take as long as it takes
+    :param endless: the step may take as long as it takes; only a stop ends it
     """
     outer = getattr(_watch.of_thread, "step", None)
-    step = _watch.of_thread.step = _Step(what, stop, within_s)
+    step = _watch.of_thread.step = _Step(what, stop, endless)
     _watch.add(step)
     try:
         yield
     finally:
         _watch.remove(step)
         _watch.of_thread.step = outer
+
+
+def waited_for(connection: Any) -> None:
+    """Have the step that this thread is at, if any, know of a connection that it waits for."""
+    step: _Step | None = getattr(_watch.of_thread, "step", None)
+    if step is not None:
+        step.connections.append(connection)
 
 
 def watch(engine: Engine, *, ping: bool) -> None:
@@ -134,13 +141,14 @@ def watch(engine: Engine, *, ping: bool) -> None:
         record.info["fresh"] = True
 
     def checked_out(connection: Any, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
-        step: _Step | None = getattr(_watch.of_thread, "step", None)
-        if step is not None:
-            step.connections.append(connection)
+        waited_for(connection)
         if ping and not record.info.pop("fresh", False):
             try:
                 engine.dialect.do_ping(connection)
             except engine.dialect.loaded_dbapi.Error as error:
+                step: _Step | None = getattr(_watch.of_thread, "step", None)
+                if step is not None and step.stop.is_set():
+                    raise
                 raise DisconnectionError from error
 
     event.listen(engine, "connect", connected)
