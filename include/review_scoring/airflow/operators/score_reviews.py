@@ -23,10 +23,12 @@ from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL
 from review_scoring.preflight import Prepared, preflight, target_conn_id
 from review_scoring.scoring import RunSummary, ScoringOptions, score_reviews
+from review_scoring.sharding import pass_of_run
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse.candidates import Candidates
 from review_scoring.warehouse.runs import RunKey
 from review_scoring.warehouse.shards import Shard
+from review_scoring.warehouse.source import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,7 +220,7 @@ class ScoreReviewsOperator(ScoringOperator):
     def _estimate(self, prepared: Prepared, options: ScoringOptions) -> dict[str, Any]:
         from review_scoring.estimate import estimate
 
-        shard = self._shard(prepared) or Shard(limit=options.limit)
+        shard = self._shard(prepared) or self._undivided(prepared, options)
         candidates = Candidates(
             prepared.source,
             prepared.ledger,
@@ -226,6 +228,7 @@ class ScoreReviewsOperator(ScoringOperator):
             options.chunk_rows,
             limit=shard.limit,
             keys=shard.keys,
+            within=None if shard.scan is None else shard.scan.condition(prepared.source),
             scored=shard.scored,
             revision=(prepared.model.name, prepared.model.revision),
         )
@@ -241,6 +244,11 @@ class ScoreReviewsOperator(ScoringOperator):
 
     def _shard(self, prepared: Prepared) -> Shard | None:
         return None if self.shard is None else Shard.from_json(self.shard, prepared.source.id_type)
+
+    def _undivided(self, prepared: Prepared, options: ScoringOptions) -> Shard:
+        """Return all of a run as one shard, with the pass over the source that the run would make."""
+        scan = pass_of_run(prepared, limit=options.limit, rescore=options.rescore, keys=EVERYTHING, scored=None)
+        return Shard(limit=options.limit, scan=scan)
 
     def _load(self, model: ModelFolder) -> Classifier:
         from review_scoring.inference.classifier import Classifier
