@@ -238,8 +238,8 @@ BUGS = (
     Bug(
         "a neighbour's NaN taken for the review's own",
         "inference/classifier.py",
-        " and not all(map(math.isfinite, row)):",
-        " and False:",
+        "row if is_finite(row) else narrowing.alone(window) for",
+        "row for",
         "tests/inference/test_batches.py::test_a_review_that_the_model_cannot_compute_is_no_other_reviews_reject",
     ),
     Bug(
@@ -271,8 +271,31 @@ BUGS = (
         "tests/inference/test_out_of_memory.py::test_batches_that_do_not_fit_are_halved_until_they_do_and_what_fits_is_remembered",
     ),
     Bug(
-        "a long text's windows averaged without their lengths",
+        "a broken device's failures taken for the reviews'",
+        "inference/narrowing.py",
+        "        if isinstance(self._attempted([self._probe]), Exception):\n            raise failure\n",
+        "",
+        "tests/inference/test_narrowing.py::"
+        "test_a_device_that_breaks_for_good_ends_the_run_with_its_own_error_and_rejects_nothing",
+    ),
+    Bug(
+        "a token without an embedding sent to the device",
         "inference/classifier.py",
+        "if max(ids) < self.vocabulary:",
+        "if True:",
+        "tests/inference/test_narrowing.py::test_a_token_without_an_embedding_never_reaches_the_device",
+    ),
+    Bug(
+        "positions counted from zero behind the padding's own",
+        "inference/limits.py",
+        " - int(padding) - 1",
+        "",
+        "tests/inference/test_narrowing.py::"
+        "test_a_text_of_full_length_is_scored_by_models_that_count_from_behind_the_padding",
+    ),
+    Bug(
+        "a long text's windows averaged without their lengths",
+        "inference/results.py",
         "return [sum(length * row[n] for length, row in rows) / total for n in range(len(rows[0][1]))]",
         "return [sum(row[n] for _, row in rows) / len(rows) for n in range(len(rows[0][1]))]",
         "tests/inference/test_long_texts.py::test_the_probabilities_of_windows_are_averaged_by_their_tokens",

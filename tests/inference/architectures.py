@@ -25,6 +25,9 @@ SIZES["electra"] = {**SIZES["bert"], "embedding_size": 32}
 SIZES["deberta"] = {**SIZES["bert"], "relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
 SIZES["deberta-v2"] = {**SIZES["deberta"], "position_buckets": 32, "share_att_key": True, "norm_rel_ebd": "layer_norm"}
 SIZES["roberta-prelayernorm"] = SIZES["xlm-roberta"]
+SIZES["mpnet"] = SIZES["data2vec-text"] = SIZES["ibert"] = SIZES["roberta"] = SIZES["xlm-roberta"]
+SIZES["xmod"] = {**SIZES["xlm-roberta"], "languages": ["fr"], "default_language": "fr"}
+SIZES["longformer"] = {**SIZES["xlm-roberta"], "attention_window": 32}
 SIZES["gpt2"] = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 512}
 SIZES["xlnet"] = {"d_model": 64, "n_layer": 3, "n_head": 4, "d_inner": 128}
 ARCHITECTURES = ("bert", "xlm-roberta", "distilbert")
