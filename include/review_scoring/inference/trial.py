@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, cast
-
-from transformers import AutoTokenizer
-
 from review_scoring.errors import ModelError
 from review_scoring.inference.classifier import Classifier
 from review_scoring.models.folder import ModelFolder
@@ -28,21 +23,3 @@ def try_model(folder: ModelFolder) -> tuple[Prediction, ...]:
             "its output is no finite number; its files are damaged, or it is no classifier for this language"
         )
     return predictions
-
-
-def complete_tokenizer(folder: Path) -> None:
-    """Write `tokenizer.json` and `tokenizer_config.json` where a folder has its tokenizer in another form.
-
-    :raises ModelError: for a folder without any tokenizer that can be read as data
-    """
-    if (folder / "tokenizer.json").is_file() and (folder / "tokenizer_config.json").is_file():
-        return
-    load = cast("Any", AutoTokenizer.from_pretrained)
-    try:
-        tokenizer = load(folder, local_files_only=True, trust_remote_code=False, use_fast=True)
-        tokenizer.save_pretrained(folder)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError) as error:
-        raise ModelError(
-            f"the tokenizer in {folder} cannot be read ({type(error).__name__}); save it with transformers as "
-            "tokenizer.json"
-        ) from None
