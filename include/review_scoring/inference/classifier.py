@@ -86,17 +86,18 @@ class Classifier:
         limit = min(folder.max_tokens, positions_of(model))
         packed = fused and packs(model, chosen)
         log.info(
-            "%s at revision %s on %s, %s, loaded in %.1f s",
+            "%s at revision %s on %s, %s, %s tokens of a text, loaded in %.1f s",
             folder.name,
             folder.revision[:12],
             chosen,
             "packed" if packed else "padded",
+            limit if limit < NO_LIMIT else "all",
             time.monotonic() - started,
         )
         labels = tuple(dict.fromkeys(folder.labels))
         return cls(
             encoder=PackedEncoder(model, chosen) if packed else PlainEncoder(model, chosen),
-            tokeniser=Tokeniser(tokenizer, limit, long_texts),
+            tokeniser=Tokeniser(tokenizer, limit, long_texts, folder.cut),
             device=chosen,
             labels=labels,
             budget=TokenBudget(LARGEST_ON_CPU if chosen.device.type == "cpu" else LARGEST),

@@ -74,7 +74,7 @@ class Tokeniser:
 
     :param max_tokens: what the model reads at once, special tokens included
     :param long_texts: a value of :class:`LongTexts`
-    :param cut: the side on which `truncate` cuts a long text off
+    :param cut: the side on which `truncate` cuts a long text off; None for the one that the tokenizer names
     :raises ConfigurationError: for a `long_texts` that is none
     """
 
@@ -83,12 +83,13 @@ class Tokeniser:
         tokenizer: Tokenizer,
         max_tokens: int,
         long_texts: str = LongTexts.TRUNCATE,
-        cut: Literal["left", "right"] = "right",
+        cut: Literal["left", "right"] | None = None,
     ) -> None:
         if long_texts not in list(LongTexts):
             raise ConfigurationError(f"long_texts is {long_texts!r}; it must be one of {', '.join(LongTexts)}")
         self.max_tokens = max_tokens
         self._in_windows = long_texts == LongTexts.WINDOWS
+        cut = cut or (tokenizer.truncation or {}).get("direction", "right")
         self._cuts_left = cut == "left" and not self._in_windows  # windows hold all of a text
         self._tokenizer = tokenizer
         tokenizer.no_padding()
