@@ -28,6 +28,10 @@ SIZES["roberta-prelayernorm"] = SIZES["xlm-roberta"]
 SIZES["mpnet"] = SIZES["data2vec-text"] = SIZES["ibert"] = SIZES["roberta"] = SIZES["xlm-roberta"]
 SIZES["xmod"] = {**SIZES["xlm-roberta"], "languages": ["fr"], "default_language": "fr"}
 SIZES["longformer"] = {**SIZES["xlm-roberta"], "attention_window": 32}
+SIZES["fnet"] = {**SIZES["bert"], "type_vocab_size": 4}
+SIZES["convbert"] = {**SIZES["bert"], "embedding_size": 64}
+SIZES["yoso"] = SIZES["bert"]
+SIZES["big_bird"] = {**SIZES["bert"], "block_size": 16, "num_random_blocks": 2, "max_position_embeddings": 512}
 SIZES["gpt2"] = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 512}
 SIZES["xlnet"] = {"d_model": 64, "n_layer": 3, "n_head": 4, "d_inner": 128}
 ARCHITECTURES = ("bert", "xlm-roberta", "distilbert")

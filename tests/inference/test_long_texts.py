@@ -46,7 +46,7 @@ def test_windows_hold_every_token_of_a_text_and_overlap() -> None:
 
 def test_the_probabilities_of_windows_are_averaged_by_their_tokens(in_windows: Classifier) -> None:
     (tokens,) = in_windows.tokeniser.tokenise([LONG])
-    rows = [in_windows._forward([window])[0].tolist() for window in tokens.windows]
+    rows = [in_windows.forward([window])[0].tolist() for window in tokens.windows]
     lengths = [len(window) for window in tokens.windows]
     assert lengths[-1] < lengths[0]
     (result,) = in_windows.classify([LONG])

@@ -102,7 +102,7 @@ def test_a_device_that_breaks_while_a_batch_is_narrowed_ends_the_run_too() -> No
 
 def test_a_failure_that_cuda_tells_late_is_narrowed_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     classifier = loaded()
-    forward = classifier._forward
+    forward = classifier.forward
     poison = ids_of(classifier, TEXTS[POISON])
 
     class Late:
@@ -111,7 +111,7 @@ def test_a_failure_that_cuda_tells_late_is_narrowed_as_well(monkeypatch: pytest.
 
         tolist = cpu
 
-    monkeypatch.setattr(classifier, "_forward", lambda ids: Late() if poison in ids else forward(ids))
+    monkeypatch.setattr(classifier, "forward", lambda ids: Late() if poison in ids else forward(ids))
     classifier.device = Device(torch.device("cuda"), torch.float32)  # its encoder stays where it is
     results = classifier.classify(TEXTS)
     assert [n for n, each in enumerate(results) if isinstance(each, Reject)] == [POISON]

@@ -161,7 +161,7 @@ class Classifier:
     def _rows(self, batch: Batch) -> list[Row]:
         """Return what the model made of each window of a batch; what is wrong with one is not another's fault."""
         ids = [window.ids for window in batch.windows]
-        narrowing = Narrowing(self._forward, self.device, self._probe)
+        narrowing = Narrowing(self.forward, self.device, self._probe)
         if isinstance(batch.made, Exception):
             return narrowing.rows(ids, batch.made)
         rows: list[Sequence[float]] = batch.made.tolist()
@@ -200,7 +200,7 @@ class Classifier:
             batch = windows[start : start + size]
             tokens = size * lengths[start] if self.encoder.padded else sum(lengths[start : start + size])
             try:
-                return Batch(batch, tokens, self._forward([window.ids for window in batch]))
+                return Batch(batch, tokens, self.forward([window.ids for window in batch]))
             except Exception as error:  # noqa: BLE001 whatever it is, it is narrowed down to the reviews it comes from
                 failure = error
             if lacks_memory(failure):
@@ -211,7 +211,7 @@ class Classifier:
             return Batch(batch, tokens, failure)
 
     @torch.inference_mode()
-    def _forward(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
+    def forward(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
         """Run the model over one batch and return the probabilities, of shape (windows, labels)."""
         if self.device.device.type == "cpu":
             CORES.take_share()

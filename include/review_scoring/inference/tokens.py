@@ -100,6 +100,11 @@ class Tokeniser:
             direction="left" if self._cuts_left else "right",
         )
 
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids there can be: one more than the largest."""
+        return max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
     def prepare(self, texts: Sequence[str], between_slices: Callable[[], None]) -> Prepared:
         """Tokenise the first `SORTED_TEXTS` texts, and leave the others to :func:`tokenised_ahead`."""
         return Prepared(texts, self.tokenise(texts[:SORTED_TEXTS], between_slices))
