@@ -273,7 +273,7 @@ BUGS = (
     Bug(
         "a broken device's failures taken for the reviews'",
         "inference/narrowing.py",
-        "        if isinstance(self._attempted([self._probe]), Exception):\n            raise failure\n",
+        "        if isinstance(self._attempted([self._probe()]), Exception):\n            raise failure\n",
         "",
         "tests/inference/test_narrowing.py::"
         "test_a_device_that_breaks_for_good_ends_the_run_with_its_own_error_and_rejects_nothing",
@@ -292,6 +292,55 @@ BUGS = (
         "",
         "tests/inference/test_narrowing.py::"
         "test_a_text_of_full_length_is_scored_by_models_that_count_from_behind_the_padding",
+    ),
+    Bug(
+        "a tokenizer's case taken for granted",
+        "inference/tokenizer_files.py",
+        '("do_lower_case",)',
+        "()",
+        "tests/inference/test_tokenizer_files.py::test_words_whose_case_nobody_tells_are_refused",
+    ),
+    Bug(
+        "special tokens made up for a vocabulary that lacks them",
+        "inference/tokenizer_files.py",
+        "if named is not None and (differing := set(built.get_vocab(with_added_tokens=True)) ^ named):",
+        "if named is not None and (differing := set()):",
+        "tests/inference/test_tokenizer_files.py::test_words_that_lack_a_special_token_are_refused",
+    ),
+    Bug(
+        "texts tried alone only",
+        "inference/trial.py",
+        "together = classifier.forward(windows).tolist()",
+        "together = alone",
+        "tests/inference/test_trial.py::test_a_model_whose_scores_depend_on_the_texts_beside_is_refused",
+    ),
+    Bug(
+        "several outputs that do not exclude each other taken for classes",
+        "models/folder.py",
+        'if problem == "multi_label_classification":',
+        "if False:",
+        "tests/models/test_own_folders.py::test_outputs_that_are_no_classes_of_which_one_holds_are_refused",
+    ),
+    Bug(
+        "weights of a second file read from the start of the first",
+        "models/shards.py",
+        "end += shard.stat().st_size - start",
+        "end += 0",
+        "tests/models/test_own_folders.py::test_weights_in_several_files_become_the_same_weights_in_one",
+    ),
+    Bug(
+        "a row of a benchmark file cut to the header's length",
+        "benchmark/files.py",
+        "if len(row) != len(header):",
+        "if len(row) < len(header):",
+        "tests/benchmark/test_files.py::test_a_comma_too_many_in_every_row_shifts_no_column",
+    ),
+    Bug(
+        "a model worse than chance let pass",
+        "benchmark/gate.py",
+        " and not below_chance",
+        "",
+        "tests/benchmark/test_verdicts.py::test_the_gate_lets_pass_all_but_below_and_worse",
     ),
     Bug(
         "a long text's windows averaged without their lengths",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from sqlalchemy import Engine
 from tokenizers import AddedToken, Tokenizer
 
 from review_scoring.inference.classifier import Classifier
@@ -16,6 +17,7 @@ from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.models.folder import ModelFolder
 from review_scoring.reviews import Prediction, Reject, RejectReason
 from tests.inference.architectures import random_model
+from tests.stubs import Warehouse
 
 TEXTS = ["Un film magnifique.", "bien", "Quel ennui, deux heures perdues.", "secret", "mal", "Bof, sans plus."]
 POISON = TEXTS.index("secret")
@@ -98,6 +100,32 @@ def test_a_device_that_breaks_while_a_batch_is_narrowed_ends_the_run_too() -> No
     Failing(classifier, lambda reviews, before: before == 0 or before > 2)
     with pytest.raises(RuntimeError, match="the words of the error"):
         classifier.classify(TEXTS)
+
+
+def test_a_timeout_is_no_failure_of_a_review() -> None:
+    class Timeout(BaseException):
+        """Stands for Airflow's, which an alarm raises in the middle of a forward pass."""
+
+    def ring(reviews: Sequence[Sequence[int]], before: int) -> bool:
+        raise Timeout
+
+    classifier = loaded()
+    Failing(classifier, ring)
+    with pytest.raises(Timeout):
+        classifier.classify(TEXTS)
+
+
+def test_a_review_on_which_the_model_fails_ends_no_night(sqlite_engine: Engine) -> None:
+    warehouse = Warehouse(sqlite_engine)
+    warehouse.create()
+    warehouse.insert(*enumerate(TEXTS))
+    classifier = loaded()
+    poison = ids_of(classifier, TEXTS[POISON])
+    Failing(classifier, lambda reviews, before: poison in reviews)
+    warehouse.classifier = classifier  # type: ignore[assignment]  # the real one
+    assert str(warehouse.score().counts) == "read=6 scored=5 unchanged=0 rejected=1"
+    assert {review_id: row.reason for review_id, row in warehouse.rejects().items()} == {str(POISON): "model_error"}
+    assert warehouse.score("night 2").counts.read == 0
 
 
 def test_a_failure_that_cuda_tells_late_is_narrowed_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

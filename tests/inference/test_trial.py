@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
 
 from review_scoring.errors import ModelError
 from review_scoring.inference.packed import PackedEncoder
@@ -38,6 +38,19 @@ def test_a_tokenizer_with_more_tokens_than_the_model_has_embeddings_is_refused(t
     tokenizer.add_tokens([AddedToken("😡")])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(ModelError, match="its tokenizer has 20893 tokens, and the model embeddings for 20892"):
+        try_model(folder)
+
+
+def test_a_tokenizer_that_knows_no_word_is_refused(tmp_path: Path) -> None:
+    folder = random_model(tmp_path, "bert")
+    words = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "日本": 3}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token=next(iter(words))))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ModelError, match="makes the same token of each word of a French sentence"):
         try_model(folder)
 
 

@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -170,7 +169,6 @@ class Classifier:
         # A masked neighbour's NaN is still NaN.
         return [row if is_finite(row) else narrowing.alone(window) for window, row in zip(ids, rows, strict=True)]
 
-    @cached_property
     def _probe(self) -> Sequence[int]:
         return self.tokeniser.tokenise([PROBE])[0].windows[0]
 

@@ -42,7 +42,10 @@ def load_model(folder: ModelFolder, device: Device) -> PreTrainedModel:
         raise ModelError(f"model {folder.name!r} in {folder.path} does not load ({in_short(error)})") from None
     check_weights(folder.name, model, info)
     if model.config.num_labels != len(folder.labels):
-        raise ModelError(f"model {folder.name!r} has {model.config.num_labels} outputs for labels {folder.labels}")
+        raise ModelError(
+            f"model {folder.name!r} has {model.config.num_labels} outputs, and its config.json {len(folder.labels)} "
+            "labels in id2label; name a label for each output there"
+        )
     loaded: PreTrainedModel = model.to(device.device).eval()
     return loaded
 

@@ -22,10 +22,12 @@ class Narrowing:
     """Finds the windows of a failed batch that fail alone.
 
     :param forward: runs the model over windows
-    :param probe: a window that the model can read, unless its device is broken
+    :param probe: gives a window that the model can read, unless its device is broken
     """
 
-    def __init__(self, forward: Callable[[Sequence[Ids]], torch.Tensor], device: Device, probe: Ids) -> None:
+    def __init__(
+        self, forward: Callable[[Sequence[Ids]], torch.Tensor], device: Device, probe: Callable[[], Ids]
+    ) -> None:
         self._forward = forward
         self._device = device
         self._probe = probe
@@ -37,7 +39,7 @@ class Narrowing:
             device, which takes no further work from this process
         """
         rows = self._halves(windows, failure)
-        if isinstance(self._attempted([self._probe]), Exception):
+        if isinstance(self._attempted([self._probe()]), Exception):
             raise failure
         if failed := sum(isinstance(row, Reject) and row.reason is RejectReason.MODEL_ERROR for row in rows):
             log.warning(

@@ -11,6 +11,9 @@ from review_scoring.reviews import Prediction, Reject
 
 SENTENCES = ("Un film magnifique, du début à la fin.", "Quel ennui, j'ai failli partir avant la fin.")
 SHORT = "Nul."
+FEW_TOKENS = 3
+"""The first and the last token of a text, and the one for what is unknown."""
+
 TOLERANCE = 1e-4
 """What a score may change by with the texts beside it: rounding in float32 stays below a tenth of that."""
 
@@ -37,6 +40,11 @@ def try_model(folder: ModelFolder) -> tuple[Prediction, ...]:
             f"model {folder.name!r} fails on plain sentences ({in_short(error)}); its files are damaged, or "
             "transformers cannot run it on a CPU"
         ) from None
+    if len({token for tokens in classifier.tokeniser.tokenise(SENTENCES) for token in tokens.windows[0]}) <= FEW_TOKENS:
+        raise ModelError(
+            f"model {folder.name!r}: its tokenizer makes the same token of each word of a French sentence, the unknown "
+            "one; use the tokenizer that the model was trained with"
+        )
     predictions = tuple(each for each in results if isinstance(each, Prediction))
     if len(predictions) < len(SENTENCES):
         raise ModelError(

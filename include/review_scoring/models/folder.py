@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from review_scoring.errors import ModelError
 from review_scoring.models.local import check_content, lacking
+
+SHOWN, LONGEST_LABEL = 10, 50
+"""Labels that a message names of many, and the characters of each."""
 
 Side: TypeAlias = Literal["left", "right"]
 
@@ -101,8 +104,8 @@ def _mapped_labels(config_file: Path, name: str, labels: Mapping[str, str] | Non
     unmapped = [label for label in own if label not in labels]
     if unmapped or not own or len(set(own)) < len(own):
         raise ModelError(
-            f"model {name!r} has the labels {own}, and its catalogue entry maps {dict(labels)}: "
-            f"map each of {unmapped or own} to a label of the warehouse"
+            f"model {name!r} has the labels {_some(own)}, and its catalogue entry maps {_some(labels)}: "
+            f"map each of {_some(unmapped or own)} to a label of the warehouse"
         )
     mapped = tuple(labels[label] for label in own)
     if len(set(mapped)) == 1:
@@ -111,6 +114,11 @@ def _mapped_labels(config_file: Path, name: str, labels: Mapping[str, str] | Non
             "that; map them to two labels at least"
         )
     return mapped
+
+
+def _some(labels: Iterable[str]) -> str:
+    known = [label if len(label) <= LONGEST_LABEL else f"{label[:LONGEST_LABEL]}…" for label in labels]
+    return f"[{', '.join(map(repr, known[:SHOWN]))}{', …' if len(known) > SHOWN else ''}]"
 
 
 def _check_head(name: str, labels: Sequence[str], problem: object) -> None:
