@@ -16,7 +16,24 @@ from tests.inference.architectures import write_random_model
 from tests.models.own_catalogue import entry, settings
 from tests.models.spark_nlp.test_fixtures import FIXTURES
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "Été", "été", "ete", "à", "a", "PARIS", "paris", "##s", "mot"]
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "Été",
+    "été",
+    "ete",
+    "à",
+    "a",
+    "PARIS",
+    "paris",
+    "##s",
+    "mot",
+    "film",
+    "fin",
+]
 TEXT = "Été à PARIS, mots"
 
 
