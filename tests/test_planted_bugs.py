@@ -303,8 +303,8 @@ BUGS = (
     Bug(
         "special tokens made up for a vocabulary that lacks them",
         "inference/tokenizer_files.py",
-        "if named is not None and (differing := set(built.get_vocab(with_added_tokens=True)) ^ named):",
-        "if named is not None and (differing := set()):",
+        "if named is not None and (other := dict(built.get_vocab(with_added_tokens=True).items() ^ named.items())):",
+        "if named is not None and (other := dict[str, int]()):",
         "tests/inference/test_tokenizer_files.py::test_words_that_lack_a_special_token_are_refused",
     ),
     Bug(

@@ -120,7 +120,7 @@ def test_weights_that_do_not_fit_the_config_are_told(tmp_path: Path) -> None:
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config.replace('"num_hidden_layers": 6', '"num_hidden_layers": 7'))
     opened = open_folder(folder, name="mine", labels={"neg": "neg", "pos": "pos"}, max_tokens=512)
-    with pytest.raises(ModelError, match="16 weights are missing"):
+    with pytest.raises(ModelError, match="lacks 16 of its weights"):
         Classifier.load(opened, device="cpu")
 
 

@@ -47,7 +47,7 @@ def test_weights_that_change_nothing_are_a_line_in_the_log(
     with caplog.at_level(logging.INFO):
         after: Any = load(changed(folder, lambda w: {**w, spare: torch.ones(64, 64)})).classify(["Quel ennui."])[0]
     assert after.probabilities == pytest.approx(before.probabilities, abs=1e-6)
-    told = [r.message for r in caplog.records if "are not part of a classifier and are ignored" in r.message]
+    told = [r.message for r in caplog.records if "weights that a classifier does not have" in r.message]
     assert len(told) == (spare != "roberta.embeddings.position_ids")  # which transformers itself leaves out
 
 
@@ -60,12 +60,12 @@ def test_weights_that_change_nothing_are_a_line_in_the_log(
     ],
 )
 def test_a_spare_weight_of_a_layer_that_the_model_uses_is_refused(spare: str, bert: ModelFolder) -> None:
-    with pytest.raises(ModelError, match="1 weights belong to layers that config.json describes otherwise"):
+    with pytest.raises(ModelError, match="has 1 weights in its layers that its config.json does not account for"):
         load(changed(bert, lambda weights: {**weights, spare: torch.ones(64)}))
 
 
 def test_missing_weights_are_counted_and_only_some_are_named(bert: ModelFolder) -> None:
-    with pytest.raises(ModelError, match=r"weights are missing \(bert\.embeddings.*, …\), so it is no trained") as told:
+    with pytest.raises(ModelError, match=r"of its weights \(bert\.embeddings.*, …\), so it is not a trained") as told:
         load(changed(bert, lambda weights: {name.replace("bert.", "other."): w for name, w in weights.items()}))
     assert len(str(told.value)) < 500
 

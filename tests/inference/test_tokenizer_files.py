@@ -103,12 +103,12 @@ def test_words_are_converted_with_the_case_that_their_config_tells(
 @pytest.mark.parametrize("options", [{}, {"tokenizer_class": "BertTokenizer"}])
 def test_words_whose_case_nobody_tells_are_refused(bert: Path, tmp_path: Path, options: dict[str, Any]) -> None:
     write_words(bert, WORDS, **options)
-    refused(bert, tmp_path, "tokenizer_config.json does not tell do_lower_case")
+    refused(bert, tmp_path, "tokenizer_config.json does not set do_lower_case")
 
 
 def test_words_that_lack_a_special_token_are_refused(bert: Path, tmp_path: Path) -> None:
     write_words(bert, [*WORDS[:4], *WORDS[5:], "other"], do_lower_case=False)
-    refused(bert, tmp_path, r"its vocabulary differs from what it is built to \('\[MASK\]'\)")
+    refused(bert, tmp_path, r"a tokenizer built from its vocabulary has other tokens \('\[MASK\]'\)")
 
 
 def test_words_for_another_kind_of_tokenizer_are_refused(bert: Path, tmp_path: Path) -> None:
@@ -179,3 +179,16 @@ def test_a_tokenizer_config_that_is_no_object_is_told(bert: Path, tmp_path: Path
     write_words(bert, WORDS)
     (bert / "tokenizer_config.json").write_text(content)
     refused(bert, tmp_path, "tokenizer_config.json is not a JSON object")
+
+
+def test_added_tokens_keep_the_ids_that_their_file_gives_them(bert: Path, tmp_path: Path) -> None:
+    write_words(bert, WORDS[:-1], do_lower_case=False)
+    (bert / "added_tokens.json").write_text(json.dumps({"😡": len(WORDS) - 1}))
+    found = Tokenizer.from_file(str(imported(bert, tmp_path) / "tokenizer.json"))
+    assert found.encode("mot 😡", add_special_tokens=False).ids == [WORDS.index("mot"), len(WORDS) - 1]
+
+
+def test_added_tokens_whose_ids_cannot_be_kept_are_refused(bert: Path, tmp_path: Path) -> None:
+    write_words(bert, WORDS[:-1], do_lower_case=False)
+    (bert / "added_tokens.json").write_text(json.dumps({"😡": len(WORDS) + 30}))
+    refused(bert, tmp_path, "a tokenizer built from its vocabulary has other tokens")

@@ -79,17 +79,17 @@ def _rows(entry: BenchmarkSet, engine_of: Callable[[str], Engine]) -> tuple[str,
     """Return where a set is, in words, and its rows: id, text and label as they stand there."""
     match entry.kind:
         case Kind.BUNDLED:
-            return f"review_scoring {review_scoring.__version__}, {SAMPLE.name}", _file_rows(entry, SAMPLE)
+            return f"review_scoring {review_scoring.__version__}, {SAMPLE.name}", _file_rows(entry, SAMPLE, SAMPLE.name)
         case Kind.FILE:
             assert entry.path is not None
             path = entry.where.parent / Path(entry.path).expanduser()
-            return path.name, _file_rows(entry, path)
+            return path.name, _file_rows(entry, path, str(path))
         case Kind.HUB:
             assert entry.repository is not None
             assert entry.path is not None
             with tempfile.TemporaryDirectory() as folder:
                 commit, path = fetch_data_file(entry.repository, entry.commit, entry.path, Path(folder))
-                return _hub_source(entry, commit), _file_rows(entry, path)
+                return _hub_source(entry, commit), _file_rows(entry, path, f"{entry.path} of {entry.repository}")
         case Kind.TABLE:
             assert entry.conn_id is not None
             assert entry.table is not None
@@ -107,12 +107,16 @@ def _hub_source(entry: BenchmarkSet, commit: str) -> str:
     return f"{entry.repository}@{commit}, {entry.path} ({columns}; {labels}{without})"[:MAX_SOURCE]
 
 
-def _file_rows(entry: BenchmarkSet, path: Path) -> list[tuple[Any, Any, Any]]:
+def _file_rows(entry: BenchmarkSet, path: Path, shown: str) -> list[tuple[Any, Any, Any]]:
+    """Return the rows of a file.
+
+    :param shown: what errors call the file, which may be a temporary one
+    """
     wanted = [column for column in (entry.id_column, entry.text_column, entry.label_column) if column]
     try:
         columns = read_columns(path, wanted, entry.encoding)
     except BenchmarkError as error:
-        raise BenchmarkError(f"benchmark set {entry.name!r}: {error}") from None
+        raise BenchmarkError(f"benchmark set {entry.name!r}: {str(error).replace(str(path), shown)}") from None
     if not any(columns.values()):
         return []  # a file without a line has no columns either
     if missing := [column for column in wanted if column not in columns]:

@@ -87,7 +87,7 @@ def evaluate_model(
         name += " (the set has changed since: compared on the reviews that both have, with the same text and label)"
     last_run = against_last_run(before, (each.row for each in judgements.each), name=name)
     chance = against_chance(figures)
-    told = [reference.explanation, last_run.explanation, *([chance.explanation] if chance.below else [])]
+    explanations = [reference.explanation, last_run.explanation, *([chance.explanation] if chance.below else [])]
     columns = {
         "set_id": set_id,
         "model": model.name,
@@ -106,7 +106,7 @@ def evaluate_model(
         "last_run_verdict": last_run.verdict.value,
         "compared_with": None if last is None or last_run.verdict is LastRunVerdict.FIRST_RUN else last.id,
         "passed": passes(reference.verdict, last_run.verdict, below_chance=chance.below),
-        "explanation": "; ".join(told),
+        "explanation": "; ".join(explanations),
         "started_at": started,
         "ended_at": store.now(),
     }

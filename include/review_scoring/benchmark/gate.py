@@ -9,7 +9,7 @@ from review_scoring.benchmark.verdicts import LastRunVerdict, ReferenceVerdict
 
 
 def passes(reference: ReferenceVerdict, last_run: LastRunVerdict, *, below_chance: bool) -> bool:
-    """Say whether a model may go on: it is not below what is published of it, no worse than it was, and of some use."""
+    """Say whether a model may go on: it is not below what is published of it, no worse than it was, nor than chance."""
     good_enough = reference is not ReferenceVerdict.BELOW and last_run is not LastRunVerdict.WORSE
     return good_enough and not below_chance
 

@@ -97,7 +97,7 @@ def find_set(name: str, own: Path | None = None) -> BenchmarkSet:
 
 def _read(path: Path) -> dict[str, BenchmarkSet]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise BenchmarkError(
             f"the benchmark sets in {path} cannot be read ({error.strerror}); mend the setting that names the file"

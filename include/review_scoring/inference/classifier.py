@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 
     windows: Sequence[Window]
     tokens: int
-    made: torch.Tensor | Exception
+    result: torch.Tensor | Exception
 
 
 @dataclass
@@ -83,6 +83,13 @@ class Classifier:
         tokenizer = _tokenizer(folder)
         model = load_model(folder, chosen)
         limit = min(folder.max_tokens, positions_of(model))
+        if (tokens := tokenizer.get_vocab_size()) > vocabulary_of(model):
+            log.warning(
+                "%s: its tokenizer has %d tokens and the model embeddings for %d: texts with others are rejected",
+                folder.name,
+                tokens,
+                vocabulary_of(model),
+            )
         packed = fused and packs(model, chosen)
         log.info(
             "%s at revision %s on %s, %s, %s tokens of a text, loaded in %.1f s",
@@ -161,9 +168,9 @@ class Classifier:
         """Return what the model made of each window of a batch; what is wrong with one is not another's fault."""
         ids = [window.ids for window in batch.windows]
         narrowing = Narrowing(self.forward, self.device, self._probe)
-        if isinstance(batch.made, Exception):
-            return narrowing.rows(ids, batch.made)
-        rows: list[Sequence[float]] = batch.made.tolist()
+        if isinstance(batch.result, Exception):
+            return narrowing.rows(ids, batch.result)
+        rows: list[Sequence[float]] = batch.result.tolist()
         if len(rows) == 1:
             return [rows[0]]
         # A masked neighbour's NaN is still NaN.
@@ -185,7 +192,7 @@ class Classifier:
                 running.append(batch)
             if running and (len(running) > in_flight or start == len(windows)):
                 batch = _arrived(running.popleft())
-                if not isinstance(batch.made, Exception):
+                if not isinstance(batch.result, Exception):
                     self.budget.took(batch.tokens, time.monotonic() - looked)
                 yield batch
                 looked = time.monotonic()
@@ -222,13 +229,13 @@ class Classifier:
 
 
 def _arrived(batch: Batch) -> Batch:
-    """Wait for a batch's probabilities: a device tells some failures only now."""
-    if isinstance(batch.made, Exception):
+    """Wait for a batch's probabilities: a device reports some failures only now."""
+    if isinstance(batch.result, Exception):
         return batch
     try:
-        return batch._replace(made=batch.made.cpu())
+        return batch._replace(result=batch.result.cpu())
     except Exception as error:  # noqa: BLE001 as in `_run`
-        return batch._replace(made=error)
+        return batch._replace(result=error)
 
 
 def _tokenizer(folder: ModelFolder) -> Tokenizer:

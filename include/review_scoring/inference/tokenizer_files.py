@@ -30,7 +30,7 @@ class Conversion:
     """A kind of tokenizer that is built exactly from its vocabulary.
 
     :param files: what holds the vocabulary; the first names each token with its id
-    :param needs: options that tokenizer_config.json has to tell, since their defaults are often not meant
+    :param needs: options that tokenizer_config.json has to set, since their defaults are often not meant
     :param transformers_class: the class that builds it; None for XLM-RoBERTa's, which is built here
     :param model_types: architectures that have it unless tokenizer_config.json names another class
     """
@@ -81,15 +81,15 @@ def _convert(folder: Path, name: str) -> None:
         raise _refused(
             folder, name, f"and its {OPTIONS} has {'never_split' if unlike else 'do_basic_tokenize = false'}"
         )
-    if untold := [option for option in conversion.needs if option not in options]:
-        raise _refused(folder, name, f"and its {OPTIONS} does not tell {', '.join(untold)}")
+    if unset := [option for option in conversion.needs if option not in options]:
+        raise _refused(folder, name, f"and its {OPTIONS} does not set {', '.join(unset)}")
     try:
         built = _built(folder, conversion, config)
         named = _named_tokens(folder, conversion, options)
     except Exception as error:  # noqa: BLE001 tokenizers raises bare Exceptions
         raise _refused(folder, name, f"and its vocabulary cannot be read ({in_short(error)})") from None
-    if named is not None and (differing := set(built.get_vocab(with_added_tokens=True)) ^ named):
-        raise _refused(folder, name, f"and its vocabulary differs from what it is built to ({min(differing)!r})")
+    if named is not None and (other := dict(built.get_vocab(with_added_tokens=True).items() ^ named.items())):
+        raise _refused(folder, name, f"and a tokenizer built from its vocabulary has other tokens ({min(other)!r})")
     built.save(str(folder / TOKENIZER))
 
 
@@ -106,18 +106,19 @@ def _kind_of(architecture: str) -> str | None:
     return next((kind for kind, each in CONVERSIONS.items() if architecture in each.model_types), None)
 
 
-def _named_tokens(folder: Path, conversion: Conversion, options: Mapping[str, Any]) -> set[str] | None:
-    """Return the tokens that the folder's files name; None for SentencePiece, whose builder reads no other file."""
+def _named_tokens(folder: Path, conversion: Conversion, options: Mapping[str, Any]) -> Mapping[str, int] | None:
+    """Return the ids that the folder's files give tokens; None for SentencePiece, whose builder reads no other file."""
     added = folder / "added_tokens.json"
-    more = set(json.loads(added.read_text(encoding="utf-8"))) if added.is_file() else set()
-    more |= {str(each["content"]) for each in options.get("added_tokens_decoder", {}).values()}
+    more: dict[str, int] = json.loads(added.read_text(encoding="utf-8")) if added.is_file() else {}
+    more |= {str(each["content"]): int(number) for number, each in options.get("added_tokens_decoder", {}).items()}
     if conversion.transformers_class is None:
-        if more - set(SPECIAL):
+        if more.keys() - set(SPECIAL):
             raise ValueError("it has added tokens")
         return None
     text = (folder / conversion.files[0]).read_text(encoding="utf-8")
-    is_json = conversion.files[0].endswith(".json")
-    return more | set(json.loads(text) if is_json else text.removesuffix("\n").split("\n"))
+    if conversion.files[0].endswith(".json"):
+        return {**json.loads(text), **more}
+    return {**{word: n for n, word in enumerate(text.removesuffix("\n").split("\n"))}, **more}
 
 
 def _read(file: Path, name: str) -> Mapping[str, Any]:

@@ -71,11 +71,11 @@ def _check_independence(name: str, classifier: Classifier) -> None:
     alone = [classifier.forward([window]).tolist()[0] for window in windows]
     together = classifier.forward(windows).tolist()
     if (change := max(map(_difference, alone, together))) > TOLERANCE:
-        raise _depends(name, change, "the texts beside it in a batch")
+        raise _depends(name, change, "the other texts in its batch")
     (after,) = classifier.classify([long])
     assert isinstance(after, Prediction)
     if (change := _difference(before.probabilities, after.probabilities)) > TOLERANCE:
-        raise _depends(name, change, "the texts that the model read before")
+        raise _depends(name, change, "the texts that were scored before it")
 
 
 def _difference(one: Sequence[float], other: Sequence[float]) -> float:
@@ -84,6 +84,6 @@ def _difference(one: Sequence[float], other: Sequence[float]) -> float:
 
 def _depends(name: str, change: float, on: str) -> ModelError:
     return ModelError(
-        f"model {name!r}: the score of a text changes by {change:.4f} with {on}, so that no two runs would agree; take "
-        "a model of another architecture"
+        f"model {name!r}: a text's score changes by {change:.4f} depending on {on}, so two runs would not agree; "
+        "take a model of another architecture"
     )

@@ -56,20 +56,18 @@ def check_weights(name: str, model: nn.Module, info: Mapping[str, Any]) -> None:
         )
     if missing := info.get("missing_keys"):
         raise ModelError(
-            f"model {name!r}: {len(missing)} weights are missing ({_some(missing)}), so it is no trained "
-            f"{type(model).__name__}; save a model that was fine-tuned for sequence classification"
+            f"model {name!r} lacks {len(missing)} of its weights ({_some(missing)}), so it is not a trained "
+            f"{type(model).__name__}; use a model that was fine-tuned for sequence classification"
         )
     spare = info.get("unexpected_keys") or ()
     if own := [key for key in spare if _is_of_own_layer(key, model)]:
         raise ModelError(
-            f"model {name!r}: {len(own)} weights belong to layers that config.json describes otherwise "
-            f"({_some(own)}), as in a quantized model, one with adapters, or one with more layers than "
-            "config.json says; save it as a plain model, with its own config.json"
+            f"model {name!r} has {len(own)} weights in its layers that its config.json does not account for "
+            f"({_some(own)}), as a quantized model has, one with adapters, or one with more layers; save it as a plain "
+            "model, with its own config.json"
         )
     if spare:
-        log.info(
-            "model %s: %d weights are not part of a classifier and are ignored: %s", name, len(spare), _some(spare)
-        )
+        log.info("model %s: ignoring %d weights that a classifier does not have: %s", name, len(spare), _some(spare))
 
 
 def _is_of_own_layer(key: str, model: nn.Module) -> bool:
