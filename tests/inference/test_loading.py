@@ -64,6 +64,12 @@ def test_a_spare_weight_of_a_layer_that_the_model_uses_is_refused(spare: str, be
         load(changed(bert, lambda weights: {**weights, spare: torch.ones(64)}))
 
 
+@pytest.mark.parametrize("constant", ["attn.bias", "attn.masked_bias"])
+def test_causal_masks_that_an_older_transformers_saved_are_ignored(constant: str, tmp_path: Path) -> None:
+    folder = random_model(tmp_path, "gpt2")
+    load(changed(folder, lambda weights: {**weights, f"transformer.h.0.{constant}": torch.ones(1, 1, 4, 4)}))
+
+
 def test_missing_weights_are_counted_and_only_some_are_named(bert: ModelFolder) -> None:
     with pytest.raises(ModelError, match=r"of its weights \(bert\.embeddings.*, …\), so it is not a trained") as told:
         load(changed(bert, lambda weights: {name.replace("bert.", "other."): w for name, w in weights.items()}))

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 NUMBERED = re.compile(r".*?\.(?=\d+\.)")
 """The name of a stack of layers, before a layer's number."""
 
+CONSTANT = re.compile(r".*\.((attn|attention)\.(masked_)?bias|inv_freq|position_ids)")
+"""What older versions of transformers saved although it is computed: causal masks, frequencies, positions."""
+
 SHOWN = 3
 """Weights that a message names of many."""
 
@@ -75,6 +78,8 @@ def _is_of_own_layer(key: str, model: nn.Module) -> bool:
 
     It would if it is in one of the model's stacks of numbered layers, or in a module that has parameters and no parts.
     """
+    if CONSTANT.fullmatch(key):
+        return False
     stacks = {match[0] for match in map(NUMBERED.match, model.state_dict()) if match}
     leaves = {f"{at}." for at, part in model.named_modules() if at and part._parameters and not part._modules}
     return key.startswith(tuple(stacks | leaves))
