@@ -115,7 +115,8 @@ def _from_archive(entry: CatalogueEntry, downloader: Downloader, folder: Path, s
 
 def _local_archive(entry: CatalogueEntry, archive: Path) -> Mapping[str, Any]:
     if not archive.is_file():
-        raise ModelError(f"model {entry.name!r}: there is no file {archive}, which its catalogue entry names")
+        is_folder = "is a folder; zip it" if archive.is_dir() else "is not there"
+        raise ModelError(f"model {entry.name!r}: the file {archive}, which its catalogue entry names, {is_folder}")
     check_content(archive)
     size, sha256 = archive.stat().st_size, file_hash(archive)
     if entry.size not in {None, size} or entry.sha256 not in {None, sha256}:

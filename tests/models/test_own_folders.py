@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from review_scoring.errors import ModelError
+from review_scoring.errors import ConfigurationError, ModelError
 from review_scoring.importing import import_model
 from review_scoring.inference.classifier import Classifier
 from review_scoring.models.catalogue import find_model
@@ -89,6 +89,26 @@ def test_an_archive_that_is_a_git_lfs_pointer_is_told_too(tmp_path: Path) -> Non
     own = settings(tmp_path, entry("mine", "spark-nlp", f'archive = "{tmp_path}/a.zip"'))
     with pytest.raises(ModelError, match=r"a\.zip is a Git LFS pointer"):
         import_model("mine", own)
+
+
+def test_a_spark_nlp_model_that_was_unpacked_is_told_to_be_zipped(tmp_path: Path) -> None:
+    with zipfile.ZipFile(FIXTURES / "bert.zip") as archive:
+        archive.extractall(tmp_path / "unpacked")
+    refused(tmp_path, tmp_path / "unpacked", "looks like a Spark NLP model; zip it")
+    own = settings(tmp_path, entry("mine", "spark-nlp", f'archive = "{tmp_path}/unpacked"'))
+    with pytest.raises(ModelError, match="unpacked, which its catalogue entry names, is a folder; zip it"):
+        import_model("mine", own)
+
+
+def test_a_config_without_a_model_type_is_told_by_the_users_path(tmp_path: Path, mine: Path) -> None:
+    change_config(mine, model_type=None)
+    assert str(mine) in refused(tmp_path, mine, "does not load")
+
+
+def test_a_limit_that_leaves_no_room_for_a_text_is_told(tmp_path: Path, mine: Path) -> None:
+    (mine / "tokenizer_config.json").write_text('{"model_max_length": 2}')
+    with pytest.raises(ConfigurationError, match="reads 2 tokens, and its special ones are 2: that leaves none"):
+        import_model("mine", catalogue_of(tmp_path, mine))
 
 
 def split(source: Path) -> list[Path]:

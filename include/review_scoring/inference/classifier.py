@@ -243,5 +243,6 @@ def _tokenizer(folder: ModelFolder) -> Tokenizer:
         return Tokenizer.from_file(str(folder.path / "tokenizer.json"))
     except Exception as error:  # noqa: BLE001 tokenizers raises bare Exceptions
         raise ModelError(
-            f"the tokenizer of model {folder.name!r} in {folder.path} does not load ({in_short(error)})"
+            f"the tokenizer of model {folder.name!r} in {folder.path} does not load "
+            f"({in_short(error, without=folder.path)})"
         ) from None

@@ -39,7 +39,9 @@ def load_model(folder: ModelFolder, device: Device) -> PreTrainedModel:
     except ModelError:
         raise
     except Exception as error:  # noqa: BLE001 safetensors raises its own, transformers many
-        raise ModelError(f"model {folder.name!r} in {folder.path} does not load ({in_short(error)})") from None
+        raise ModelError(
+            f"model {folder.name!r} in {folder.path} does not load ({in_short(error, without=folder.path)})"
+        ) from None
     check_weights(folder.name, model, info)
     if model.config.num_labels != len(folder.labels):
         raise ModelError(

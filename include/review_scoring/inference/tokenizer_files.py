@@ -87,7 +87,7 @@ def _convert(folder: Path, name: str) -> None:
         built = _built(folder, conversion, config)
         named = _named_tokens(folder, conversion, options)
     except Exception as error:  # noqa: BLE001 tokenizers raises bare Exceptions
-        raise _refused(folder, name, f"and its vocabulary cannot be read ({in_short(error)})") from None
+        raise _refused(folder, name, f"and its vocabulary cannot be read ({in_short(error, without=folder)})") from None
     if named is not None and (other := dict(built.get_vocab(with_added_tokens=True).items() ^ named.items())):
         raise _refused(folder, name, f"and a tokenizer built from its vocabulary has other tokens ({min(other)!r})")
     built.save(str(folder / TOKENIZER))

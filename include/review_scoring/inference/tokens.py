@@ -75,7 +75,7 @@ class Tokeniser:
     :param max_tokens: what the model reads at once, special tokens included
     :param long_texts: a value of :class:`LongTexts`
     :param cut: the side on which `truncate` cuts a long text off; None for the one that the tokenizer names
-    :raises ConfigurationError: for a `long_texts` that is none
+    :raises ConfigurationError: for a `long_texts` that is none, and a `max_tokens` that leaves no room for a text
     """
 
     def __init__(
@@ -93,7 +93,13 @@ class Tokeniser:
         self._cuts_left = cut == "left" and not self._in_windows  # windows hold all of a text
         self._tokenizer = tokenizer
         tokenizer.no_padding()
-        content = max(max_tokens - tokenizer.num_special_tokens_to_add(is_pair=False), 1)
+        content = max_tokens - tokenizer.num_special_tokens_to_add(is_pair=False)
+        if content < 1:
+            raise ConfigurationError(
+                f"the model reads {max_tokens} tokens, and its special ones are {max_tokens - content}: that leaves "
+                "none for a text; correct max_tokens in its catalogue entry, or model_max_length in "
+                "tokenizer_config.json"
+            )
         tokenizer.enable_truncation(
             max_tokens,
             stride=content // OVERLAP if self._in_windows else 0,

@@ -31,7 +31,8 @@ def copy_model(source: Path, into: Path, name: str) -> None:
     :raises ModelError: for a folder that is not there or lacks something, by its own path
     """
     if not source.is_dir():
-        raise ModelError(f"model {name!r}: there is no folder {source}, which its catalogue entry names")
+        is_file = "is a file" if source.exists() else "is not there"
+        raise ModelError(f"model {name!r}: the folder {source}, which its catalogue entry names, {is_file}")
     if not (source / CONFIG).is_file():
         raise lacking(source, name, [CONFIG])
     if not (source / WEIGHTS).is_file() and not (source / INDEX).is_file():
@@ -55,6 +56,11 @@ def lacking(folder: Path, name: str, missing: Sequence[str]) -> ModelError:
     lacks = f"model {name!r}: folder {folder} lacks {', '.join(missing)}"
     if CONFIG in missing and (inside := [*folder.glob(f"*/{CONFIG}"), *folder.glob(f"*/*/{CONFIG}")]):
         return ModelError(f"{lacks}, and {min(inside).parent} has it; name that folder")
+    if CONFIG in missing and (folder / "metadata").is_dir():
+        return ModelError(
+            f"{lacks} and looks like a Spark NLP model; zip it, and name the file as `archive` in an entry of the kind "
+            "`spark-nlp`"
+        )
     if WEIGHTS in missing and (folder / INDEX).is_file():
         return ModelError(
             f"{lacks} and has its weights in several files; import it by a catalogue entry of the kind `folder`"
