@@ -195,5 +195,5 @@ def test_a_model_with_spare_weights_of_another_task_is_imported(stars: Path, tmp
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     own = settings(tmp_path, entry("stars", "folder", 'folder = "nowhere"'))
-    with pytest.raises(ModelError, match="the folder .*nowhere, which its catalogue entry names, is not there"):
+    with pytest.raises(ModelError, match="there is no folder .*nowhere; correct its path"):
         import_model("stars", own)

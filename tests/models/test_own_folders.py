@@ -63,6 +63,11 @@ def test_the_folder_above_a_model_is_told_with_the_models_own(tmp_path: Path, mi
     assert str(mine) in message
 
 
+def test_a_folder_that_is_not_there_is_not_said_to_lack_files(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="there is no folder .*nowhere; correct its path"):
+        open_folder(tmp_path / "nowhere", name="mine", labels=None, max_tokens=512)
+
+
 def test_weights_of_another_kind_are_named_and_not_the_temporary_folder(tmp_path: Path, mine: Path) -> None:
     (mine / "model.safetensors").rename(mine / "pytorch_model.bin")
     message = refused(tmp_path, mine, r"lacks model\.safetensors and has pytorch_model\.bin, which is not loaded")

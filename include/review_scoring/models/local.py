@@ -30,9 +30,6 @@ def copy_model(source: Path, into: Path, name: str) -> None:
     :param name: the model's name in messages
     :raises ModelError: for a folder that is not there or lacks something, by its own path
     """
-    if not source.is_dir():
-        is_file = "is a file" if source.exists() else "is not there"
-        raise ModelError(f"model {name!r}: the folder {source}, which its catalogue entry names, {is_file}")
     if not (source / CONFIG).is_file():
         raise lacking(source, name, [CONFIG])
     if not (source / WEIGHTS).is_file() and not (source / INDEX).is_file():
@@ -53,6 +50,8 @@ def copy_model(source: Path, into: Path, name: str) -> None:
 
 def lacking(folder: Path, name: str, missing: Sequence[str]) -> ModelError:
     """Return the error for files that a folder lacks, with what its other files suggest to do."""
+    if not folder.is_dir():
+        return ModelError(f"model {name!r}: there is no folder {folder}; correct its path")
     lacks = f"model {name!r}: folder {folder} lacks {', '.join(missing)}"
     if CONFIG in missing and (inside := [*folder.glob(f"*/{CONFIG}"), *folder.glob(f"*/*/{CONFIG}")]):
         return ModelError(f"{lacks}, and {min(inside).parent} has it; name that folder")
