@@ -285,7 +285,7 @@ def main() -> None:
     if arguments.what == "sql":
         from sql_to_sql import sql_to_sql
 
-        sql_to_sql(arguments.rows, list(reviews(10_000)))
+        sql_to_sql(arguments.rows, list(reviews(10_000)), arguments.rounds)
     elif arguments.what == "memory":
         memory(arguments)
     else:

@@ -88,3 +88,19 @@ class ScoringInterruptedError(ReviewScoringError):
 
 class UnaccountedError(ReviewScoringError):
     """What the tables hold is not what a run has counted: nothing goes on before a person has looked."""
+
+
+LONGEST_DETAIL = 200
+"""Characters of a library's message that one of ours quotes."""
+
+
+def in_short(error: BaseException, *, without: object = "") -> str:
+    """Return a library's error as a part of a sentence: its class and the first line of its message, cut short.
+
+    :param without: a folder that our own message names already, or must not name
+    """
+    message = str(error).replace(str(without), "…") if without else str(error)
+    first = (message.strip().splitlines() or [""])[0].strip()
+    if len(first) > LONGEST_DETAIL:
+        first = f"{first[:LONGEST_DETAIL]}…"
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from review_scoring.errors import DownloadFailedError, DownloadRefusedError, ModelError
+from review_scoring.errors import ArchiveError, DownloadFailedError, DownloadRefusedError, ModelError
 from review_scoring.models.catalogue import catalogue, find_entry
 from review_scoring.models.entry import CatalogueEntry, Kind, https_form
 from review_scoring.models.fetch import Downloader
 from review_scoring.models.folder import REQUIRED_FILES, file_hash, open_folder
+from review_scoring.models.local import check_content, copy_model
 from review_scoring.models.settings import ModelSettings
 from review_scoring.models.store import ModelStore
 
@@ -67,21 +68,30 @@ def allowed_hosts(settings: ModelSettings) -> frozenset[str]:
 def _make(
     entry: CatalogueEntry, downloader: Downloader, between_steps: Callable[[], None], folder: Path, scratch: Path
 ) -> Mapping[str, Any]:
-    """Write a model's files, and return where they came from."""
-    match entry.kind:
-        case Kind.SPARK_NLP:
-            source = _from_archive(entry, downloader, folder, scratch)
-        case Kind.HUB:
-            source = _from_hub(entry, folder)
-        case _:
-            source = _from_folder(entry, folder)
-    between_steps()
-    for each in folder.iterdir():  # the files that make the revision, and nothing else
-        if each.name not in REQUIRED_FILES:
-            shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
-    _try(entry, folder)
+    """Write a model's files, and return where they came from. Errors name that place, never the folder at work."""
+    try:
+        source = _brought(entry, downloader, folder, scratch)
+        between_steps()
+        for each in folder.iterdir():  # the files that make the revision, and nothing else
+            if each.name not in REQUIRED_FILES:
+                shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
+        _try(entry, folder)
+    except ModelError as error:
+        source_shown = str(entry.folder or entry.archive or entry.repository or entry.addresses[0])
+        of_archive = f"model {entry.name!r}, {source_shown}: " if isinstance(error, ArchiveError) else ""
+        raise type(error)(of_archive + str(error).replace(str(folder), source_shown)) from None
     between_steps()
     return {"kind": entry.kind.value, **source}
+
+
+def _brought(entry: CatalogueEntry, downloader: Downloader, folder: Path, scratch: Path) -> Mapping[str, Any]:
+    match entry.kind:
+        case Kind.SPARK_NLP:
+            return _from_archive(entry, downloader, folder, scratch)
+        case Kind.HUB:
+            return _from_hub(entry, folder)
+        case _:
+            return _from_folder(entry, folder)
 
 
 def _from_archive(entry: CatalogueEntry, downloader: Downloader, folder: Path, scratch: Path) -> Mapping[str, Any]:
@@ -105,7 +115,9 @@ def _from_archive(entry: CatalogueEntry, downloader: Downloader, folder: Path, s
 
 def _local_archive(entry: CatalogueEntry, archive: Path) -> Mapping[str, Any]:
     if not archive.is_file():
-        raise ModelError(f"model {entry.name!r}: there is no file {archive}, which its catalogue entry names")
+        is_folder = "is a folder; zip it" if archive.is_dir() else "is not there"
+        raise ModelError(f"model {entry.name!r}: the file {archive}, which its catalogue entry names, {is_folder}")
+    check_content(archive)
     size, sha256 = archive.stat().st_size, file_hash(archive)
     if entry.size not in {None, size} or entry.sha256 not in {None, sha256}:
         raise ModelError(
@@ -132,26 +144,21 @@ def _download(entry: CatalogueEntry, downloader: Downloader, to: Path) -> Mappin
 
 
 def _from_hub(entry: CatalogueEntry, folder: Path) -> Mapping[str, Any]:
-    from review_scoring.inference.trial import complete_tokenizer
+    from review_scoring.inference.tokenizer_files import complete_tokenizer
     from review_scoring.models.hub import fetch_snapshot
 
     assert entry.repository is not None
     commit = fetch_snapshot(entry.repository, entry.commit, folder)
-    complete_tokenizer(folder)
+    complete_tokenizer(folder, entry.name)
     return {"repository": entry.repository, "commit": commit}
 
 
 def _from_folder(entry: CatalogueEntry, folder: Path) -> Mapping[str, Any]:
-    from review_scoring.inference.trial import complete_tokenizer
-    from review_scoring.models.hub import FILES
+    from review_scoring.inference.tokenizer_files import complete_tokenizer
 
     assert entry.folder is not None
-    if not entry.folder.is_dir():
-        raise ModelError(f"model {entry.name!r}: there is no folder {entry.folder}, which its catalogue entry names")
-    for file in FILES:
-        if (entry.folder / file).is_file():
-            shutil.copyfile(entry.folder / file, folder / file)
-    complete_tokenizer(folder)
+    copy_model(entry.folder, folder, entry.name)
+    complete_tokenizer(folder, entry.name)
     return {"folder": entry.folder.name}
 
 

@@ -43,6 +43,10 @@ REMEDIES: Mapping[RejectReason, Remedy] = MappingProxyType(
             "alone has more tokens than the device has memory for",
             "score it on a worker with more memory, or import the model with fewer `max_tokens`",
         ),
+        RejectReason.MODEL_ERROR: Remedy(
+            "makes the model or its tokenizer fail, even on its own",
+            "score it with another model; if there are many, import the model again, which checks it",
+        ),
         RejectReason.DUPLICATE_ID: Remedy("repeats another row's id; counted, not kept", "make the id unique"),
         RejectReason.NULL_ID: _NO_ID,
         RejectReason.UNUSABLE_ID: _NO_ID,

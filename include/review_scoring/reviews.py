@@ -31,6 +31,7 @@ class RejectReason(StrEnum):
     NO_TOKENS = "no_tokens"
     NOT_FINITE = "not_finite"
     OUT_OF_MEMORY = "out_of_memory"
+    MODEL_ERROR = "model_error"
 
 
 @dataclass(frozen=True, slots=True)

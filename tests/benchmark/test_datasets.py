@@ -152,6 +152,23 @@ def test_a_pinned_commit_of_a_hub_is_fetched_once(
     assert len(fetched) == 2, "what is not pinned may have changed"
 
 
+def test_a_bad_file_of_a_hub_is_named_as_the_hub_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(repository: str, commit: str | None, path: str, into: Path) -> tuple[str, Path]:
+        (into / "films.csv").write_text("id,body,stars\n1,a,1,\n")
+        return COMMIT, into / "films.csv"
+
+    monkeypatch.setattr(datasets, "fetch_data_file", fetch)
+    own = own_set(tmp_path, "hub", 'repository = "owner/data"', 'path = "films.csv"')
+    with pytest.raises(BenchmarkError, match=r"'films': films\.csv of owner/data, line 2: it has 4 fields"):
+        read_set(find_set("films", own), no_engine)
+
+
+def test_a_catalogue_of_sets_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    own = own_set(tmp_path, "file", 'path = "films.csv"')
+    own.write_text("\ufeff" + own.read_text())
+    assert "films" in benchmark_sets(own)
+
+
 BAD: dict[str, tuple[list[tuple[object, object, object]], str]] = {
     "unknown labels": (
         [(1, "a", "1"), (2, "b", "0"), (3, "c", "5")],
@@ -222,7 +239,12 @@ def test_the_default_set_is_the_sample_that_comes_with_the_package() -> None:
         ('colour = "red"', "key 'colour': there is no such key"),
         ('path = "films.csv"\nconn_id = "x"', "key 'conn_id': it is not for sets of the kind 'file'"),
         ('commit = "main"', "key 'commit': it must be a commit"),
-        ('path = "films.xlsx"', r"key 'path': the file's name must end in \.csv, \.jsonl, \.parquet"),
+        ('path = "films.xlsx"', r"key 'path': the file's name must end in \.csv, \.tsv, \.jsonl, .*\.parquet"),
+        ('path = "films.csv"\nencoding = "latin-99"', "key 'encoding': it must be an encoding that Python knows"),
+        ('path = "films.csv"\nencoding = "base64"', "key 'encoding': it must be an encoding that Python knows"),
+        ('path = "films.parquet"\nencoding = "cp1252"', "key 'encoding': it is for text files"),
+        ('path = "films.csv"\nexcluded_labels = "3"', "key 'excluded_labels': it must be a list"),
+        ('path = "films.csv"\nexcluded_labels = [0]', "key 'excluded_labels': '0' is among the labels as well"),
         ("", "key 'path': it is missing; a set of the kind 'file' needs it"),
         ('path = "films.csv"\nsample_of = ""', "key 'sample_of': it must be the name of a set"),
     ],

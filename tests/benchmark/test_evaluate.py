@@ -76,6 +76,19 @@ def test_the_same_model_twice_is_unchanged_a_better_one_better_and_a_worse_one_i
     assert lines[3]["explanation"].endswith("of 100 reviews 40 became wrong and 0 right (p = 1.8e-12, level 0.01)")
 
 
+def test_a_model_whose_labels_are_swapped_does_not_pass_its_first_evaluation(bench: Bench) -> None:
+    line = bench.evaluate(bench.load(), [review.id for review in REVIEWS[:73]])
+    assert (line["accuracy"], line["reference_verdict"], line["last_run_verdict"]) == (
+        0.27,
+        "no reference",
+        "first run",
+    )
+    assert line["passed"] is False
+    assert "accuracy 0.2700 is below 0.5000, which always naming" in line["explanation"]
+    (run,) = rows(bench, "benchmark_runs")
+    assert json.loads(run.figures)["chance"]["below"] is True
+
+
 def test_a_model_in_use_is_not_worse_because_a_better_revision_was_evaluated(bench: Bench) -> None:
     loaded = bench.load()
     better = replace(MODEL, revision="1" * 64)

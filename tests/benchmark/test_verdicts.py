@@ -12,11 +12,13 @@ from scipy.stats import binomtest, fisher_exact
 from review_scoring.benchmark.gate import failures, passes
 from review_scoring.benchmark.references import Reference, references_of
 from review_scoring.benchmark.verdicts import (
+    CHANCE_LEVEL,
     LAST_RUN_LEVEL,
     LEVEL,
     POWER,
     LastRunVerdict,
     ReferenceVerdict,
+    against_chance,
     against_last_run,
     against_reference,
     power,
@@ -214,8 +216,48 @@ def test_a_better_one_is_better_and_a_worse_one_worse() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("right", "support", "below"),
+    [
+        ({"neg": 13, "pos": 14}, {"neg": 50, "pos": 50}, True),  # swapped labels of a model that gets 73 % right
+        ({"neg": 0, "pos": 20}, {"neg": 80, "pos": 20}, True),  # always the smaller class
+        (
+            {"neg": 60, "pos": 10},
+            {"neg": 80, "pos": 20},
+            False,
+        ),  # 70 % on 80 : 20, which 100 reviews cannot tell from 80
+        ({"neg": 600, "pos": 100}, {"neg": 800, "pos": 200}, True),
+        ({"neg": 80, "pos": 0}, {"neg": 80, "pos": 20}, False),  # always the larger class
+        ({"neg": 4, "pos": 5}, {"neg": 10, "pos": 10}, False),
+        ({"neg": 45, "pos": 45}, {"neg": 50, "pos": 50}, False),
+    ],
+)
+def test_a_model_worse_than_naming_the_larger_class_is_below_chance(
+    right: dict[str, int], support: dict[str, int], below: bool
+) -> None:
+    found = against_chance(quick_figures(right, support))
+    assert found.below is below
+    assert f"below {max(support.values()) / sum(support.values()):.4f}, which always naming" in found.explanation
+
+
+def test_a_model_of_no_use_is_said_to_be_worse_than_chance_as_seldom_as_the_level_says() -> None:
+    draw = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(TIMES):
+        pos = int(draw.binomial(50, 0.5))  # it guesses: as often right as wrong on each class
+        right = {"neg": int(draw.binomial(50, 0.5)), "pos": pos}
+        alarms += against_chance(quick_figures(right, {"neg": 50, "pos": 50})).below
+    assert alarms <= 2 * CHANCE_LEVEL * TIMES
+
+
 def test_the_gate_lets_pass_all_but_below_and_worse() -> None:
-    stopped = {(one, other) for one in ReferenceVerdict for other in LastRunVerdict if not passes(one, other)}
+    stopped = {
+        (one, other)
+        for one in ReferenceVerdict
+        for other in LastRunVerdict
+        if not passes(one, other, below_chance=False)
+    }
+    assert not any(passes(one, other, below_chance=True) for one in ReferenceVerdict for other in LastRunVerdict)
     assert stopped == {
         *((ReferenceVerdict.BELOW, each) for each in LastRunVerdict),
         *((each, LastRunVerdict.WORSE) for each in ReferenceVerdict),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
@@ -42,7 +46,7 @@ def test_windows_hold_every_token_of_a_text_and_overlap() -> None:
 
 def test_the_probabilities_of_windows_are_averaged_by_their_tokens(in_windows: Classifier) -> None:
     (tokens,) = in_windows.tokeniser.tokenise([LONG])
-    rows = [in_windows._forward([window])[0].tolist() for window in tokens.windows]
+    rows = [in_windows.forward([window])[0].tolist() for window in tokens.windows]
     lengths = [len(window) for window in tokens.windows]
     assert lengths[-1] < lengths[0]
     (result,) = in_windows.classify([LONG])
@@ -113,3 +117,47 @@ def test_what_was_prepared_in_another_thread_is_not_tokenised_again(
         assert type(one) is type(theirs)
         if isinstance(one, Prediction) and isinstance(theirs, Prediction):
             assert one.probabilities == pytest.approx(theirs.probabilities, abs=1e-5)
+
+
+SIDED = "Quel ennui. " + "Un film magnifique, drôle et touchant. " * 3
+
+
+def last_tokens(text: str, count: int) -> list[int]:
+    """Return what transformers keeps of a text with `truncation_side="left"`."""
+    from transformers import AutoTokenizer
+
+    load: Any = AutoTokenizer.from_pretrained
+    tokenizer = load(BUNDLED / DEFAULT_MODEL, truncation_side="left")
+    found: list[int] = tokenizer(text, truncation=True, max_length=count)["input_ids"]
+    return found
+
+
+@pytest.mark.parametrize("text", [SIDED, "sans " * 5000 + SIDED])
+def test_a_model_that_cuts_on_the_left_reads_the_end_of_a_text(text: str) -> None:
+    tokenizer = Tokenizer.from_file(str(BUNDLED / DEFAULT_MODEL / "tokenizer.json"))
+    (found,) = Tokeniser(tokenizer, 16, cut="left").tokenise([text])
+    assert found.windows == (last_tokens(text, 16),)
+    assert found.truncated
+
+
+def test_the_side_that_tokenizer_json_names_counts_where_its_config_names_none() -> None:
+    tokenizer = Tokenizer.from_file(str(BUNDLED / DEFAULT_MODEL / "tokenizer.json"))
+    tokenizer.enable_truncation(99, direction="left")
+    again = Tokenizer.from_str(tokenizer.to_str())
+    assert Tokeniser(again, 16).tokenise([SIDED])[0].windows == (last_tokens(SIDED, 16),)
+    assert Tokeniser(tokenizer, 16, cut="right").tokenise([SIDED])[0].windows != (last_tokens(SIDED, 16),)
+
+
+def test_windows_hold_all_of_a_text_whichever_side_a_model_cuts() -> None:
+    tokenizer = Tokenizer.from_file(str(BUNDLED / DEFAULT_MODEL / "tokenizer.json"))
+    assert Tokeniser(tokenizer, LIMIT, "windows", cut="left").tokenise([LONG]) == tokeniser("windows").tokenise([LONG])
+
+
+def test_a_models_truncation_side_is_obeyed(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(BUNDLED / DEFAULT_MODEL, folder)
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "truncation_side": "left"}))
+    left, right = (Classifier.load(find_model(each), device="cpu") for each in (folder, BUNDLED / DEFAULT_MODEL))
+    text = GOOD * 60 + BAD * 60
+    assert [each.classify([text])[0].label for each in (left, right)] == ["neg", "pos"]  # type: ignore[union-attr]

@@ -93,6 +93,39 @@ def test_a_folder_that_cannot_be_made_leaves_torch_as_it_is(tmp_path: Path) -> N
     assert share(SharedCores(tmp_path / "file" / "cores")) == before
 
 
+@pytest.mark.usefixtures("folder")
+def test_a_link_in_the_folders_place_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "theirs")
+    before = torch.get_num_threads()
+    assert share(SharedCores(tmp_path / "link")) == before
+    assert list((tmp_path / "theirs").iterdir()) == []
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    folder.mkdir(mode=0o700)
+    (folder / "0").symlink_to(tmp_path / "theirs")
+    before = torch.get_num_threads()
+    assert share(SharedCores(folder)) == before
+    assert not (tmp_path / "theirs").exists()
+
+
+def test_a_folder_that_others_can_write_to_is_not_used(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o777)
+    before = torch.get_num_threads()
+    assert share(SharedCores(folder)) == before
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_of_another_user_is_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.mkdir(mode=0o700)
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+    before = torch.get_num_threads()
+    assert share(SharedCores(folder)) == before
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize(("quota", "cores"), [("max 100000", 8), ("250000 100000", 2), ("20000 100000", 1)])
 def test_a_container_has_the_cores_of_its_quota(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, cores: int

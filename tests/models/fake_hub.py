@@ -39,7 +39,7 @@ def fake_hub(files: Mapping[str, bytes]) -> Iterator[WebServer]:
 
 
 def _lfs(name: str, body: bytes) -> dict[str, object]:
-    if name != "model.safetensors":
+    if not name.endswith(".safetensors"):
         return {}
     return {"lfs": {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 1}}
 

@@ -143,6 +143,13 @@ def test_only_the_project_has_bundled_models(tmp_path: Path) -> None:
         catalogue(settings(tmp_path, entry("mine", "bundled")).catalogue)
 
 
+def test_a_catalogue_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    own = settings(tmp_path)
+    assert own.catalogue is not None
+    own.catalogue.write_text("\ufeff" + own.catalogue.read_text(encoding="utf-8"), encoding="utf-8")
+    assert "mini-bert" in catalogue(own.catalogue)
+
+
 def test_a_catalogue_that_is_not_there_or_no_toml_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"none\.toml cannot be read"):
         catalogue(tmp_path / "none.toml")

@@ -90,6 +90,12 @@ PRIVATE = [
     "::ffff:127.0.0.1",
     "::ffff:169.254.169.254",
     "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::a9fe:a9fe",
+    "::127.0.0.1",
+    "::ffff:0:127.0.0.1",
+    "fec0::1",
+    "5f00::1",
+    "2001:0:7f00:1::",
     "2002:7f00:1::",
 ]
 
@@ -103,6 +109,7 @@ def test_a_host_with_an_address_inside_a_network_is_not_asked(server: WebServer,
 
 def test_public_addresses_of_both_kinds_are_public() -> None:
     assert is_public(PUBLIC)
+    assert is_public("::ffff:93.184.216.34")
     assert is_public("2606:2800:21f:cb07:6820:80da:af6b:8b2c")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.models.fake_hub import COMMIT, REPOSITORY, fake_hub, with_hub
@@ -53,6 +54,36 @@ def test_a_repository_without_safetensors_is_told_and_not_fetched(tmp_path: Path
         _, error, files = run(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
     assert "ModelError: owner/model has no model.safetensors at its newest commit" in error
     assert files == []
+
+
+def shards() -> dict[str, bytes]:
+    """Return a repository whose weights are in two files."""
+    from numpy import zeros
+    from safetensors.numpy import save
+
+    files = {f"model-0000{n}-of-00002.safetensors": save({f"w{n}": zeros(n)}) for n in (1, 2)}
+    index = {"weight_map": {f"w{n}": file for n, file in enumerate(files, 1)}}
+    rest = {name: body for name, body in FILES.items() if name != "model.safetensors"}
+    return {**rest, **files, "model.safetensors.index.json": json.dumps(index).encode()}
+
+
+def test_weights_in_several_files_are_fetched_and_joined(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    with fake_hub(shards()) as hub:
+        _, error, files = run(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
+    assert error == ""
+    assert "model.safetensors" in files
+    assert set(load_file(tmp_path / "model" / "model.safetensors")) == {"w1", "w2"}
+
+
+def test_a_second_file_of_weights_that_is_not_what_the_hub_says_is_told(tmp_path: Path) -> None:
+    with fake_hub(shards()) as hub:
+        path = f"/{REPOSITORY}/resolve/{COMMIT}/model-00002-of-00002.safetensors"
+        hub.answers[path].body = hub.answers[path].body[:-8] + b"tampered"
+        _, error, _ = run(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
+    assert "DownloadRefusedError" in error
+    assert "model-00002-of-00002.safetensors is not what the hub says it is" in error
 
 
 def test_weights_that_are_not_what_the_hub_says_are_told(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 import review_scoring
+from review_scoring.benchmark.files import read_columns
 from review_scoring.benchmark.hub import fetch_data_file
 from review_scoring.benchmark.sets import NEG, POS, BenchmarkSet, Kind
 from review_scoring.errors import BenchmarkError
@@ -78,17 +79,17 @@ def _rows(entry: BenchmarkSet, engine_of: Callable[[str], Engine]) -> tuple[str,
     """Return where a set is, in words, and its rows: id, text and label as they stand there."""
     match entry.kind:
         case Kind.BUNDLED:
-            return f"review_scoring {review_scoring.__version__}, {SAMPLE.name}", _file_rows(entry, SAMPLE)
+            return f"review_scoring {review_scoring.__version__}, {SAMPLE.name}", _file_rows(entry, SAMPLE, SAMPLE.name)
         case Kind.FILE:
             assert entry.path is not None
             path = entry.where.parent / Path(entry.path).expanduser()
-            return path.name, _file_rows(entry, path)
+            return path.name, _file_rows(entry, path, str(path))
         case Kind.HUB:
             assert entry.repository is not None
             assert entry.path is not None
             with tempfile.TemporaryDirectory() as folder:
                 commit, path = fetch_data_file(entry.repository, entry.commit, entry.path, Path(folder))
-                return _hub_source(entry, commit), _file_rows(entry, path)
+                return _hub_source(entry, commit), _file_rows(entry, path, f"{entry.path} of {entry.repository}")
         case Kind.TABLE:
             assert entry.conn_id is not None
             assert entry.table is not None
@@ -102,45 +103,35 @@ def _rows(entry: BenchmarkSet, engine_of: Callable[[str], Engine]) -> tuple[str,
 def _hub_source(entry: BenchmarkSet, commit: str) -> str:
     labels = ", ".join(f"{theirs} = {ours}" for theirs, ours in entry.labels.items())
     columns = ", ".join(filter(None, (entry.id_column, entry.text_column, entry.label_column)))
-    return f"{entry.repository}@{commit}, {entry.path} ({columns}; {labels})"[:MAX_SOURCE]
+    without = f"; without {', '.join(entry.excluded_labels)}" if entry.excluded_labels else ""
+    return f"{entry.repository}@{commit}, {entry.path} ({columns}; {labels}{without})"[:MAX_SOURCE]
 
 
-def _file_rows(entry: BenchmarkSet, path: Path) -> list[tuple[Any, Any, Any]]:
-    import pandas as pd
+def _file_rows(entry: BenchmarkSet, path: Path, shown: str) -> list[tuple[Any, Any, Any]]:
+    """Return the rows of a file.
 
-    if not path.is_file():
-        raise BenchmarkError(f"benchmark set {entry.name!r}: there is no file {path}, which its entry names")
-    # Nullable types: an id or a label that is missing must not turn the others into floats.
-    read: dict[str, Callable[[], Any]] = {
-        ".csv": lambda: pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8"),
-        ".jsonl": lambda: pd.DataFrame(list(map(json.loads, _lines(path))), dtype=object),  # exact beyond 2**53, too
-        ".parquet": lambda: pd.read_parquet(path, dtype_backend="numpy_nullable"),
-    }
-    try:
-        frame = read[path.suffix]()
-    except (OSError, ValueError) as error:  # pandas' own errors and pyarrow's are ValueErrors
-        raise BenchmarkError(
-            f"benchmark set {entry.name!r}: {path} cannot be read as {path.suffix} ({type(error).__name__})"
-        ) from None
-    if frame.empty:
-        return []  # a file without a line has no columns either
+    :param shown: what errors call the file, which may be a temporary one
+    """
     wanted = [column for column in (entry.id_column, entry.text_column, entry.label_column) if column]
-    if missing := [column for column in wanted if column not in frame.columns]:
+    try:
+        columns = read_columns(path, wanted, entry.encoding)
+    except BenchmarkError as error:
+        raise BenchmarkError(f"benchmark set {entry.name!r}: {str(error).replace(str(path), shown)}") from None
+    if not any(columns.values()):
+        return []  # a file without a line has no columns either
+    if missing := [column for column in wanted if column not in columns]:
         raise BenchmarkError(
             f"benchmark set {entry.name!r}: {path.name} has no column {', '.join(map(repr, missing))}; it has "
-            f"{_some(map(str, frame.columns))}"
+            f"{_some(columns)}"
         )
-    columns = [frame[column].astype(object).where(frame[column].notna(), None).tolist() for column in wanted]
-    ids = columns[0] if entry.id_column else range(1, len(frame) + 1)
-    return list(zip(ids, columns[-2], columns[-1], strict=True))
-
-
-def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    texts, labels = columns[entry.text_column], columns[entry.label_column]
+    ids = columns[entry.id_column] if entry.id_column else range(1, len(texts) + 1)
+    return list(zip(ids, texts, labels, strict=True))
 
 
 def _checked(entry: BenchmarkSet, rows: Sequence[tuple[Any, Any, Any]]) -> list[LabelledReview]:
     """Return the rows as reviews with the labels neg and pos, or tell everything that is wrong with them."""
+    rows = [row for row in rows if str(row[2]) not in entry.excluded_labels]
     if not rows:
         raise BenchmarkError(f"benchmark set {entry.name!r} is empty; there is nothing to evaluate on")
     problems = []
@@ -153,7 +144,7 @@ def _checked(entry: BenchmarkSet, rows: Sequence[tuple[Any, Any, Any]]) -> list[
     if unknown := sorted(set(labels) - entry.labels.keys()):
         problems.append(
             f"unknown labels in column {entry.label_column!r}: {_values(unknown)}; the set's entry names "
-            f"{', '.join(map(repr, entry.labels))}"
+            f"{', '.join(map(repr, entry.labels))}; add them there, or to `excluded_labels` to leave their reviews out"
         )
     elif len(found := {entry.labels[label] for label in labels}) < len((NEG, POS)):
         problems.append(f"all {len(rows)} reviews are {found.pop()!r}; an evaluation needs both neg and pos")

@@ -12,7 +12,14 @@ from review_scoring.benchmark.judging import Judgements, LabellingClassifier, fi
 from review_scoring.benchmark.metrics import Figures, figures_of
 from review_scoring.benchmark.references import Reference, references_of
 from review_scoring.benchmark.report import breakdown_text, class_table_text
-from review_scoring.benchmark.verdicts import AgainstLastRun, LastRunVerdict, against_last_run, against_reference
+from review_scoring.benchmark.verdicts import (
+    AgainstChance,
+    AgainstLastRun,
+    LastRunVerdict,
+    against_chance,
+    against_last_run,
+    against_reference,
+)
 from review_scoring.models.entry import CatalogueEntry
 from review_scoring.models.folder import ModelFolder
 from review_scoring.stop import StopFlag
@@ -79,6 +86,8 @@ def evaluate_model(
         before = {r.id: before[r.id] for r in reviews if r.id in before and texts[r.id] == r.text}
         name += " (the set has changed since: compared on the reviews that both have, with the same text and label)"
     last_run = against_last_run(before, (each.row for each in judgements.each), name=name)
+    chance = against_chance(figures)
+    explanations = [reference.explanation, last_run.explanation, *([chance.explanation] if chance.below else [])]
     columns = {
         "set_id": set_id,
         "model": model.name,
@@ -96,12 +105,12 @@ def evaluate_model(
         "reference_verdict": reference.verdict.value,
         "last_run_verdict": last_run.verdict.value,
         "compared_with": None if last is None or last_run.verdict is LastRunVerdict.FIRST_RUN else last.id,
-        "passed": passes(reference.verdict, last_run.verdict),
-        "explanation": f"{reference.explanation}; {last_run.explanation}",
+        "passed": passes(reference.verdict, last_run.verdict, below_chance=chance.below),
+        "explanation": "; ".join(explanations),
         "started_at": started,
         "ended_at": store.now(),
     }
-    kept = store.keep(key, _evaluation(columns, figures, judgements, references, last_run, settings))
+    kept = store.keep(key, _evaluation(columns, figures, judgements, references, last_run, chance, settings))
     log.info("%s on %s:\n%s", model.name, chosen.name, class_table_text(figures.classes, figures.accuracy))
     log.info("%s", breakdown_text(figures.more))
     log.info("%s", columns["explanation"])
@@ -121,6 +130,7 @@ def _evaluation(
     judgements: Judgements,
     references: tuple[Reference, ...],
     last_run: AgainstLastRun,
+    chance: AgainstChance,
     settings: Mapping[str, Any],
 ) -> Evaluation:
     """Put together what is kept."""
@@ -131,6 +141,7 @@ def _evaluation(
             "became_right": len(last_run.became_right),
             "p": last_run.p,
         },
+        "chance": {"below": chance.below, "p": chance.p},
     }
     return Evaluation(
         columns=columns,

@@ -8,9 +8,10 @@ from typing import Any
 from review_scoring.benchmark.verdicts import LastRunVerdict, ReferenceVerdict
 
 
-def passes(reference: ReferenceVerdict, last_run: LastRunVerdict) -> bool:
-    """Say whether a model may go on: it is neither below what is published of it, nor worse than it was."""
-    return reference is not ReferenceVerdict.BELOW and last_run is not LastRunVerdict.WORSE
+def passes(reference: ReferenceVerdict, last_run: LastRunVerdict, *, below_chance: bool) -> bool:
+    """Say whether a model may go on: it is not below what is published of it, no worse than it was, nor than chance."""
+    good_enough = reference is not ReferenceVerdict.BELOW and last_run is not LastRunVerdict.WORSE
+    return good_enough and not below_chance
 
 
 def failures(evaluations: Sequence[Mapping[str, Any]], expected: int) -> list[str]:

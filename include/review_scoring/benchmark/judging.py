@@ -20,7 +20,7 @@ from review_scoring.warehouse.labelled import LabelledReview
 
 log = logging.getLogger(__name__)
 
-MODELS_OWN = frozenset({RejectReason.NO_TOKENS, RejectReason.NOT_FINITE})
+MODELS_OWN = frozenset({RejectReason.NO_TOKENS, RejectReason.NOT_FINITE, RejectReason.MODEL_ERROR})
 """Rejects that another model might not have: they count as wrong. Any model rejects an empty text, so that one is left
 out of the figures; what does not fit into a device's memory says nothing about a model, and ends the evaluation."""
 

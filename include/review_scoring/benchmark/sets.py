@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
+from review_scoring.benchmark.files import PARQUET, SUFFIXES
 from review_scoring.errors import BenchmarkError
 from review_scoring.models.entry import COMMIT, NAME, REPOSITORY
 
 CATALOGUE = Path(__file__).with_name("sets.toml")
 DEFAULT_SET = "sample"
 NEG, POS = "neg", "pos"
-SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 
 class Kind(StrEnum):
@@ -31,8 +32,8 @@ class Kind(StrEnum):
 
 SOURCE_KEYS: Mapping[Kind, tuple[set[str], set[str]]] = {
     Kind.BUNDLED: (set(), set()),
-    Kind.HUB: ({"repository", "path"}, {"commit"}),
-    Kind.FILE: ({"path"}, set()),
+    Kind.HUB: ({"repository", "path"}, {"commit", "encoding"}),
+    Kind.FILE: ({"path"}, {"encoding"}),
     Kind.TABLE: ({"conn_id", "table", "id_column"}, {"schema"}),
 }
 """The keys that say where a set of a kind is: those it needs, and those it may have besides."""
@@ -49,12 +50,14 @@ class BenchmarkSet:
     label_column: str
     labels: Mapping[str, str]
     where: Path
+    excluded_labels: tuple[str, ...] = ()
     id_column: str | None = None
     sample_of: str | None = None
     unverified: bool = False
     repository: str | None = None
     commit: str | None = None
     path: str | None = None
+    encoding: str | None = None
     conn_id: str | None = None
     schema: str | None = None
     table: str | None = None
@@ -94,7 +97,7 @@ def find_set(name: str, own: Path | None = None) -> BenchmarkSet:
 
 def _read(path: Path) -> dict[str, BenchmarkSet]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise BenchmarkError(
             f"the benchmark sets in {path} cannot be read ({error.strerror}); mend the setting that names the file"
@@ -129,17 +132,38 @@ def _read_set(name: str, values: object, where: Path) -> BenchmarkSet:
     of_others = {each for others in SOURCE_KEYS.values() for each in (others[0] | others[1])} - {"id_column"}
     for key in sorted((of_others - needed - allowed) & values.keys()):
         raise wrong(key, f"it is not for sets of the kind {kind.value!r}")
-    if "path" in values and Path(values["path"]).suffix not in SUFFIXES:
+    suffix = values.get("path", PARQUET).lower()
+    if not suffix.endswith(SUFFIXES):
         raise wrong("path", f"the file's name must end in {', '.join(SUFFIXES)}")
+    if "encoding" in values and suffix.endswith(PARQUET):
+        raise wrong("encoding", "it is for text files, and a Parquet file has its own")
+    return BenchmarkSet(**{**values, **_read_columns(values, wrong), "name": name, "kind": kind, "where": where})
+
+
+def _read_columns(values: Mapping[str, Any], wrong: Callable[[str, str], BenchmarkError]) -> Mapping[str, Any]:
     columns = [values[key] for key in ("id_column", "text_column", "label_column") if key in values]
     if len(set(columns)) < len(columns):
         raise wrong("text_column", f"id, text and label are three columns, and these are {', '.join(columns)}")
-    labels = MappingProxyType(dict(values["labels"]))
-    return BenchmarkSet(**{**values, "name": name, "kind": kind, "labels": labels, "where": where})
+    excluded = tuple(map(str, values.get("excluded_labels", ())))
+    if both := sorted(values["labels"].keys() & set(excluded)):
+        raise wrong("excluded_labels", f"{both[0]!r} is among the labels as well")
+    return {"labels": MappingProxyType(dict(values["labels"])), "excluded_labels": excluded}
 
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
+
+
+def _are_labels(value: object) -> bool:
+    each_is_one = isinstance(value, list) and all(isinstance(each, str | int) for each in value)
+    return each_is_one and not any(isinstance(each, bool) for each in cast("list[object]", value))
+
+
+def _is_encoding(value: object) -> bool:
+    try:
+        return isinstance(value, str) and codecs.lookup(value)._is_text_encoding
+    except LookupError:
+        return False
 
 
 def _matches(pattern: re.Pattern[str]) -> Any:
@@ -156,6 +180,8 @@ CHECKS: Mapping[str, tuple[Any, str]] = {
         lambda value: isinstance(value, dict) and bool(value) and set(value.values()) == {NEG, POS},
         "a table: what the set calls a class = neg or pos, with both of them",
     ),
+    "excluded_labels": (_are_labels, "a list of the set's labels whose reviews are left out, such as [3]"),
+    "encoding": (_is_encoding, "an encoding that Python knows, such as cp1252"),
     "sample_of": (_matches(NAME), "the name of a set"),
     "unverified": (lambda value: isinstance(value, bool), "true or false"),
     "repository": (_matches(REPOSITORY), "owner/name, as the hub spells it"),

@@ -21,6 +21,9 @@ LEVEL = 0.01
 LAST_RUN_LEVEL = 0.01
 """False alarms of `worse` and `better` together: two-sided."""
 
+CHANCE_LEVEL = 0.01
+"""How often a model that is no worse than always naming the larger class is said to be: one-sided, at most."""
+
 DROP = 0.01
 """A loss of accuracy that a user wants to hear of: one point."""
 
@@ -67,6 +70,34 @@ class AgainstLastRun:
     became_wrong: Sequence[str] = field(default=())
     became_right: Sequence[str] = field(default=())
     p: float = 1.0
+
+
+@dataclass(frozen=True)
+class AgainstChance:
+    """Whether a model is worse than always naming the larger class, and the sentence that explains it."""
+
+    below: bool
+    explanation: str
+    p: float
+
+
+def against_chance(figures: Figures) -> AgainstChance:
+    """Compare an evaluation with always naming the larger class of the set, by McNemar's exact test, one-sided.
+
+    What swapped labels make of a good model is found here, also where nothing is published and nothing came before.
+    """
+    from scipy.stats import binomtest
+
+    larger, smaller = sorted(figures.confusion, key=figures.support, reverse=True)
+    only_chance, only_model = figures.support(larger) - figures.right(larger), figures.right(smaller)
+    differing = only_chance + only_model
+    p = float(binomtest(only_chance, differing, alternative="greater").pvalue) if differing else 1.0
+    explanation = (
+        f"accuracy {figures.accuracy:.4f} is below {figures.support(larger) / figures.reviews:.4f}, which always "
+        f"naming {larger!r} would give (p = {p:.2g}, level {CHANCE_LEVEL}); look whether the labels of the model or of "
+        "the set are swapped"
+    )
+    return AgainstChance(p <= CHANCE_LEVEL, explanation, p)
 
 
 def against_reference(figures: Figures, references: Sequence[Reference]) -> AgainstReference:

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from tokenizers import Tokenizer
 
-from review_scoring.errors import ModelError
+from review_scoring.errors import ModelError, in_short
 from review_scoring.inference.batching import LARGEST, LARGEST_ON_CPU, TokenBudget, batch_size
-from review_scoring.inference.device import Device, free_memory, is_out_of_memory, pick_device
+from review_scoring.inference.device import Device, pick_device
+from review_scoring.inference.limits import NO_LIMIT, positions_of, vocabulary_of
 from review_scoring.inference.loading import load_model
+from review_scoring.inference.narrowing import Narrowing, Row, lacks_memory, make_room
 from review_scoring.inference.packed import PackedEncoder, packs
 from review_scoring.inference.plain import PlainEncoder
+from review_scoring.inference.results import is_finite, result_of
 from review_scoring.inference.threads import CORES
-from review_scoring.inference.tokens import LongTexts, Prepared, Tokeniser, Tokens, tokenised_ahead
+from review_scoring.inference.tokens import PROBE, LongTexts, Prepared, Tokeniser, Tokens, tokenised_ahead
 from review_scoring.models.folder import ModelFolder
 from review_scoring.reviews import Prediction, Reject, RejectReason
 
 log = logging.getLogger(__name__)
 
-NO_LIMIT = 2**31
-"""Tokens of a model whose positions have no end, such as T5's."""
-
-ROBERTAS = {"roberta", "xlm-roberta", "camembert", "roberta-prelayernorm", "xlm-roberta-xl"}
-"""Models whose positions begin behind the padding's own."""
+UNKNOWN_TOKEN = Reject(RejectReason.MODEL_ERROR, "a token of the text has no row in the model's embeddings")
 
 
 class Window(NamedTuple):
@@ -41,11 +39,11 @@ class Window(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Windows that go through the model together, the tokens that takes, and the probabilities it made, if they fit."""
+    """Windows that go through the model together, the tokens that takes, and the probabilities or the failure."""
 
     windows: Sequence[Window]
     tokens: int
-    probabilities: torch.Tensor | None
+    result: torch.Tensor | Exception
 
 
 @dataclass
@@ -57,6 +55,8 @@ class Classifier:
     device: Device
     labels: tuple[str, ...]
     budget: TokenBudget = field(default_factory=TokenBudget)
+    vocabulary: int = NO_LIMIT
+    """Tokens that the model has embeddings for."""
     _classes: tuple[int, ...] = ()
     """For each output of the model, the label that it counts for."""
 
@@ -82,23 +82,32 @@ class Classifier:
         chosen = pick_device(device, precision)
         tokenizer = _tokenizer(folder)
         model = load_model(folder, chosen)
-        limit = min(folder.max_tokens, _positions(model.config))
+        limit = min(folder.max_tokens, positions_of(model))
+        if (tokens := tokenizer.get_vocab_size()) > vocabulary_of(model):
+            log.warning(
+                "%s: its tokenizer has %d tokens and the model embeddings for %d: texts with others are rejected",
+                folder.name,
+                tokens,
+                vocabulary_of(model),
+            )
         packed = fused and packs(model, chosen)
         log.info(
-            "%s at revision %s on %s, %s, loaded in %.1f s",
+            "%s at revision %s on %s, %s, %s tokens of a text, loaded in %.1f s",
             folder.name,
             folder.revision[:12],
             chosen,
             "packed" if packed else "padded",
+            limit if limit < NO_LIMIT else "all",
             time.monotonic() - started,
         )
         labels = tuple(dict.fromkeys(folder.labels))
         return cls(
             encoder=PackedEncoder(model, chosen) if packed else PlainEncoder(model, chosen),
-            tokeniser=Tokeniser(tokenizer, limit, long_texts),
+            tokeniser=Tokeniser(tokenizer, limit, long_texts, folder.cut),
             device=chosen,
             labels=labels,
             budget=TokenBudget(LARGEST_ON_CPU if chosen.device.type == "cpu" else LARGEST),
+            vocabulary=vocabulary_of(model),
             _classes=tuple(labels.index(label) for label in folder.labels),
         )
 
@@ -136,24 +145,39 @@ class Classifier:
         self, tokenised: Sequence[Tokens], between_batches: Callable[[int], None]
     ) -> list[Prediction | Reject]:
         """Classify texts that are sorted together: the longest first, in whatever batches fit."""
-        windows = [
-            Window(n, ids) for n, tokens in enumerate(tokenised) if not tokens.is_empty for ids in tokens.windows
-        ]
+        windows: list[Window] = []
+        found: list[list[tuple[int, Row]]] = [[] for _ in tokenised]
+        for n, tokens in enumerate(tokenised):
+            for ids in () if tokens.is_empty else tokens.windows:
+                if max(ids) < self.vocabulary:
+                    windows.append(Window(n, ids))
+                else:  # which a CUDA device answers with an assertion that ends the whole process's use of it
+                    found[n].append((len(ids), UNKNOWN_TOKEN))
         windows.sort(key=lambda window: -len(window.ids))
-        found: list[list[tuple[int, Sequence[float] | None]]] = [[] for _ in tokenised]
-        done = sum(tokens.is_empty for tokens in tokenised)
+        done = sum(
+            tokens.is_empty or len(rows) == len(tokens.windows) for tokens, rows in zip(tokenised, found, strict=True)
+        )
         for batch in self._batches(windows):
-            rows = [None] if batch.probabilities is None else batch.probabilities.tolist()
-            for window, together in zip(batch.windows, rows, strict=True):
-                row = together
-                if row is not None and len(batch.windows) > 1 and not all(map(math.isfinite, row)):
-                    # A masked neighbour's NaN is still NaN: what is wrong with one review must not be another's fault.
-                    alone = self._run([window], [len(window.ids)], 0).probabilities
-                    row = None if alone is None else alone[0].tolist()
+            for window, row in zip(batch.windows, self._rows(batch), strict=True):
                 found[window.text].append((len(window.ids), row))
                 done += len(found[window.text]) == len(tokenised[window.text].windows)
             between_batches(done)
-        return [self._result(tokens, each) for tokens, each in zip(tokenised, found, strict=True)]
+        return [result_of(*each, self.labels, self.device) for each in zip(tokenised, found, strict=True)]
+
+    def _rows(self, batch: Batch) -> list[Row]:
+        """Return what the model made of each window of a batch; what is wrong with one is not another's fault."""
+        ids = [window.ids for window in batch.windows]
+        narrowing = Narrowing(self.forward, self.device, self._probe)
+        if isinstance(batch.result, Exception):
+            return narrowing.rows(ids, batch.result)
+        rows: list[Sequence[float]] = batch.result.tolist()
+        if len(rows) == 1:
+            return [rows[0]]
+        # A masked neighbour's NaN is still NaN.
+        return [row if is_finite(row) else narrowing.alone(window) for window, row in zip(ids, rows, strict=True)]
+
+    def _probe(self) -> Sequence[int]:
+        return self.tokeniser.tokenise([PROBE])[0].windows[0]
 
     def _batches(self, windows: Sequence[Window]) -> Iterator[Batch]:
         """Run the model over windows. On CUDA, the next batch is made and copied while the device is at this one."""
@@ -167,9 +191,8 @@ class Classifier:
                 start += len(batch.windows)
                 running.append(batch)
             if running and (len(running) > in_flight or start == len(windows)):
-                batch = running.popleft()
-                if batch.probabilities is not None:
-                    batch = batch._replace(probabilities=batch.probabilities.cpu())
+                batch = _arrived(running.popleft())
+                if not isinstance(batch.result, Exception):
                     self.budget.took(batch.tokens, time.monotonic() - looked)
                 yield batch
                 looked = time.monotonic()
@@ -182,18 +205,18 @@ class Classifier:
             batch = windows[start : start + size]
             tokens = size * lengths[start] if self.encoder.padded else sum(lengths[start : start + size])
             try:
-                return Batch(batch, tokens, self._forward([window.ids for window in batch]))
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-            # Behind the except clause, whose exception keeps the tensors of the failed pass alive.
-            free_memory(self.device)
-            if size == 1:
-                return Batch(batch, tokens, None)
-            self.budget.did_not_fit(tokens)
+                return Batch(batch, tokens, self.forward([window.ids for window in batch]))
+            except Exception as error:  # noqa: BLE001 whatever it is, it is narrowed down to the reviews it comes from
+                failure = error
+            if lacks_memory(failure):
+                make_room(failure, self.device)
+                if size > 1:
+                    self.budget.did_not_fit(tokens)
+                    continue
+            return Batch(batch, tokens, failure)
 
     @torch.inference_mode()
-    def _forward(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
+    def forward(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
         """Run the model over one batch and return the probabilities, of shape (windows, labels)."""
         if self.device.device.type == "cpu":
             CORES.take_share()
@@ -204,45 +227,22 @@ class Classifier:
         merged = torch.zeros(len(outputs), len(self.labels), dtype=outputs.dtype, device=outputs.device)
         return merged.index_add(1, torch.tensor(self._classes, device=outputs.device), outputs)
 
-    def _result(self, tokens: Tokens, found: Sequence[tuple[int, Sequence[float] | None]]) -> Prediction | Reject:
-        if tokens.is_empty:
-            return Reject(RejectReason.NO_TOKENS, "the tokenizer finds nothing in the text")
-        rows = [(length, row) for length, row in found if row is not None]
-        if len(rows) < len(found):
-            longest = max(length for length, row in found if row is None)
-            return Reject(RejectReason.OUT_OF_MEMORY, f"{longest} tokens do not fit into the memory of {self.device}")
-        probabilities = _averaged(rows)
-        if not all(map(math.isfinite, probabilities)):
-            small = " in float16: set precision='float32'" if self.device.dtype is torch.float16 else ""
-            return Reject(RejectReason.NOT_FINITE, f"the model's output is not a finite number{small}")
-        best = max(range(len(probabilities)), key=probabilities.__getitem__)
-        return Prediction(
-            label=self.labels[best],
-            score=probabilities[best],
-            probabilities=tuple(probabilities),
-            token_count=tokens.count,
-            truncated=tokens.truncated,
-        )
 
-
-def _averaged(rows: Sequence[tuple[int, Sequence[float]]]) -> Sequence[float]:
-    """Average the probabilities of a text's windows by their tokens."""
-    if len(rows) == 1:
-        return rows[0][1]
-    total = sum(length for length, _ in rows)
-    return [sum(length * row[n] for length, row in rows) / total for n in range(len(rows[0][1]))]
+def _arrived(batch: Batch) -> Batch:
+    """Wait for a batch's probabilities: a device reports some failures only now."""
+    if isinstance(batch.result, Exception):
+        return batch
+    try:
+        return batch._replace(result=batch.result.cpu())
+    except Exception as error:  # noqa: BLE001 as in `_run`
+        return batch._replace(result=error)
 
 
 def _tokenizer(folder: ModelFolder) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(folder.path / "tokenizer.json"))
     except Exception as error:  # noqa: BLE001 tokenizers raises bare Exceptions
-        raise ModelError(f"the tokenizer of model {folder.name!r} in {folder.path} does not load: {error}") from None
-
-
-def _positions(config: Any) -> int:
-    """Return how many tokens a model has positions for; RoBERTa's begin behind the padding's own."""
-    positions = getattr(config, "max_position_embeddings", None)
-    if not isinstance(positions, int) or positions < 1:
-        return NO_LIMIT
-    return positions - ((config.pad_token_id or 0) + 1 if config.model_type in ROBERTAS else 0)
+        raise ModelError(
+            f"the tokenizer of model {folder.name!r} in {folder.path} does not load "
+            f"({in_short(error, without=folder.path)})"
+        ) from None

@@ -1,18 +1,17 @@
-"""A model's weights from its mapped file into memory, in the precision in which they are used."""
+"""A sequence classifier from its folder onto a device, in the precision in which it is used."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
-import torch
-from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from review_scoring.errors import ModelError
+from review_scoring.errors import ModelError, in_short
 from review_scoring.inference.device import Device
+from review_scoring.inference.weights import check_weights, read_weights
 from review_scoring.models.folder import ModelFolder
 
 TYPED = {"xlnet", "funnel"}
@@ -24,43 +23,55 @@ def load_model(folder: ModelFolder, device: Device) -> PreTrainedModel:
 
     :raises ModelError: for files that do not make a classifier with the folder's labels, and for `TYPED` models
     """
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it has no annotations
     try:
-        config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
-        if config.model_type in TYPED:
-            raise ModelError(f"{config.model_type} is none of the architectures that can be scored; take another model")
-        model_class = cast("Any", AutoModelForSequenceClassification)._model_mapping[type(config)]
-        model, info = model_class.from_pretrained(
-            None,
-            config=config,
-            state_dict=_weights(folder.path / "model.safetensors", device.dtype),
-            dtype=device.dtype,
-            output_loading_info=True,
-        )
+        with _quiet_transformers():
+            config = AutoConfig.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
+            _check_config(folder.name, config)
+            model_class = cast("Any", AutoModelForSequenceClassification)._model_mapping[type(config)]
+            model, info = model_class.from_pretrained(
+                None,
+                config=config,
+                state_dict=read_weights(folder.path / "model.safetensors", device.dtype),
+                dtype=device.dtype,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+                output_loading_info=True,
+            )
+    except ModelError:
+        raise
     except Exception as error:  # noqa: BLE001 safetensors raises its own, transformers many
         raise ModelError(
-            f"model {folder.name!r} in {folder.path} does not load: {type(error).__name__}: {error}"
+            f"model {folder.name!r} in {folder.path} does not load ({in_short(error, without=folder.path)})"
         ) from None
-    unmatched = {key: sorted(info[key]) for key in ("missing_keys", "unexpected_keys") if info.get(key)}
-    if unmatched:
-        raise ModelError(f"model {folder.name!r}: the weights do not fit its config: {unmatched}")
+    check_weights(folder.name, model, info)
     if model.config.num_labels != len(folder.labels):
-        raise ModelError(f"model {folder.name!r} has {model.config.num_labels} outputs for labels {folder.labels}")
+        raise ModelError(
+            f"model {folder.name!r} has {model.config.num_labels} outputs, and its config.json {len(folder.labels)} "
+            "labels in id2label; name a label for each output there"
+        )
     loaded: PreTrainedModel = model.to(device.device).eval()
     return loaded
 
 
-def _weights(file: Path, dtype: torch.dtype) -> Mapping[str, torch.Tensor]:
-    """Read each tensor through a mapping of its own.
+def _check_config(name: str, config: PreTrainedConfig) -> None:
+    if config.model_type in TYPED:
+        raise ModelError(
+            f"model {name!r}: {config.model_type} is none of the architectures that can be scored; take another model"
+        )
+    if config.get_text_config().pad_token_id is None:
+        raise ModelError(
+            f"model {name!r}: its config.json names no padding token, without which a {config.model_type} cannot score "
+            "reviews together; set pad_token_id there to the one that it was fine-tuned with"
+        )
 
-    The pages of a mapping count as resident until it is closed: through one for the whole file, a model that is
-    converted on the way is in memory twice.
-    """
-    with safe_open(file, framework="pt") as opened:
-        names = list(opened.keys())
-    weights: dict[str, torch.Tensor] = {}
-    for name in names:
-        with safe_open(file, framework="pt") as opened:
-            tensor: torch.Tensor = opened.get_tensor(name)
-        weights[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
-    return weights
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keep progress bars and tables of weights out of a task's log: what matters is an error, or a line of our own."""
+    logs = cast("Any", transformers_logging)
+    logs.disable_progress_bar()
+    before = logs.get_verbosity()
+    logs.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logs.set_verbosity(before)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -39,7 +40,7 @@ class SharedCores:
         self._threads = 0
 
     def take_share(self) -> None:
-        """Let torch use this task's share. `OMP_NUM_THREADS`, or a folder that cannot be written, leave it as it is."""
+        """Let torch use this task's share. `OMP_NUM_THREADS`, or a folder that is not ours, leave it as it is."""
         if "OMP_NUM_THREADS" in os.environ:
             return
         with suppress(OSError):
@@ -60,11 +61,12 @@ class SharedCores:
     def _tasks(self, cores: int) -> int:
         """Return how many tasks classify here, this one included; beyond the number of cores it does not matter."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
+        _check_own(self._folder)
         others = 0
         for path in (self._folder / str(n) for n in range(cores)):
             if self._held is not None and path.name == Path(self._held.name).name:
                 continue
-            place = path.open("ab")
+            place = open(path, "ab", opener=_no_link)  # noqa: SIM115 held as long as the share is
             try:
                 fcntl.flock(place, fcntl.LOCK_NB | (fcntl.LOCK_SH if self._held else fcntl.LOCK_EX))
             except BlockingIOError:
@@ -75,6 +77,20 @@ class SharedCores:
                     continue
             place.close()
         return others + 1
+
+
+def _check_own(folder: Path) -> None:
+    """See that a folder of this name, which anybody can guess, is no link and was made by this user for itself.
+
+    :raises PermissionError: if it was not; the cores are not shared then
+    """
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"{folder} is a link, another user's, or open to others")
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def available_cores() -> int:

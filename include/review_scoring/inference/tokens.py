@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from typing import Literal, TypeVar
 
 from tokenizers import Encoding, Tokenizer
 
@@ -24,8 +26,14 @@ POLL_S = 0.5
 CHARACTERS_A_TOKEN = 100
 """No text is expected to need more; one that does is tokenised whole, and slower."""
 
+PROBE = "bien"
+"""A text that every tokenizer and every model can read, unless it can read none."""
+
 OVERLAP = 4
 """One window in so many parts repeats the end of the window before it."""
+
+
+T = TypeVar("T")
 
 
 class LongTexts(StrEnum):
@@ -37,11 +45,15 @@ class LongTexts(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What the model reads of a text: one window, or several for a long text; each with its special tokens."""
+    """What the model reads of a text: one window, or several for a long text; each with its special tokens.
+
+    `failure` is the class of the error with which the tokenizer failed on the text; there are no windows then.
+    """
 
     windows: tuple[list[int], ...]
     is_empty: bool
     truncated: bool
+    failure: str | None = None
 
     @property
     def count(self) -> int:
@@ -62,18 +74,42 @@ class Tokeniser:
 
     :param max_tokens: what the model reads at once, special tokens included
     :param long_texts: a value of :class:`LongTexts`
-    :raises ConfigurationError: for a `long_texts` that is none
+    :param cut: the side on which `truncate` cuts a long text off; None for the one that the tokenizer names
+    :raises ConfigurationError: for a `long_texts` that is none, and a `max_tokens` that leaves no room for a text
     """
 
-    def __init__(self, tokenizer: Tokenizer, max_tokens: int, long_texts: str = LongTexts.TRUNCATE) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        max_tokens: int,
+        long_texts: str = LongTexts.TRUNCATE,
+        cut: Literal["left", "right"] | None = None,
+    ) -> None:
         if long_texts not in list(LongTexts):
             raise ConfigurationError(f"long_texts is {long_texts!r}; it must be one of {', '.join(LongTexts)}")
         self.max_tokens = max_tokens
         self._in_windows = long_texts == LongTexts.WINDOWS
+        cut = cut or (tokenizer.truncation or {}).get("direction", "right")
+        self._cuts_left = cut == "left" and not self._in_windows  # windows hold all of a text
         self._tokenizer = tokenizer
         tokenizer.no_padding()
-        content = max(max_tokens - tokenizer.num_special_tokens_to_add(is_pair=False), 1)
-        tokenizer.enable_truncation(max_tokens, stride=content // OVERLAP if self._in_windows else 0)
+        content = max_tokens - tokenizer.num_special_tokens_to_add(is_pair=False)
+        if content < 1:
+            raise ConfigurationError(
+                f"the model reads {max_tokens} tokens, and its special ones are {max_tokens - content}: that leaves "
+                "none for a text; correct max_tokens in its catalogue entry, or model_max_length in "
+                "tokenizer_config.json"
+            )
+        tokenizer.enable_truncation(
+            max_tokens,
+            stride=content // OVERLAP if self._in_windows else 0,
+            direction="left" if self._cuts_left else "right",
+        )
+
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids there can be: one more than the largest."""
+        return max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
     def prepare(self, texts: Sequence[str], between_slices: Callable[[], None]) -> Prepared:
         """Tokenise the first `SORTED_TEXTS` texts, and leave the others to :func:`tokenised_ahead`."""
@@ -92,24 +128,52 @@ class Tokeniser:
 
     def _slice(self, texts: Sequence[str]) -> list[Tokens]:
         if self._in_windows:
-            return [self._windows(encoding) for encoding in self._tokenizer.encode_batch(list(texts))]
-        # A long text costs as much as all of it, so its beginning is tried first.
+            return self._encoded(texts, self._windows)
+        # A long text costs as much as all of it, so the part that is kept is tried first.
         longest = self.max_tokens * CHARACTERS_A_TOKEN
-        beginnings = self._tokenizer.encode_batch([text[:longest] for text in texts])
-        found = [self._beginning(encoding) for encoding in beginnings]
+        part = slice(-longest, None) if self._cuts_left else slice(longest)
+        found = self._encoded([text[part] for text in texts], self._part)
         for n, text in enumerate(texts):
             if len(text) > longest and not found[n].truncated:
-                found[n] = self._beginning(self._tokenizer.encode(text))
+                (found[n],) = self._encoded([text], self._part)
         return found
 
+    def _encoded(self, texts: Sequence[str], tokens: Callable[[Encoding], Tokens]) -> list[Tokens]:
+        """Encode texts together; if that fails, one by one, so that one text's failure is its own.
+
+        :raises Exception: the tokenizer's own, if it fails on any text
+        """
+        together = _attempted(partial(self._tokenizer.encode_batch, list(texts)))
+        if not isinstance(together, BaseException):
+            return list(map(tokens, together))
+        if isinstance(_attempted(partial(self._tokenizer.encode, PROBE)), BaseException):
+            raise together
+        alone = [_attempted(partial(self._tokenizer.encode, text)) for text in texts]
+        return [
+            Tokens((), is_empty=False, truncated=False, failure=type(each).__name__)
+            if isinstance(each, BaseException)
+            else tokens(each)
+            for each in alone
+        ]
+
     @staticmethod
-    def _beginning(encoding: Encoding) -> Tokens:
+    def _part(encoding: Encoding) -> Tokens:
         return Tokens((encoding.ids,), all(encoding.special_tokens_mask), bool(encoding.overflowing))
 
     @staticmethod
     def _windows(encoding: Encoding) -> Tokens:
         windows = (encoding.ids, *(window.ids for window in encoding.overflowing))
         return Tokens(windows, all(encoding.special_tokens_mask), truncated=False)
+
+
+def _attempted(call: Callable[[], T]) -> T | BaseException:
+    """Return what a call of the tokenizer gives, or its error: a panic in Rust is no `Exception`."""
+    try:
+        return call()
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            return error
+        raise
 
 
 def tokenised_ahead(

@@ -19,7 +19,7 @@ def read_catalogue(path: Path, modified: int) -> Mapping[str, CatalogueEntry]:
     """
     del modified
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ModelError(f"{path} is no TOML file in UTF-8: {error}") from None
     return joined({}, {name: read_entry(name, values, path) for name, values in content.items()}, path)

@@ -33,8 +33,9 @@ PROGRESS_S = 10.0
 _CHUNK = 1024**2
 _HTTPS = 443
 _REDIRECTS = {301, 302, 303, 307, 308}
-_EMBEDDED = ipaddress.ip_network("64:ff9b::/96")
-"""IPv6 addresses that mean an IPv4 address behind a translator (RFC 6052)."""
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+"""All IPv6 addresses that hosts of the public internet have (RFC 4291). Beyond it are those of translators, compatible
+and site-local ones, which lead to other addresses, or into a network."""
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str], Sequence[str]]
@@ -216,7 +217,7 @@ def is_public(address: str) -> bool:
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
             ip = ip.ipv4_mapped
-        elif ip.sixtofour is not None or ip.teredo is not None or ip in _EMBEDDED:
+        elif ip.sixtofour is not None or ip.teredo is not None or ip not in _GLOBAL_UNICAST:
             return False
     return ip.is_global and not ip.is_multicast
 

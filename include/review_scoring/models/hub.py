@@ -5,33 +5,24 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from review_scoring.errors import ConfigurationError, DownloadFailedError, DownloadRefusedError, ModelError
 from review_scoring.models.folder import file_hash
+from review_scoring.models.local import CONFIG, TOKENIZER_FILES
+from review_scoring.models.shards import INDEX, WEIGHTS, join_shards, shards_of
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
 
 log = logging.getLogger(__name__)
 
-WEIGHTS = "model.safetensors"
-FILES = (
-    "config.json",
-    WEIGHTS,
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-)
-"""All that is ever fetched of a repository: data, never code and never a pickle."""
+FILES = (CONFIG, *TOKENIZER_FILES)
+"""All that is ever fetched of a repository, beside weights as safetensors: data, never code and never a pickle."""
 
+SHARDS = "model-*-of-*.safetensors"
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
 
@@ -48,20 +39,24 @@ def fetch_snapshot(repository: str, commit: str | None, into: Path) -> str:
     """
     info = ask(repository, lambda: _model_info(repository, commit))
     names = {each.rfilename for each in info.siblings or ()}
-    if WEIGHTS not in names:
+    if not {WEIGHTS, INDEX} & names:
         raise ModelError(
             f"{repository} has no {WEIGHTS} at {commit or 'its newest commit'}, and weights of other kinds (pickles "
-            "among them) are not loaded; choose a commit that has it, or convert the model to one file of safetensors"
+            "among them) are not loaded; choose a commit that has it, or convert the model to safetensors"
         )
     found = str(info.sha)
     if commit not in {None, found}:
         raise DownloadRefusedError(f"{repository}: the hub gives commit {found} for {commit}")
     log.info("fetching %s at commit %s", repository, found)
-    ask(repository, lambda: _download(repository, found, into))
+    weights = (WEIGHTS,) if WEIGHTS in names else (INDEX, SHARDS)
+    ask(repository, lambda: _download(repository, found, into, (*FILES, *weights)))
     shutil.rmtree(into / ".cache", ignore_errors=True)
     for each in info.siblings or ():
-        if each.rfilename == WEIGHTS and each.lfs is not None and file_hash(into / WEIGHTS) != each.lfs.sha256:
-            raise DownloadRefusedError(f"{repository}: {WEIGHTS} is not what the hub says it is; fetch it again")
+        file = into / each.rfilename
+        if file.is_file() and each.lfs is not None and file_hash(file) != each.lfs.sha256:
+            raise DownloadRefusedError(f"{repository}: {each.rfilename} is not what the hub says it is; fetch it again")
+    if WEIGHTS not in names:
+        join_shards(shards_of(into), into / WEIGHTS)
     return found
 
 
@@ -71,10 +66,10 @@ def _model_info(repository: str, commit: str | None) -> ModelInfo:
     return HfApi().model_info(repository, revision=commit, files_metadata=True, timeout=30)
 
 
-def _download(repository: str, commit: str, into: Path) -> str:
+def _download(repository: str, commit: str, into: Path, files: Sequence[str]) -> str:
     from huggingface_hub import snapshot_download
 
-    return snapshot_download(repository, revision=commit, local_dir=into, allow_patterns=list(FILES))
+    return snapshot_download(repository, revision=commit, local_dir=into, allow_patterns=list(files))
 
 
 BY_HAND = "or download it elsewhere and name the folder in a catalogue entry of the kind `folder`"

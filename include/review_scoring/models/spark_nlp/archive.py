@@ -52,7 +52,7 @@ class SafeZip:
     """
 
     def __init__(self, path: Path, what: str) -> None:
-        self._what = what
+        self.name = what
         try:
             with path.open("rb") as file:
                 _check_contents_size(file, path.stat().st_size, what)
@@ -80,7 +80,7 @@ class SafeZip:
         member = self._member(name)
         if member.file_size > limit:
             raise damaged(
-                f"{self._what}, {name}",
+                f"{self.name}, {name}",
                 f"it unpacks to {member.file_size} bytes, and at most {limit} are expected",
             )
         return b"".join(self._chunks(member))
@@ -93,7 +93,7 @@ class SafeZip:
 
     def _member(self, name: str) -> zipfile.ZipInfo:
         if name not in self.members:
-            raise damaged(self._what, f"it has no {name}")
+            raise damaged(self.name, f"it has no {name}")
         return self.members[name]
 
     def _chunks(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
@@ -106,7 +106,7 @@ class SafeZip:
                 yield chunk
         if total != member.file_size:
             raise damaged(
-                f"{self._what}, {member.filename}",
+                f"{self.name}, {member.filename}",
                 f"it declares {member.file_size} bytes and unpacks to another number",
             )
 
@@ -115,7 +115,7 @@ class SafeZip:
         try:
             yield
         except _BROKEN as error:
-            raise damaged(f"{self._what}, {member.filename}", f"it does not unpack ({error})") from None
+            raise damaged(f"{self.name}, {member.filename}", f"it does not unpack ({error})") from None
 
 
 _END, _END64_LOCATOR, _END64 = struct.Struct("<4s4H2LH"), struct.Struct("<4sLQL"), struct.Struct("<4sQ2H2L4Q")

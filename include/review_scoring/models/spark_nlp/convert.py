@@ -19,7 +19,7 @@ from review_scoring.models.spark_nlp.architectures import (
     find_architecture,
 )
 from review_scoring.models.spark_nlp.archive import SafeZip
-from review_scoring.models.spark_nlp.faults import damaged
+from review_scoring.models.spark_nlp.faults import damaged, unsupported
 from review_scoring.models.spark_nlp.graph_def import GraphConstants, read_constants
 from review_scoring.models.spark_nlp.hugging_face import write_config, write_tokenizer
 from review_scoring.models.spark_nlp.metadata import Metadata, find_root, read_map, read_metadata
@@ -86,6 +86,7 @@ def _convert(archive: Path, folder: Path, work: Path, progress: Callable[[str], 
         root = find_root(outer)
         metadata = read_metadata(outer, root)
         architecture = find_architecture(metadata.annotator)
+        _check_engine(outer, root, architecture)
         labels = _labels(read_map(outer, root, "labels"))
         progress(f"unpacking the weights of a {architecture.annotator}")
         constants, bundle = _unpack(outer, f"{root}{architecture.graph_file}", work)
@@ -122,6 +123,15 @@ def _convert(archive: Path, folder: Path, work: Path, progress: Callable[[str], 
         vocab_size=sizes.vocabulary,
         parameters=parameters,
     )
+
+
+def _check_engine(outer: SafeZip, root: str, architecture: Architecture) -> None:
+    """Tell an archive for another engine from one that lost its graph; the annotators name the file by the engine."""
+    if f"{root}{architecture.graph_file}" in outer.members:
+        return
+    for engine in ("onnx", "openvino"):
+        if any(engine in name.removeprefix(root).lower() for name in outer.members):
+            raise unsupported(outer.name, f"its model is for {engine}, not TensorFlow")
 
 
 @dataclass(frozen=True)

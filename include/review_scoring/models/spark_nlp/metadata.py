@@ -20,7 +20,7 @@ from review_scoring.models.spark_nlp.sequence_file import read_records
 METADATA_LIMIT, MAP_LIMIT = 1024**2, 32 * 1024**2
 """Bytes of the metadata, and of all parts of one map together: multilingual BERT's vocabulary has 5 MB."""
 
-_DEFAULTS = {"caseSensitive": True, "maxSentenceLength": 128}
+_DEFAULTS = {"caseSensitive": True, "maxSentenceLength": 128, "engine": "tensorflow", "activation": "softmax"}
 """Spark NLP's own, for an archive that says neither what is set nor what the default is."""
 
 
@@ -65,6 +65,14 @@ def read_metadata(archive: SafeZip, root: str) -> Metadata:
         ) from None
     if not isinstance(annotator, str):
         raise damaged(where, "its class is no text")
+    if parameters["engine"] != _DEFAULTS["engine"]:
+        raise unsupported(where, f"its model is for {str(parameters['engine'])[:100]}, not TensorFlow")
+    if parameters["activation"] != _DEFAULTS["activation"]:
+        raise unsupported(
+            where,
+            f"its activation is {str(parameters['activation'])[:100]}: its classes do not exclude each other, so none "
+            "is the label of a review",
+        )
     case_sensitive, longest = parameters["caseSensitive"], parameters["maxSentenceLength"]
     if not isinstance(case_sensitive, bool):
         raise damaged(where, f"its parameter caseSensitive is {str(case_sensitive)[:100]!r}")
