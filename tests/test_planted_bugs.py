@@ -270,7 +270,7 @@ BUGS = (
         "        without_words(context.sqlalchemy_exception)\n",
         "        pass\n",
         "tests/warehouse/test_unreadable.py::"
-        "test_no_word_of_the_driver_about_a_row_is_in_an_error_or_its_causes[sqlite]",
+        "test_no_word_of_the_driver_about_a_row_is_in_an_error_or_its_causes[postgresql]",
     ),
     Bug(
         "prepared statements behind a pooler",

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from review_scoring.background import BackgroundThread
 from review_scoring.errors import ScoringInterruptedError, WarehouseUnavailableError
 from review_scoring.stop import StopFlag
-from review_scoring.warehouse import watch
+from review_scoring.warehouse import readonly, watch
 from review_scoring.warehouse.engine import make_engine
+from review_scoring.warehouse.errors import Fault, fault_of
 from review_scoring.warehouse.retry import patiently
 from tests.stubs import Warehouse
 from tests.tcp_proxy import TcpProxy
@@ -132,3 +134,18 @@ def test_a_watch_goes_on_in_a_forked_process() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert "told" in ended.stdout
+
+
+def test_a_page_whose_database_falls_silent_gives_its_thread_back(
+    postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readonly, "HELD_S", 2.0)
+    with TcpProxy(postgres_engine.url.port or 5432) as proxy:
+        reading = readonly.reading_engine(postgres_engine.url.set(host="127.0.0.1", port=proxy.port))
+        started = time.monotonic()
+        with pytest.raises(DBAPIError) as error, reading.connect() as connection:
+            connection.execute(text("SELECT 1"))
+            proxy.fall_silent()
+            connection.execute(text("SELECT 1"))
+    assert fault_of(error.value) is Fault.AWAY
+    assert time.monotonic() - started < 20

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from fastapi.testclient import TestClient
+from psycopg.errors import QueryCanceled
 from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.web import now
@@ -72,7 +73,7 @@ def test_a_count_that_takes_too_long_is_not_tried_by_each_who_looks(
 
     def slow(place: web_warehouse.JobPlace, newest: object) -> now.Now:
         tried.append(place)
-        raise DBAPIError("SELECT", {}, Exception("57014"))
+        raise DBAPIError("SELECT", {}, QueryCanceled("trop longtemps"))
 
     monkeypatch.setattr(now, "_count", slow)
     warehouse.create()

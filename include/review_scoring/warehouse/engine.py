@@ -35,11 +35,13 @@ def make_engine(
     max_overflow: int = 2,
     pool_timeout_s: float = BUSY_TIMEOUT_S,
     read_only: bool = False,
+    held_s: float | None = None,
 ) -> Engine:
     """Return an engine whose errors and logs never show bound values or rows, since those are review texts.
 
     Idle connections are checked before use, so that one dropped overnight costs nothing.
 
+    :param held_s: seconds after which a connection is cut that is still in use; None for no limit
     :param read_only: for DuckDB, which knows this of a whole file alone; see `readonly.py` for the others
     """
     if not isinstance(address, Address):
@@ -60,7 +62,7 @@ def make_engine(
         **options,
     )
     session.prepare(engine)
-    watch(engine, ping=session.over_network)
+    watch(engine, ping=session.over_network, within_s=held_s)
     event.listen(engine, "handle_error", _hide_rows)
     return engine
 

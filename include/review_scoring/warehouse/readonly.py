@@ -23,6 +23,9 @@ CONNECT_S = 3
 GRACE_S = 2
 """Seconds longer than a statement may take that a server's word is waited for."""
 
+HELD_S = 30.0
+"""Seconds that a page may hold a connection: behind a proxy, a silent server is no dead peer to TCP."""
+
 POOL_SIZE = 2
 PROGRESS_OPCODES = 10_000
 """SQLite's virtual machine looks at the time this often: some milliseconds."""
@@ -42,7 +45,12 @@ def reading_engine(address: Address | URL) -> Engine:
         waits = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_S}
         connect_args = {**waits, **connect_args, **_client_limits(backend)}
     engine = make_engine(
-        Address(url, connect_args), pool_size=POOL_SIZE, max_overflow=0, pool_timeout_s=CONNECT_S, read_only=True
+        Address(url, connect_args),
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout_s=CONNECT_S,
+        read_only=True,
+        held_s=HELD_S,
     )
     if backend == "postgresql":
         event.listen(engine, "begin", _begin_postgresql)

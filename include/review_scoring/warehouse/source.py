@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnClause,
     ColumnElement,
+    Connection,
     Engine,
     Row,
     Select,
@@ -25,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
+from review_scoring.errors import ReviewScoringError
 from review_scoring.reviews import Review, Unreadable, canonical_time
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse.dialects import by_bytes, dialect_of
@@ -52,6 +54,10 @@ class UnreadableRow:
 
 
 SourceRow: TypeAlias = Row[Any] | UnreadableRow
+
+
+class UnreadableValueError(ReviewScoringError):
+    """A value that the database gives and Python has no equal of."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +124,8 @@ class ReviewSource:
         """Read one row, to see that it may be read; whether its text can be read is that row's own matter."""
         with self.engine.connect() as connection:
             try:
-                connection.execute(select(*self._columns(texts=True)).limit(1)).all()
-            except (DBAPIError, *_OF_A_ROW) as error:
+                _all(connection, select(*self._columns(texts=True)).limit(1))
+            except (DBAPIError, UnreadableValueError) as error:
                 if not _of_rows(error):
                     raise
 
@@ -236,7 +242,7 @@ class ReviewSource:
 
         try:
             return self._fetch(statement(self._columns(texts=texts)))
-        except (DBAPIError, *_OF_A_ROW) as error:
+        except (DBAPIError, UnreadableValueError) as error:
             if not texts or not _of_rows(error):
                 raise
         ids = self._fetch(statement([self.id.label("id")]))
@@ -248,13 +254,13 @@ class ReviewSource:
         :raises sqlalchemy.exc.DBAPIError: if none of many rows can be read: then the view is broken, and not they
         """
         rows: list[SourceRow] = []
-        last: BaseException | None = None
+        last: Exception | None = None
         parts = [list(dict.fromkeys(ids))]
         while parts:
             part = parts.pop()
             try:
                 rows += self._with_ids(part)
-            except (DBAPIError, *_OF_A_ROW) as error:
+            except (DBAPIError, UnreadableValueError) as error:
                 if not _of_rows(error):
                     raise
                 if len(part) > 1:
@@ -275,7 +281,7 @@ class ReviewSource:
         statement = select(self.updated_at.label("updated_at")).where(self.id == self._bound(id_)).limit(1)
         try:
             return next((row.updated_at for row in self._fetch(statement)), None)
-        except (DBAPIError, *_OF_A_ROW) as error:
+        except (DBAPIError, UnreadableValueError) as error:
             if not _of_rows(error):
                 raise
             return None
@@ -305,15 +311,28 @@ class ReviewSource:
             with self.engine.connect() as connection:
                 bitmaps = self.cursor is not None and self.cursor_is_nullable
                 dialect_of(connection).plan_by_key(connection, has_index=self.id_is_indexed, bitmaps=bitmaps)
-                return connection.execute(statement).all()
+                return _all(connection, statement)
 
         return patiently(fetch, what=f"reading {self.name}", stop=self.stop)
 
 
+def _all(connection: Connection, statement: Select[Any]) -> Sequence[Row[Any]]:
+    """Return all rows.
+
+    :raises UnreadableValueError: where a driver or SQLAlchemy cannot convert a value, whose own error can quote it
+    """
+    failed: Exception | None = None
+    try:
+        return connection.execute(statement).all()
+    except _OF_A_ROW as error:
+        failed = error
+    raise UnreadableValueError(f"a value cannot be converted ({type(failed).__name__})")
+
+
 def _of_rows(error: BaseException) -> bool:
     """Say whether an error is that of single rows, and not of the whole source."""
-    if not isinstance(error, DBAPIError):
-        return isinstance(error, _OF_A_ROW)
+    if isinstance(error, UnreadableValueError):
+        return True
     # SQLite has one code for most of what a function or a conversion cannot do.
     return fault_of(error) is Fault.DATA or describe(error).endswith("SQLITE_ERROR")
 

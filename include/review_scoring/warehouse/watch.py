@@ -42,6 +42,7 @@ class _Step:
     what: str
     stop: StopFlag
     endless: bool
+    within_s: float | None = None
     connections: list[Any] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     told: int = 0
@@ -55,7 +56,7 @@ class _Step:
             log.warning("%s: the database has not answered for %d s", self.what, waited)
         if self.stop.is_set() and self.stopping_since is None:
             self.stopping_since = now
-        too_long = not self.endless and waited > ANSWER_WITHIN_S
+        too_long = not self.endless and waited > (self.within_s or ANSWER_WITHIN_S)
         stopped = self.stopping_since is not None and now - self.stopping_since > LAST_ANSWER_S
         if too_long or stopped:
             for connection in list(self.connections):
@@ -130,9 +131,10 @@ def waited_for(connection: Any) -> None:
         step.connections.append(connection)
 
 
-def watch(engine: Engine, *, ping: bool) -> None:
+def watch(engine: Engine, *, ping: bool, within_s: float | None = None) -> None:
     """Have steps know which connections of an engine they wait for.
 
+    :param within_s: seconds after which a connection is cut that no step is responsible for; None for no limit
     :param ping: see that an idle connection still answers before it is used; SQLAlchemy's own `pool_pre_ping` does so
         before anybody can know of the connection
     """
@@ -142,17 +144,26 @@ def watch(engine: Engine, *, ping: bool) -> None:
 
     def checked_out(connection: Any, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
         waited_for(connection)
+        if within_s is not None:
+            step = record.info["step"] = _Step("a page", StopFlag(), endless=False, within_s=within_s)
+            step.connections.append(connection)
+            _watch.add(step)
         if ping and not record.info.pop("fresh", False):
             try:
                 engine.dialect.do_ping(connection)
             except engine.dialect.loaded_dbapi.Error as error:
-                step: _Step | None = getattr(_watch.of_thread, "step", None)
-                if step is not None and step.stop.is_set():
+                current: _Step | None = getattr(_watch.of_thread, "step", None)
+                if current is not None and current.stop.is_set():
                     raise
                 raise DisconnectionError from error
 
+    def checked_in(_connection: Any, record: ConnectionPoolEntry) -> None:
+        if (step := record.info.pop("step", None)) is not None:
+            _watch.remove(step)
+
     event.listen(engine, "connect", connected)
     event.listen(engine, "checkout", checked_out)
+    event.listen(engine, "checkin", checked_in)
 
 
 def _cut(connection: Any) -> None:
