@@ -14,7 +14,7 @@ from review_scoring.job import Rescore
 from review_scoring.warehouse.errors import Fault, fault_of
 from tests.stubs import Warehouse
 
-QUOTED = "un texte tres secret"
+QUOTED = "UnTexteTresSecret"
 
 VIEWS = {
     "postgresql": "SELECT id, (body::json ->> 't') AS body FROM stored",
