@@ -98,7 +98,7 @@ def seconds_through_airflow(engine: Engine) -> float:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW_CONN_BENCH": json.dumps({key: value for key, value in connection.items() if value is not None}),
             "AIRFLOW_VAR_REVIEW_SCORING_JOBS": json.dumps({JOB.name: job}),
-            "REVIEW_SCORING_JOB": JOB.name,
+            "AIRFLOW_VAR_REVIEW_SCORING_JOB": JOB.name,
         }
         subprocess.run([airflow, "db", "migrate"], env=environment, check=True, capture_output=True)
         conf = json.dumps({"shards": 1, "chunk_rows": CHUNK})
