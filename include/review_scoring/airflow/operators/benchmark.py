@@ -22,7 +22,7 @@ from review_scoring.booleans import as_bool
 from review_scoring.champion import model_of_job
 from review_scoring.errors import ConfigurationError, ModelNotImportedError
 from review_scoring.job import ScoringJob
-from review_scoring.models.catalogue import catalogue
+from review_scoring.models.catalogue import readable_entries
 from review_scoring.models.entry import CHAMPION
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse import migrate
@@ -152,7 +152,7 @@ class BenchmarkModelOperator(BaseOperator):
                 store,
                 int(self.loaded["id"]),
                 model,
-                entry=catalogue(settings.catalogue).get(model.name),
+                entry=readable_entries(settings.catalogue).usable.get(model.name),
                 key=run_key(context),
                 limit=limit,
                 load_classifier=load,
