@@ -75,6 +75,7 @@ def progress(place: Place) -> Mapping[str, Any]:
         "run": night.run_id,
         "state": night.state,
         "running": night.state == RUNNING,
+        "begun": night.has_begun,
         "read": night.counts.read,
         "scored": night.counts.scored,
         "rejected": night.counts.rejected,
