@@ -34,7 +34,7 @@ with scoring_dag(
             type=["null", "integer"],
             minimum=1,
             title="Evaluation",
-            description="Id of the evaluation that it rests on, whose revision is promoted; empty for the newest.",
+            description="Number of the evaluation that it rests on, from the page Models; empty for the newest.",
         ),
         "without_passing": Param(
             False,

@@ -26,7 +26,7 @@ def estimated_only(value: object, monkeypatch: pytest.MonkeyPatch) -> bool:
     monkeypatch.setattr(score_reviews, "preflight", lambda *_, **options: asked.update(options))
     with DAG("d", schedule=None, start_date=datetime(2026, 1, 1)):
         job = {"name": "films", "source_conn_id": "reviews", "source_table": "reviews"}
-        task = ScoreReviewsOperator(task_id="score", job=job, estimate_only=value)  # type: ignore[arg-type]
+        task = ScoreReviewsOperator(task_id="score", job=job, estimate_only=value)
     task._prepare()
     return bool(asked["dry_run"])
 

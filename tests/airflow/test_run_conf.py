@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import Engine
 
@@ -10,7 +12,7 @@ from tests.airflow.runner import AirflowHome
 from tests.airflow.test_score_reviews_dag import fill, query, tables_query
 
 JOB = {"source_table": "reviews"}
-CHOICES: dict[str, dict[str, object]] = {
+CHOICES: dict[str, dict[str, Any]] = {
     "score_reviews": {},
     "rescore_reviews": {},
     "benchmark_models": {},
