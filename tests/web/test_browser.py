@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -29,8 +28,8 @@ from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.schema import tables
-from tests.conftest import not_here
 from tests.stubs import StubClassifier, Warehouse
+from tests.web.browser import TOO_WIDE, chromium
 from tests.web.sample_nights import evaluate
 from tests.web.server import Server, running
 
@@ -56,15 +55,8 @@ CLIENT = httpx.Client(timeout=60)
 
 
 @pytest.fixture(scope="module")
-def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        not_here("there is no Chromium on the PATH: apt-get install chromium")
-    return str(found)
-
-
-@pytest.fixture(scope="module")
-def server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    chromium()
     folder = tmp_path_factory.mktemp("standalone")
     reviews = folder / "reviews.db"
     demo.prepare(str(reviews))
@@ -84,9 +76,9 @@ def server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def context(chromium: str, server: Server) -> Iterator[BrowserContext]:
+def context(server: Server) -> Iterator[BrowserContext]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         context = browser.new_context(
             viewport={"width": WIDTH, "height": HEIGHT}, locale="en-GB", timezone_id="Asia/Tokyo", color_scheme="light"
         )
@@ -219,11 +211,6 @@ def figure(frame: FrameLocator, name: str) -> Any:
 BACKGROUND = "e => getComputedStyle(e).backgroundColor"
 LIGHT_BAR, DARK_BAR = "47,111,181", "106,169,236"
 DIRECTION = "e => [getComputedStyle(e).direction, getComputedStyle(e).unicodeBidi]"
-
-TOO_WIDE = """document.documentElement.scrollWidth <= window.innerWidth ? [] :
-    [...document.querySelectorAll("body *")].filter(each => each.getBoundingClientRect().right > window.innerWidth)
-    .map(each => `${each.tagName} ${each.className} ${each.id}`)"""
-"""The elements that stick out, if the page is wider than its window."""
 
 
 def test_every_route_asks_airflow_for_a_login_and_the_right_to_read_the_dag(server: Server) -> None:
