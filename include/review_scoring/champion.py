@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-
-from sqlalchemy import Engine
+from typing import TYPE_CHECKING
 
 from review_scoring.booleans import truth
 from review_scoring.errors import ConfigurationError, NotApprovedError
@@ -17,6 +16,9 @@ from review_scoring.models.folder import ModelFolder
 from review_scoring.models.settings import ModelSettings
 from review_scoring.warehouse.benchmarks import BenchmarkStore
 from review_scoring.warehouse.promotions import champion
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 log = logging.getLogger(__name__)
 
