@@ -450,6 +450,25 @@ def test_a_run_that_goes_on_is_followed_to_its_end(page: Page, server: Server) -
     engine.dispose()
 
 
+def test_a_run_that_failed_before_it_scored_is_shown_with_the_task_that_failed(page: Page, server: Server) -> None:
+    conf = {"model": "allocine-camembert"}  # which nobody has imported
+    answer = CLIENT.post(
+        f"{server.address}/api/v2/dags/score_reviews/dagRuns",
+        headers=headers(server, "admin"),
+        json={"logical_date": None, "conf": conf},
+    )
+    assert answer.status_code == 200, answer.text
+    deadline = time.monotonic() + RUN_S
+    while runs(server)[0]["state"] not in {"success", "failed"}:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    frame = open_page(page, server)
+    expect(frame.locator("#last-title ~ .state")).to_have_text("failed")
+    panel = frame.locator("section", has=frame.locator("#last-title"))
+    expect(panel).to_contain_text("It failed in preflight before anything was scored")
+    expect(frame.locator("tbody tr", has_text="failed in preflight")).to_have_count(1)
+
+
 def test_the_log_has_no_review(server: Server) -> None:
     log = server.log.read_text()
     for text in HOSTILE.values():

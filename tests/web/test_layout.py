@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Page, ViewportSize, sync_playwright
 
-from review_scoring.airflow.web import now
+from review_scoring.airflow.web import dag_runs, now
 from review_scoring.airflow.web import warehouse as web_warehouse
 from review_scoring.airflow.web.app import create_app
 from review_scoring.job import ScoringJob
@@ -46,6 +46,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     warehouse.score("scheduled__2026-11-25T02:00:00+00:00")
     settings = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "body"}
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dag_runs, "dag_state", lambda _: None)  # there is no Airflow here
         patch.setenv("AIRFLOW_CONN_REVIEWS", connection(engine))
         patch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({LONG_JOB: settings, "films": settings}))
         with served() as found:

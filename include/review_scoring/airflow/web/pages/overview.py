@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from review_scoring.airflow.web import charts, now
+from review_scoring.airflow.web import charts, dag_runs, now
+from review_scoring.airflow.web.dag_runs import DagState
 from review_scoring.airflow.web.failures import PageRoute
+from review_scoring.airflow.web.run_history import overdue, run_lines
+from review_scoring.airflow.web.settings import PageSettings
 from review_scoring.airflow.web.shell import Place, Settings, page
-from review_scoring.airflow.web.warehouse import JobPlace
+from review_scoring.airflow.web.warehouse import JobPlace, shown_first
 from review_scoring.remedies import remedy_of
 from review_scoring.warehouse.days import Day, days
 from review_scoring.warehouse.nights import Night, nights
@@ -33,16 +36,22 @@ LISTED = 10
 def overview(place: Place, settings: Settings) -> HTMLResponse:
     """Show the overview."""
     newest_first = _nights(place, NIGHTS)
+    dag = _dag(place, settings, newest_first)
+    lines = run_lines(newest_first, dag)
     found = _days(place)
     ended = [night for night in newest_first[::-1] if night.state != RUNNING and not night.is_rescore]
-    drawn = [charts.shares_chart(found), charts.score_chart(found), charts.speed_chart(ended)]
+    today = datetime.now(UTC)
+    until = today.date() - timedelta(days=1)  # today may still come
+    drawn = [charts.shares_chart(found, until), charts.score_chart(found, until), charts.speed_chart(ended)]
     return page(
         "overview.html",
         "overview",
         place,
         settings,
-        last=newest_first[0] if newest_first else None,
-        listed=newest_first[:LISTED],
+        last=lines[0] if lines else None,
+        listed=lines[:LISTED],
+        overdue=overdue(lines, dag, today),
+        has_scored=bool(newest_first),
         charts=[chart for chart in drawn if chart.rows],
         shifts=charts.shifts(found),
         source=place.job.source_table,
@@ -85,6 +94,17 @@ def progress(place: Place) -> Mapping[str, Any]:
         "shards": night.shards,
         "shards_done": night.shards_done,
     }
+
+
+def _dag(place: JobPlace, settings: PageSettings, newest_first: Sequence[Night]) -> DagState | None:
+    """Return what Airflow knows of the DAG that scores a job: the one of its last run, or of the deployment's job.
+
+    The deployment's DAG is about one job alone: for another one, its runs say nothing.
+    """
+    dag_id = next((night.dag_id for night in newest_first if not night.is_rescore), settings.dag_id)
+    if dag_id == settings.dag_id and place.job.name != shown_first(dict.fromkeys(place.names)):
+        return None
+    return dag_runs.dag_state(dag_id)
 
 
 def _nights(place: JobPlace, last: int) -> list[Night]:
