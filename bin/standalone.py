@@ -38,8 +38,7 @@ def main(log: Path) -> int:
                 print(f"up: Airflow did not start; its log is {log}")
                 return 1
             time.sleep(1)
-        for name in ("scheduler", "dag-processor", "triggerer"):
-            components.append(start(name, log))
+        components.extend(start(name, log) for name in ("scheduler", "dag-processor", "triggerer"))
         print(f"up: {address}  user admin, password {json.loads(passwords.read_text())['admin']}")
         print("up: Ctrl-C stops it", flush=True)
         while all(component.poll() is None for component in components):

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from review_scoring.airflow.deployment import Deployment
 from review_scoring.airflow.run_settings import job_of_deployment, most_shards
 from review_scoring.errors import ConfigurationError, NoSuchJobError
 from tests.airflow.runner import ROOT, AirflowHome, airflow, connection
@@ -101,9 +100,18 @@ def test_the_job_is_that_of_the_variable_in_the_metadata(
 
 
 @pytest.mark.parametrize("setting", ["JOB", "SHARDS", "REQUIRE_BENCHMARK", "BENCHMARK_SET"])
-def test_an_environment_variable_that_no_process_would_heed_is_refused(setting: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"airflow variables set review_scoring_{setting.lower()} "):
-        Deployment.of({f"REVIEW_SCORING_{setting}": "books"})
+def test_an_environment_variable_that_each_process_would_read_for_itself_is_refused_by_every_dag(
+    airflow_home: AirflowHome, setting: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TASKS, str(ROOT / "dags"), "[]"],
+        env=airflow_home.environment(**{f"REVIEW_SCORING_{setting}": "books"}),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    told = f"REVIEW_SCORING_{setting} becomes `airflow variables set review_scoring_{setting.lower()} "
+    assert done.stderr.count(told) >= len(list((ROOT / "dags").glob("*.py"))), done.stderr
 
 
 def test_the_job_is_the_chosen_one_or_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,35 +62,35 @@ FIRST = run("scheduled 1", "success", DUE - DAY)
 
 
 def test_a_run_that_failed_before_it_scored_is_the_last_one(night: Night) -> None:
-    last, before = run_lines([night], dag(run("scheduled 2", "failed", DUE, "preflight"), FIRST))
+    last, before = run_lines([night], [dag(run("scheduled 2", "failed", DUE, "preflight"), FIRST)])
     assert (last.run_id, last.state, last.failed_tasks, last.night) == ("scheduled 2", "failed", ("preflight",), None)
     assert (before.run_id, before.state, before.night) == ("scheduled 1", "success", night)
 
 
 def test_shards_that_succeeded_do_not_make_a_run_that_failed_in_its_sum_a_success(night: Night) -> None:
-    (line,) = run_lines([night], dag(run("scheduled 1", "failed", DUE - DAY, "summarise")))
+    (line,) = run_lines([night], [dag(run("scheduled 1", "failed", DUE - DAY, "summarise"))])
     assert (night.state, line.state, line.failed_tasks) == ("success", "failed", ("summarise",))
 
 
 @pytest.mark.parametrize("state", ["running", "queued"])
 def test_a_run_whose_other_shards_are_still_to_come_is_no_success_yet(night: Night, state: str) -> None:
-    (line,) = run_lines([night], dag(run("scheduled 1", state, DUE - DAY)))
+    (line,) = run_lines([night], [dag(run("scheduled 1", state, DUE - DAY))])
     assert line.state == "running"
 
 
 def test_a_dry_run_is_not_listed_and_a_run_that_has_not_begun_to_score_is(night: Night) -> None:
-    lines = run_lines([night], dag(run("manual", "success", DUE), run("scheduled 2", "queued", DUE + HOUR), FIRST))
+    lines = run_lines([night], [dag(run("manual", "success", DUE), run("scheduled 2", "queued", DUE + HOUR), FIRST)])
     assert [(line.run_id, line.state) for line in lines] == [("scheduled 2", "queued"), ("scheduled 1", "success")]
 
 
 def test_without_airflow_the_warehouse_is_shown_alone(night: Night) -> None:
-    assert [line.state for line in run_lines([night], None)] == ["success"]
-    assert overdue(run_lines([night], None), None, NOW) is None
+    assert [line.state for line in run_lines([night], [])] == ["success"]
+    assert overdue(run_lines([night], []), [], NOW) is None
 
 
 def late(night: Night | None, state: DagState, now: datetime = NOW) -> tuple[datetime, str] | None:
     """Return when the run was due that the overview misses, and why it says it is missing."""
-    found = overdue(run_lines([night] if night else [], state), state, now)
+    found = overdue(run_lines([night] if night else [], [state]), [state], now)
     assert found is None or found.succeeded_at == (night.started_at if night else None)
     return None if found is None else (found.due_at, found.why)
 
@@ -117,19 +117,25 @@ def test_a_run_that_waits_in_a_queue_is_missed_and_one_that_works_is_not(night: 
 def test_nothing_is_missed_when_all_is_well(night: Night) -> None:
     tonight = replace(night, run_id="scheduled 2", started_at=DUE + HOUR)
     state = dag(run("scheduled 2", "success"), FIRST)
-    assert overdue(run_lines([tonight, night], state), state, NOW) is None
+    assert overdue(run_lines([tonight, night], [state]), [state], NOW) is None
     assert late(night, dag(FIRST, next_due_at=DUE), DUE + timedelta(minutes=5)) is None, "a scheduler takes its time"
     assert late(night, dag(next_due_at=None)) is None, "a DAG without a schedule"
     by_hand = replace(tonight, run_id="manual")
     state = dag(run("manual", "success", scheduled=False), run("scheduled 2", "failed", DUE, "preflight"), FIRST)
-    assert overdue(run_lines([by_hand, night], state), state, NOW) is None, "somebody has run it since"
+    assert overdue(run_lines([by_hand, night], [state]), [state], NOW) is None, "somebody has run it since"
+
+
+def test_a_job_that_another_dag_scores_by_now_is_not_missed_by_the_paused_one(night: Night) -> None:
+    tonight = replace(night, dag_id="mine", run_id="scheduled 2", started_at=DUE + HOUR)
+    paused = dag(FIRST, is_paused=True, next_due_at=DUE)
+    assert overdue(run_lines([tonight, night], [paused]), [paused], NOW) is None
 
 
 def test_a_job_that_never_succeeded_is_told_so() -> None:
     state = dag(run("scheduled 1", "failed", DUE, "preflight"))
     assert late(None, state) == (DUE, "The newest one failed in preflight.")
     lines = [RunLine("dag", "scheduled 1", "failed", DUE, ("preflight",), None)]
-    found = overdue(lines, state, NOW)
+    found = overdue(lines, [state], NOW)
     assert found is not None
     assert found.succeeded_at is None
 
@@ -158,7 +164,8 @@ def test_runs_of_the_deployments_dag_are_not_told_of_another_job(
     job = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "body"}
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"books": job, "films": job}))
     client = pages()
-    monkeypatch.setattr(dag_runs, "dag_state", lambda _: dag(run("scheduled 1", "failed", DUE, "preflight")))
+    states = {"score_reviews": dag(run("scheduled 1", "failed", DUE, "preflight"))}
+    monkeypatch.setattr(dag_runs, "dag_state", states.get)
     assert "It failed in" in client.get("/?job=books").text
     assert "It failed in" not in client.get("/?job=films").text
 

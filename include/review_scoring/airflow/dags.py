@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any
 from airflow.sdk import DAG
 
 from review_scoring.airflow.operators.resolve_run import ResolveRunOperator
+from review_scoring.airflow.run_settings import refuse_in_environment
 
 RESOLVE = "resolve_run"
 """Id of the task that each of our runs begins with."""
@@ -27,7 +29,9 @@ def scoring_dag(
     :param params: the fields of the form, which are the keys that a conf may have
     :param about_a_job: False for a DAG that is not about a scoring job
     :param settings: more of the DAG's own
+    :raises ConfigurationError: for an environment variable that would decide what a run does
     """
+    refuse_in_environment(os.environ)
     with DAG(
         dag_id,
         schedule=schedule,

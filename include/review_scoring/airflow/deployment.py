@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from airflow.sdk import conf
 
-from review_scoring.airflow.run_settings import refuse_in_environment
-
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
@@ -33,15 +31,11 @@ class Deployment:
 
     @classmethod
     def of(cls, environment: Mapping[str, str] = os.environ) -> Deployment:
-        """Read the settings.
-
-        :raises ConfigurationError: for a setting of runs among them
-        """
+        """Read the settings."""
 
         def setting(name: str, default: str) -> str:
             return environment.get(name) or default
 
-        refuse_in_environment(environment)
         queue = setting("REVIEW_SCORING_QUEUE", conf.get("operators", "default_queue"))
         return cls(
             schedule=setting("REVIEW_SCORING_SCHEDULE", "0 2 * * *"),

@@ -6,7 +6,7 @@ The pages live in the API server, which has Airflow's metadata at hand; they onl
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -40,11 +40,6 @@ class DagState:
     has_import_errors: bool
     next_due_at: datetime | None
     runs: Sequence[DagRunState]
-
-    @property
-    def by_run_id(self) -> Mapping[str, DagRunState]:
-        """The runs by their ids."""
-        return {run.run_id: run for run in self.runs}
 
 
 def dag_state(dag_id: str) -> DagState | None:

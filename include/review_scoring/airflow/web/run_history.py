@@ -44,17 +44,18 @@ class Overdue:
     :param why: in a sentence
     """
 
+    dag_id: str
     due_at: datetime
     succeeded_at: datetime | None
     why: str
 
 
-def run_lines(newest_first: Sequence[Night], dag: DagState | None) -> list[RunLine]:
+def run_lines(newest_first: Sequence[Night], dags: Sequence[DagState]) -> list[RunLine]:
     """Return the runs of a job, the newest first: those in the warehouse, and those that never got there.
 
     A run without an entry in the warehouse that ended as success was a dry run, or one of another job.
     """
-    known = {(dag.dag_id, run_id): run for run_id, run in dag.by_run_id.items()} if dag else {}
+    known = {(run.dag_id, run.run_id): run for dag in dags for run in dag.runs}
     lines = [_with_airflow(night, known.get((night.dag_id, night.run_id))) for night in newest_first]
     there = {(night.dag_id, night.run_id) for night in newest_first}
     oldest = min((night.started_at for night in newest_first), default=None)
@@ -65,19 +66,22 @@ def run_lines(newest_first: Sequence[Night], dag: DagState | None) -> list[RunLi
     return sorted(lines, key=lambda line: line.started_at, reverse=True)
 
 
-def overdue(lines: Sequence[RunLine], dag: DagState | None, now: datetime) -> Overdue | None:
-    """Say whether the last success is older than the schedule of the DAG allows.
+def overdue(lines: Sequence[RunLine], dags: Sequence[DagState], now: datetime) -> Overdue | None:
+    """Say whether the last success is older than the schedules of the DAGs allow; whichever of them succeeded counts.
 
     :param lines: what :func:`run_lines` returns
     """
-    due = _due(dag, now)
-    if dag is None or due is None:
-        return None
-    succeeded = next((each for each in lines if each.state == runs.SUCCESS and not each.is_rescore), None)
-    since = [line for line in lines if line.started_at >= due and not line.is_rescore]
-    if (succeeded and succeeded.started_at >= due) or any(line.state == runs.RUNNING for line in since):
-        return None
-    return Overdue(due, succeeded.started_at if succeeded else None, _why(dag, since[0] if since else None))
+    scored = [line for line in lines if not line.is_rescore]
+    succeeded = next((line.started_at for line in scored if line.state == runs.SUCCESS), None)
+    for dag in dags:
+        due = _due(dag, now)
+        if due is None or (succeeded is not None and succeeded >= due):
+            continue
+        since = [line for line in scored if line.started_at >= due]
+        if not any(line.state == runs.RUNNING for line in since):
+            own = next((line for line in since if line.dag_id == dag.dag_id), None)
+            return Overdue(dag.dag_id, due, succeeded, _why(dag, own))
+    return None
 
 
 def _with_airflow(night: Night, run: DagRunState | None) -> RunLine:
@@ -90,10 +94,8 @@ def _with_airflow(night: Night, run: DagRunState | None) -> RunLine:
     return RunLine(night.dag_id, night.run_id, state, night.started_at, failed, night)
 
 
-def _due(dag: DagState | None, now: datetime) -> datetime | None:
+def _due(dag: DagState, now: datetime) -> datetime | None:
     """Return when the last run was due that should have begun by now; None for a DAG without a schedule."""
-    if dag is None:
-        return None
     made = [run.due_at for run in dag.runs if run.is_scheduled]
     missed = [dag.next_due_at] if dag.next_due_at is not None else []
     return max((at for at in (*made, *missed) if at + GRACE < now), default=None)

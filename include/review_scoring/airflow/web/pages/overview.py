@@ -31,13 +31,16 @@ NIGHTS = 90
 
 LISTED = 10
 
+DAGS = 3
+"""DAGs of a job whose runs are looked up in Airflow: a job has one, or was moved to another."""
+
 
 @router.get("/", response_class=HTMLResponse)
 def overview(place: Place, settings: Settings) -> HTMLResponse:
     """Show the overview."""
     newest_first = _nights(place, NIGHTS)
-    dag = _dag(place, settings, newest_first)
-    lines = run_lines(newest_first, dag)
+    dags = _dags(place, settings, newest_first)
+    lines = run_lines(newest_first, dags)
     found = _days(place)
     ended = [night for night in newest_first[::-1] if night.state != RUNNING and not night.is_rescore]
     today = datetime.now(UTC)
@@ -50,7 +53,7 @@ def overview(place: Place, settings: Settings) -> HTMLResponse:
         settings,
         last=lines[0] if lines else None,
         listed=lines[:LISTED],
-        overdue=overdue(lines, dag, today),
+        overdue=overdue(lines, dags, today),
         has_scored=bool(newest_first),
         charts=[chart for chart in drawn if chart.rows],
         shifts=charts.shifts(found),
@@ -96,15 +99,18 @@ def progress(place: Place) -> Mapping[str, Any]:
     }
 
 
-def _dag(place: JobPlace, settings: PageSettings, newest_first: Sequence[Night]) -> DagState | None:
-    """Return what Airflow knows of the DAG that scores a job: the one of its last run, or of the deployment's job.
+def _dags(place: JobPlace, settings: PageSettings, newest_first: Sequence[Night]) -> list[DagState]:
+    """Return what Airflow knows of the DAGs that score a job: the deployment's, and those of its last runs.
 
-    The deployment's DAG is about one job alone: for another one, its runs say nothing.
+    The deployment's DAG is about one job alone: of another one, its runs say nothing.
     """
-    dag_id = next((night.dag_id for night in newest_first if not night.is_rescore), settings.dag_id)
-    if dag_id == settings.dag_id and place.job.name != shown_first(dict.fromkeys(place.names)):
-        return None
-    return dag_runs.dag_state(dag_id)
+    names = [night.dag_id for night in newest_first if not night.is_rescore]
+    if place.job.name == shown_first(dict.fromkeys(place.names)):
+        names = [settings.dag_id, *names]
+    else:
+        names = [name for name in names if name != settings.dag_id]
+    found = [dag_runs.dag_state(name) for name in list(dict.fromkeys(names))[:DAGS]]
+    return [dag for dag in found if dag is not None]
 
 
 def _nights(place: JobPlace, last: int) -> list[Night]:
