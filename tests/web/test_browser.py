@@ -213,6 +213,18 @@ LIGHT_BAR, DARK_BAR = "47,111,181", "106,169,236"
 DIRECTION = "e => [getComputedStyle(e).direction, getComputedStyle(e).unicodeBidi]"
 
 
+def test_nothing_that_starts_a_task_is_started_before_the_api_server_answers(server: Server) -> None:
+    port = server.address.rpartition(":")[2]
+    answers = scheduler = -1
+    for _ in range(RUN_S):
+        log = server.log.read_text()
+        answers, scheduler = log.find(f"Uvicorn running on http://0.0.0.0:{port}"), log.find("Starting the scheduler")
+        if scheduler >= 0:
+            break
+        time.sleep(1)
+    assert 0 <= answers < scheduler
+
+
 def test_every_route_asks_airflow_for_a_login_and_the_right_to_read_the_dag(server: Server) -> None:
     paths = [route.path for route in create_app().routes if isinstance(route, APIRoute)]
     asked = {"id": "1", "dag_id": "a", "run_id": "b", "name": "french-reviews-small"}
