@@ -27,9 +27,11 @@ class OwnPostgres:
     """A server with a data directory and a port of its own.
 
     :param disk_mb: put the data directory on a RAM disk of this size, which only root can mount
+    :param conf: more lines of `postgresql.conf`
+    :param hba: lines of `pg_hba.conf` that come before the one that trusts everybody
     """
 
-    def __init__(self, disk_mb: int | None = None) -> None:
+    def __init__(self, disk_mb: int | None = None, *, conf: str = "", hba: str = "") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="review_scoring_pg_"))
         self.mounted = disk_mb is not None
         if disk_mb is not None:
@@ -42,8 +44,10 @@ class OwnPostgres:
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres")
         self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth", "trust", "--wal-segsize", "1")
-        with (self.data / "postgresql.conf").open("a") as conf:
-            conf.write("min_wal_size = 2MB\nmax_wal_size = 8MB\nunix_socket_directories = ''\n")
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.write(f"min_wal_size = 2MB\nmax_wal_size = 8MB\nunix_socket_directories = ''\n{conf}\n")
+        rules = self.data / "pg_hba.conf"
+        rules.write_text(f"{hba}\n{rules.read_text()}")
         self.start()
 
     def start(self) -> None:
@@ -57,7 +61,11 @@ class OwnPostgres:
 
     def engine(self) -> Engine:
         """Return an engine of the server."""
-        return make_engine(f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres")
+        return make_engine(self.url())
+
+    def url(self, user: str = "postgres", database: str = "postgres", more: str = "") -> str:
+        """Return the address of one of its databases for one of its users."""
+        return f"postgresql+psycopg://{user}@127.0.0.1:{self.port}/{database}{more}"
 
     def remove(self) -> None:
         """Stop the server and take its folder away."""

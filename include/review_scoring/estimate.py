@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from review_scoring.inference.classifier import Classifier
-from review_scoring.reviews import screen
+from review_scoring.reviews import Review, screen
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse.candidates import Candidates
 
@@ -51,14 +53,12 @@ def estimate(candidates: Candidates, classifier: Classifier, stop: StopFlag) -> 
     chosen = random.Random(0)  # noqa: S311 a sample, not a secret; the same one each time
     sample: list[object] = []
     waiting = 0
-    for chunk in candidates.chunks():
-        stop.check()
-        for review in chunk.reviews:
-            waiting += 1
-            if len(sample) < SAMPLE_REVIEWS:
-                sample.append(review.text)
-            elif (place := chosen.randrange(waiting)) < SAMPLE_REVIEWS:
-                sample[place] = review.text
+    for review in islice(_reviews(candidates, stop), candidates.limit):
+        waiting += 1
+        if len(sample) < SAMPLE_REVIEWS:
+            sample.append(review.text)
+        elif (place := chosen.randrange(waiting)) < SAMPLE_REVIEWS:
+            sample[place] = review.text
     texts = [text for text in sample if isinstance(text, str) and screen(text) is None]
     share = waiting / len(sample) if sample else 0.0
     timed = chosen.sample(texts, min(TIMED_REVIEWS, len(texts)))
@@ -73,3 +73,9 @@ def estimate(candidates: Candidates, classifier: Classifier, stop: StopFlag) -> 
         exact=waiting == len(sample),
         tokens_per_second=classifier.count_tokens(timed) / seconds if timed else 0.0,
     )
+
+
+def _reviews(candidates: Candidates, stop: StopFlag) -> Iterator[Review]:
+    for chunk in candidates.chunks():
+        stop.check()
+        yield from chunk.reviews

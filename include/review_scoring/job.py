@@ -39,6 +39,8 @@ class ScoringJob:
         of an integer cursor
     :param target_conn_id: Connection of the warehouse that takes the scores; None for the source's own
     :param target_schema: schema of the tables that this project owns; None for the connection's default
+    :param moved_from: the source as it was before, `table.id_column` or `schema.table.id_column`: what was scored
+        there is not scored again, since the same reviews have the same ids here
     """
 
     name: str
@@ -53,6 +55,7 @@ class ScoringJob:
     full_pass_days: int = 7
     target_conn_id: str | None = None
     target_schema: str | None = None
+    moved_from: str | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without a database, and tell everything that is wrong."""

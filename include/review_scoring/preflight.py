@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
 from review_scoring.champion import require_benchmark
 from review_scoring.errors import ConfigurationError, PreflightError, WarehouseUnavailableError
@@ -17,9 +17,12 @@ from review_scoring.stop import StopFlag
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.benchmarks import BenchmarkStore
 from review_scoring.warehouse.dialects import dialect_name
+from review_scoring.warehouse.explain import looked_at
 from review_scoring.warehouse.ledger import Ledger, open_ledger
-from review_scoring.warehouse.retry import describe, is_unreachable
-from review_scoring.warehouse.source import ReviewSource, open_source
+from review_scoring.warehouse.opening import checked_source
+from review_scoring.warehouse.source import ReviewSource
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,24 +61,32 @@ def preflight(
     found_model: ModelFolder | None = None
     target: Engine | None = None
     with _collected(problems, away):
-        found_source = open_source(source_engine(), job, stop)
+        found_source = checked_source(source_engine(), job, stop)
     with _collected(problems, away):
-        target = target_engine()
-        _check_tables(target, job, migrate_tables=migrate_tables, dry_run=dry_run)
+        target = engine = target_engine()
+        # As long as it takes: a migration may build an index over all scores.
+        _of_target(
+            job,
+            stop,
+            lambda: _check_tables(engine, job, migrate_tables=migrate_tables, dry_run=dry_run),
+            endless=True,
+        )
     of_model: list[str] = []
-    with _collected(of_model, away), _told(job):  # behind the tables, which may have to say who is the champion
-        found_model = model()
+    with _collected(of_model, away):  # behind the tables, which may have to say who is the champion
+        found_model = of_job = _of_target(job, stop, model)
         if benchmark is not None and target is not None:
-            require_benchmark(BenchmarkStore(target, job.target_schema), found_model, benchmark)
+            store, required = BenchmarkStore(target, job.target_schema), benchmark
+            _of_target(job, stop, lambda: require_benchmark(store, of_job, required))
     problems += [each for each in of_model if each not in problems]
     if problems:
         raise PreflightError([*problems, *away])
     if away or found_source is None or found_model is None or target is None:
         raise WarehouseUnavailableError("; ".join(dict.fromkeys(away)))
     ledger = None
-    with _collected(problems, away), _told(job):
+    with _collected(problems, away):
         if not dry_run or migrate.current(target, job.target_schema) is not None:
-            ledger = open_ledger(target, job, found_source, stop, create=not dry_run)
+            engine, source = target, found_source
+            ledger = _of_target(job, stop, lambda: open_ledger(engine, job, source, stop, create=not dry_run))
     if problems:
         raise PreflightError(problems)
     if away:
@@ -86,23 +97,22 @@ def preflight(
 def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_run: bool) -> None:
     """See that the project's tables are there, of this version, and may be written."""
     schema = job.target_schema
-    with _told(job):
-        revision = migrate.current(target, schema)
-        migrate.refuse_newer(revision)
-        if dry_run:
-            return
-        if migrate_tables:
-            migrate.upgrade(target, schema)
-        elif revision != migrate.head():
-            found = f"at revision {revision}" if revision else "not there"
-            raise PreflightError(
-                [
-                    f"the scoring tables in connection {target_conn_id(job)!r} are {found}, this version needs "
-                    f"{migrate.head()}: let the run create them (migrate=True), or run the SQL that "
-                    f"`review-scoring ddl {dialect_name(target)}{f' --from {revision}' if revision else ''}` prints"
-                ]
-            )
-        migrate.probe_rights(target, schema)
+    revision = migrate.current(target, schema)
+    migrate.refuse_newer(revision)
+    if dry_run:
+        return
+    if migrate_tables:
+        migrate.upgrade(target, schema)
+    elif revision != migrate.head():
+        found = f"at revision {revision}" if revision else "not there"
+        raise PreflightError(
+            [
+                f"the scoring tables in connection {target_conn_id(job)!r} are {found}, this version needs "
+                f"{migrate.head()}: let the run create them (migrate=True), or run the SQL that "
+                f"`review-scoring ddl {dialect_name(target)}{f' --from {revision}' if revision else ''}` prints"
+            ]
+        )
+    migrate.probe_rights(target, schema)
 
 
 def target_conn_id(job: ScoringJob) -> str:
@@ -110,24 +120,20 @@ def target_conn_id(job: ScoringJob) -> str:
     return job.target_conn_id or job.source_conn_id
 
 
-@contextmanager
-def _told(job: ScoringJob) -> Iterator[None]:
-    """Turn a database's error into one that says which connection lacks what."""
-    try:
-        yield
-    except DBAPIError as error:
-        conn_id, schema = target_conn_id(job), job.target_schema
-        if is_unreachable(error):
-            raise WarehouseUnavailableError(
-                f"connection {conn_id!r} does not answer ({describe(error)}); if it never does, check its host and port"
-            ) from None
-        where = f"schema {schema!r} of connection" if schema else "connection"
-        raise PreflightError(
-            [
-                f"{where} {conn_id!r} cannot take scores ({describe(error)}): its user needs to read and write the "
-                "scoring tables and their sequences, and to create them where migrate=True"
-            ]
-        ) from None
+def _of_target(job: ScoringJob, stop: StopFlag, look: Callable[[], T], *, endless: bool = False) -> T:
+    """Look at what is beside the scores, and turn a database's error into one that says what is missing."""
+    schema = f"schema {job.target_schema!r} of " if job.target_schema else ""
+    return looked_at(
+        look,
+        where=f"{schema}connection {target_conn_id(job)!r}",
+        cannot="cannot take scores",
+        otherwise=(
+            "its user needs to read and write the scoring tables and their sequences, and to create them where "
+            "migrate=True"
+        ),
+        stop=stop,
+        endless=endless,
+    )
 
 
 @contextmanager

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import accumulate
+
+from review_scoring.background import BackgroundThread
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ class Progress:
         self._count_waiting = count_waiting
         self._every_s = every_s
         self._started = self._last = time.monotonic()
-        self._counter = ThreadPoolExecutor(1, "count")
+        self._counter = BackgroundThread("count")
         self._total: Future[int] | None = None
         self._chunk = _ChunkTokens(0, ())
         self._reviews = 0
@@ -67,7 +69,7 @@ class Progress:
 
     def close(self) -> None:
         """End the counting, if it still goes on."""
-        self._counter.shutdown(wait=False, cancel_futures=True)
+        self._counter.close()
 
     def _left(self, total: int | None, done_of_chunk: int, seconds: float) -> float | None:
         """Return how many seconds are left at the speed so far; None where that cannot be told."""

@@ -11,11 +11,12 @@ from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import find_entry, find_model
 from review_scoring.models.folder import ModelFolder
 from review_scoring.models.settings import ModelSettings
+from review_scoring.stop import StopFlag
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.benchmarks import BenchmarkStore
 from review_scoring.warehouse.ledger import open_ledger
+from review_scoring.warehouse.opening import checked_source
 from review_scoring.warehouse.promotions import Promotion, promote
-from review_scoring.warehouse.source import open_source
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -59,7 +60,7 @@ def promote_model(
         revision = _evaluated(store, model, wanted, evaluation, None if without_passing else required)
         found = find_model(f"{wanted}@{revision}", settings)
         rests_on = evaluation
-    ledger = open_ledger(store.engine, job, open_source(source_engine(), job))
+    ledger = open_ledger(store.engine, job, checked_source(source_engine(), job, StopFlag()))
     assert ledger is not None
     promotion = Promotion(
         model=found.name,

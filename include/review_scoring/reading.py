@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from review_scoring.background import BackgroundThread
 from review_scoring.job import Rescore
 from review_scoring.reviews import Prediction, Reject, Review, screen, text_hash
 from review_scoring.stop import StopFlag
@@ -36,7 +37,7 @@ class ReadyChunk:
 
     `waiting` are reviews with the hashes of their texts, `prepared` what the classifier made of these texts, and
     `tokens` how long the first of them are; `rejects` have no text that can be classified; `unchanged` have the text
-    that was scored already.
+    that was scored already. Of `chunk`, all reviews are in one of the three.
     """
 
     chunk: Chunk
@@ -51,18 +52,25 @@ class ReadAhead:
     """The chunks of a run, each read, screened, hashed and tokenised while the one before it is classified.
 
     :param classifier: called for the first text, in the thread; loads the model
+    :param limit: the most reviews that are scored or rejected; None for all
     :param rescore: whether a review whose text is the one that was scored is left out
     :param stop: looked at while texts are prepared
     """
 
     def __init__(
-        self, chunks: Iterator[Chunk], classifier: Callable[[], TextClassifier], rescore: Rescore, stop: StopFlag
+        self,
+        chunks: Iterator[Chunk],
+        classifier: Callable[[], TextClassifier],
+        rescore: Rescore,
+        stop: StopFlag,
+        limit: int | None = None,
     ) -> None:
         self._chunks = chunks
         self._classifier = classifier
         self._rescore = rescore
         self._stop = stop
-        self._thread = ThreadPoolExecutor(1, "read")
+        self._left = limit
+        self._thread = BackgroundThread("read")
 
     def next(self) -> Future[ReadyChunk | None]:
         """Begin with the next chunk; None comes behind the last."""
@@ -70,17 +78,21 @@ class ReadAhead:
 
     def close(self) -> None:
         """End the thread, as soon as what it is at is done."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.close()
 
     def _read(self) -> ReadyChunk | None:
-        chunk = next(self._chunks, None)
+        chunk = None if self._left == 0 else next(self._chunks, None)
         return None if chunk is None else self._ready(chunk)
 
     def _ready(self, chunk: Chunk) -> ReadyChunk:
         rejects: list[Outcome] = []
         unchanged: list[Review] = []
         waiting: list[tuple[Review, str]] = []
+        taken = 0
         for review in chunk.reviews:
+            if self._left is not None and len(rejects) + len(waiting) == self._left:
+                break
+            taken += 1
             digest = text_hash(review.text)
             known = chunk.recorded.get(review.id)
             if self._rescore is Rescore.CHANGED and known is not None and known.text_hash == digest:
@@ -89,6 +101,9 @@ class ReadAhead:
                 rejects.append(Outcome(review, digest, reject))
             else:
                 waiting.append((review, digest))
+        if self._left is not None:
+            self._left -= len(rejects) + len(waiting)
+        chunk = replace(chunk, reviews=chunk.reviews[:taken])
         prepared = None
         tokens: Sequence[int] = ()
         if waiting:

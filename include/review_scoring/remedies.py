@@ -29,6 +29,10 @@ REMEDIES: Mapping[RejectReason, Remedy] = MappingProxyType(
         RejectReason.NULL_TEXT: _NO_TEXT,
         RejectReason.EMPTY_TEXT: _NO_TEXT,
         RejectReason.NOT_TEXT: Remedy("its column holds bytes or a number", "name the right `text_column`"),
+        RejectReason.UNREADABLE: Remedy(
+            "makes the view or conversion that is read fail, by its detail's error",
+            "correct the row or the view, and run `rescore_reviews` with *changed texts*",
+        ),
         RejectReason.INVALID_UNICODE: Remedy("holds half a character or bytes that are no UTF-8", "mend the source"),
         RejectReason.NO_TOKENS: Remedy("holds nothing that the model's tokenizer knows", "nothing"),
         RejectReason.NOT_FINITE: Remedy(

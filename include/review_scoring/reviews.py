@@ -26,6 +26,7 @@ class RejectReason(StrEnum):
     NULL_TEXT = "null_text"
     EMPTY_TEXT = "empty_text"
     NOT_TEXT = "not_text"
+    UNREADABLE = "unreadable"
     INVALID_UNICODE = "invalid_unicode"
     NO_TOKENS = "no_tokens"
     NOT_FINITE = "not_finite"
@@ -43,6 +44,13 @@ class Review:
     id: str
     text: object
     updated_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands for a text that the database or its driver could not give. `error` is its type and code."""
+
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,8 @@ def screen(text: object) -> Reject | None:
     """Say why a column's value is not a text that can be scored, or None if it is one."""
     if text is None:
         return Reject(RejectReason.NULL_TEXT, "the text is NULL")
+    if isinstance(text, Unreadable):
+        return Reject(RejectReason.UNREADABLE, f"the database cannot give this row's text ({text.error})")
     if not isinstance(text, str):
         return Reject(RejectReason.NOT_TEXT, f"the text is of type {type(text).__name__}, not a string")
     if not text.strip("\x00").strip():

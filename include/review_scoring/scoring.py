@@ -6,11 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
+from review_scoring.background import BackgroundThread
 from review_scoring.errors import ConfigurationError, GaveWayError
 from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.folder import ModelFolder
@@ -19,14 +21,14 @@ from review_scoring.reading import ReadAhead, ReadyChunk, TextClassifier
 from review_scoring.reviews import Prediction
 from review_scoring.stop import POLL_S, StopFlag
 from review_scoring.warehouse import runs
-from review_scoring.warehouse.candidates import Candidates, unchanged_again
+from review_scoring.warehouse.candidates import Candidates
 from review_scoring.warehouse.chunk import ChunkResult, Outcome, Recorded
 from review_scoring.warehouse.counts import Counts
 from review_scoring.warehouse.cursor import Pass, next_pass
 from review_scoring.warehouse.ledger import Ledger
 from review_scoring.warehouse.runs import Lease, RunKey
 from review_scoring.warehouse.shards import Shard
-from review_scoring.warehouse.source import EVERYTHING, ReviewSource
+from review_scoring.warehouse.source import ReviewSource
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -103,24 +105,24 @@ def score_reviews(
     """
     started = time.monotonic()
     shard = shard or Shard(limit=options.limit)
+    drives = shard == Shard() and options.rescore is Rescore.NOTHING
+    scan = _own_pass(job, source, ledger, key) if drives else shard.scan or Pass()
     lease = ledger.begin(
         key,
         model.name,
         model.revision,
         keys=shard.keys,
         overlap=source.overlap,
-        unchanged_again=unchanged_again(options.rescore, source),
         yields=options.yields,
         is_rescore=options.rescore is not Rescore.NOTHING,
         limit=shard.limit if options.limit is None else options.limit,
+        scan=scan.as_text() if drives else None,
         wait_s=options.wait_s,
     )
     run = _Run(ledger, lease, load_classifier, options, stop)
     try:
         done = lease.counts.scored + lease.counts.rejected
         left = None if shard.limit is None else max(shard.limit - done, 0)
-        drives = shard.scan is None and shard.keys == EVERYTHING and left is None and options.rescore is Rescore.NOTHING
-        scan = next_pass(job, source, ledger.cursor) if drives else shard.scan or Pass()
         candidates = Candidates(
             source,
             ledger,
@@ -155,6 +157,13 @@ def score_reviews(
     )
 
 
+def _own_pass(job: ScoringJob, source: ReviewSource, ledger: Ledger, key: RunKey) -> Pass:
+    """Return the pass of a run that no plan has cut: another try of it makes the same one."""
+    earlier = (run.scan for run in ledger.shards_of(key) if run.map_index == key.map_index)
+    kept = next(earlier, None)
+    return next_pass(job, source, ledger.cursor) if kept is None else Pass.from_text(kept)
+
+
 class _Run:
     """One run at work: the chunk that is being classified, and the commit that is on its way."""
 
@@ -176,7 +185,7 @@ class _Run:
         self._stop = stop
         self._progress: Progress | None = None
         self._reader: ReadAhead | None = None
-        self._writer = ThreadPoolExecutor(1, "commit")
+        self._writer = BackgroundThread("commit")
         self._writing: Future[None] | None = None
         self._sign_of_life: Future[None] | None = None
         self._over = threading.Event()
@@ -186,13 +195,13 @@ class _Run:
         """Score all candidates; at the end everything is committed."""
         self._give_way()  # before the model is loaded in vain
         self._progress = Progress(candidates.count, limit=candidates.limit)
-        self._reader = ReadAhead(candidates.chunks(), self._loaded, self._options.rescore, self._stop)
+        self._reader = ReadAhead(candidates.chunks(), self._loaded, self._options.rescore, self._stop, candidates.limit)
         for ready in self._read_ahead(self._reader):
             self._between_batches(0)
             self._give_way()
             result = self._classify(ready)
             self._finish_writing()
-            self._writing = self._writer.submit(self._commit, result)
+            self._writing = self._writer.submit(partial(self._commit, result))
         self._finish_writing()
         self._stop.check()
 
@@ -200,7 +209,9 @@ class _Run:
         """Let the last commit end, and give the lease back, so that the next run need not wait for it to run out."""
         self._stop.set()
         self._over.set()
-        ending = self._writer.submit(self._ledger.end, self.lease, state)  # behind the commit that is on its way
+        ending = self._writer.submit(
+            lambda: self._ledger.end(self.lease, state)
+        )  # behind the commit that is on its way
         try:
             ending.result(timeout=LAST_COMMIT_S)
         except Exception as error:  # noqa: BLE001 the first error is the one to raise; this one is only told
@@ -213,7 +224,7 @@ class _Run:
             self._progress.close()
         if self._reader is not None:
             self._reader.close()
-        self._writer.shutdown(wait=False, cancel_futures=True)
+        self._writer.close()
 
     def _read_ahead(self, reader: ReadAhead) -> Iterator[ReadyChunk]:
         reading = reader.next()
@@ -235,7 +246,18 @@ class _Run:
             outcomes += [Outcome(*each, result) for each, result in zip(ready.waiting, results, strict=True)]
         recorded = ready.chunk.recorded
         relabelled = sum(_relabelled(outcome, recorded.get(outcome.review.id)) for outcome in outcomes)
-        return ChunkResult(outcomes, ready.unchanged, ready.chunk.duplicates, self.device or "", seconds, relabelled)
+        again = [review for review in ready.unchanged if ready.chunk.is_met_again(review)]
+        return ChunkResult(
+            outcomes,
+            ready.unchanged,
+            ready.chunk.duplicates,
+            self.device or "",
+            seconds,
+            relabelled,
+            retimed=[review for review in ready.unchanged if review.updated_at != recorded[review.id].updated_at],
+            met_again=len(again),
+            repeats_met_again=ready.chunk.repeats_of(again),
+        )
 
     def _give_way(self) -> None:
         """End here, with everything committed, if another run wants the job."""

@@ -11,7 +11,7 @@ from review_scoring.errors import UnaccountedError
 from review_scoring.job import Rescore
 from review_scoring.preflight import Prepared
 from review_scoring.warehouse import runs
-from review_scoring.warehouse.candidates import Candidates, TimeRange, unchanged_again
+from review_scoring.warehouse.candidates import Candidates, TimeRange
 from review_scoring.warehouse.counts import Counts
 from review_scoring.warehouse.cursor import Pass, next_pass
 from review_scoring.warehouse.ledger import Ledger
@@ -78,11 +78,11 @@ def plan_run(
         scored=scored,
         revision=(prepared.model.name, prepared.model.revision),
     )
-    kept = {run.map_index: run.counts.before_another_try(unchanged_again=False) for run in before}
+    kept = {run.map_index: run.counts.before_another_try() for run in before}
     done = {index: counts.scored + counts.rejected for index, counts in kept.items()}
     shards = plan_shards(candidates, cut, scan, done)
     if any(run.map_index >= len(shards) for run in before):
-        ledger.drop_shards(key, len(shards), unchanged_again=unchanged_again(rescore, source))
+        ledger.drop_shards(key, len(shards))
     return shards
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from review_scoring.airflow import connections
-from review_scoring.airflow.connections import engine_of, url_of
+from review_scoring.airflow.connections import address_of, engine_of
 from review_scoring.airflow.jobs import job_named
 from review_scoring.errors import ConfigurationError
 from review_scoring.warehouse.dialects import Dialect, dialect_of
@@ -38,20 +38,47 @@ def untried(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             "postgres://u:p%40ss@db:5433/films?sslmode=require",
-            "postgresql+psycopg://u:p%40ss@db:5433/films?sslmode=require",
+            "postgresql+psycopg://u:p%40ss@db:5433/films",
         ),
         ("postgresql://db/films", "postgresql+psycopg://db/films"),
         ("mysql://u@db/films", "mysql+pymysql://u@db/films"),
-        ("sqlite:////tmp/a folder/films.db", "sqlite:////tmp/a folder/films.db"),
     ],
 )
 def test_the_fields_of_a_connection_make_an_address(uri: str, url: str) -> None:
     connection = Connection.from_uri(uri, conn_id="db")
-    assert url_of(connection).render_as_string(hide_password=False) == url
+    assert address_of(connection).url.render_as_string(hide_password=False) == url
 
 
-def test_a_sqlite_path_may_stand_in_the_host_field() -> None:
-    assert url_of(Connection(conn_id="db", conn_type="sqlite", host="/tmp/films.db")).database == "/tmp/films.db"  # noqa: S108
+@pytest.mark.parametrize("field", ["host", "schema"])
+def test_a_sqlite_path_may_stand_in_the_host_field_or_the_schema(field: str, tmp_path: Path) -> None:
+    path = tmp_path / "a folder" / "films.db"
+    path.parent.mkdir()
+    path.touch()
+    connection = Connection(conn_id="db", conn_type="sqlite")
+    setattr(connection, field, str(path))
+    assert address_of(connection).url.database == str(path)
+
+
+@pytest.mark.parametrize("conn_type", ["sqlite", "duckdb"])
+def test_a_file_that_does_not_exist_is_named_and_not_made(conn_type: str, tmp_path: Path) -> None:
+    connection = Connection(conn_id="db", conn_type=conn_type, host=str(tmp_path / "typo.db"))
+    with pytest.raises(ConfigurationError, match=r"connection 'db': there is no file '.*typo.db'"):
+        address_of(connection)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mysql_connection_without_a_database_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="'db' names no database"):
+        address_of(Connection(conn_id="db", conn_type="mysql", host="db"))
+
+
+@pytest.mark.parametrize("scheme", ["postgresql+psycopg", "postgresql"])
+def test_the_drivers_of_tested_databases_are_not_told_as_untested(
+    scheme: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = Connection(conn_id="db", conn_type=scheme, host="db", schema="films")
+    assert address_of(connection).url.drivername == "postgresql+psycopg"
+    assert caplog.records == []
 
 
 def test_a_missing_connection_is_told_with_the_ways_to_add_it() -> None:
@@ -85,14 +112,14 @@ def test_a_type_that_sqlalchemy_has_a_dialect_of_takes_the_plain_path_and_is_tol
 def test_the_extra_sqlalchemy_scheme_names_the_dialect_of_a_type_that_is_called_otherwise(untried: None) -> None:
     extra = json.dumps({"sqlalchemy_scheme": "untried", "warehouse": "small"})
     connection = Connection(conn_id="db", conn_type="odbc", host="db", login="u", schema="films", extra=extra)
-    assert str(url_of(connection)) == "untried://u@db/films?warehouse=small"
+    assert str(address_of(connection).url) == "untried://u@db/films?warehouse=small"
 
 
 @pytest.mark.parametrize("scheme", ["no_such_dialect", "a+b+c", "a b"])
 def test_a_scheme_that_sqlalchemy_has_no_dialect_of_is_told_with_what_to_install(scheme: str) -> None:
     connection = Connection(conn_id="db", conn_type="odbc", extra=json.dumps({"sqlalchemy_scheme": scheme}))
     with pytest.raises(ConfigurationError, match=r"none named '.*' is installed. Install the package that brings it"):
-        url_of(connection)
+        address_of(connection)
 
 
 def test_a_job_of_the_variable_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

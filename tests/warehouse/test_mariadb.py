@@ -14,8 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from review_scoring.errors import PreflightError
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.engine import writing
-from review_scoring.warehouse.retry import describe, is_transient
-from review_scoring.warehouse.source import KeyRange, open_source
+from review_scoring.warehouse.errors import describe, is_passing
+from review_scoring.warehouse.opening import open_source
+from review_scoring.warehouse.source import KeyRange
 from tests.stubs import Warehouse
 
 
@@ -139,7 +140,7 @@ def test_a_deadlock_is_a_passing_error(warehouse: Warehouse) -> None:
     for thread in threads:
         thread.join()
     (error,) = errors
-    assert is_transient(error)
+    assert is_passing(error)
     assert describe(error) == "OperationalError 1213"
 
 
@@ -153,7 +154,7 @@ def test_a_lock_that_another_holds_too_long_is_a_passing_error(warehouse: Wareho
         with pytest.raises(DBAPIError) as error:
             waiter.execute(lock)
     assert describe(error.value) == "OperationalError 1205"
-    assert is_transient(error.value)
+    assert is_passing(error.value)
 
 
 def test_a_connection_that_was_killed_is_a_passing_error(warehouse: Warehouse) -> None:
@@ -161,4 +162,4 @@ def test_a_connection_that_was_killed_is_a_passing_error(warehouse: Warehouse) -
         number = connection.scalar(text("SELECT connection_id()"))
         warehouse.run(f"KILL {number}")
         connection.execute(text("SELECT 1"))
-    assert is_transient(error.value)
+    assert is_passing(error.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -12,39 +12,49 @@ from sqlalchemy import Engine, event
 
 from review_scoring.job import Rescore
 from review_scoring.warehouse import candidates
-from review_scoring.warehouse.dialects import dialect_of
 from tests.stubs import Warehouse
 
 ROWS = 20_000
 
 
 class Sent:
-    """The reading statements that an engine was sent, with their parameters."""
+    """The reading statements that an engine is sent, and how many, each with the plan that it has there and then.
+
+    The plan is asked for on the same connection just before the statement, so that whatever the code has set, or has
+    failed to set, decides it.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.statements: dict[str, Any] = {}
+        self.plans: dict[str, str] = {}
+        self.count = 0
         event.listen(engine, "before_cursor_execute", self._keep)
 
-    def _keep(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if statement.startswith("SELECT") and ("FROM reviews" in statement or "FROM review_" in statement):
-            self.statements[statement] = parameters
+    def _keep(self, connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        before, _select, rest = statement.partition("SELECT")
+        of_ours = "FROM reviews" in rest or "FROM review_" in rest
+        if not of_ours or (before and not before.startswith("SET STATEMENT")):
+            return
+        self.count += 1
+        if statement in self.plans:
+            return
+        with closing(connection.connection.cursor()) as cursor:
+            if self.engine.dialect.name == "sqlite":
+                cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                self.plans[statement] = "\n".join(row[3] for row in cursor.fetchall())
+            elif self.engine.dialect.name == "mysql":
+                cursor.execute(f"{before}EXPLAIN SELECT{rest}", parameters)
+                names = [column[0] for column in cursor.description]
+                rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+                self.plans[statement] = "\n".join("{table}: {type} {key} {Extra}".format(**row) for row in rows)
+            else:
+                cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+                self.plans[statement] = json.dumps(cursor.fetchone()[0])
 
-    def plans(self) -> Iterator[tuple[str, str]]:
-        """Yield each statement with its plan as text."""
+    def stop(self) -> dict[str, str]:
+        """Listen no more, and return the plans by statement."""
         event.remove(self.engine, "before_cursor_execute", self._keep)
-        for statement, parameters in self.statements.items():
-            with self.engine.connect() as connection:
-                dialect_of(connection).plan_by_key(connection)
-                if self.engine.dialect.name == "sqlite":
-                    rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
-                    yield statement, "\n".join(row.detail for row in rows)
-                elif self.engine.dialect.name == "mysql":
-                    rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).all()
-                    yield statement, "\n".join(f"{row.table}: {row.type} {row.key} {row.Extra}" for row in rows)
-                else:
-                    plan = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar()
-                    yield statement, json.dumps(plan)
+        return self.plans
 
 
 @pytest.mark.parametrize("analysed", [False, True])
@@ -65,7 +75,7 @@ def test_paging_and_looking_up_use_indexes(
     warehouse.score("2", chunk_rows=50)
     warehouse.score("3", Rescore.CHANGED)
     checked = 0
-    for statement, plan in sent.plans():
+    for statement, plan in sent.stop().items():
         if "WHERE" not in statement or "count(" in statement:  # preflight looks at one row, anywhere
             continue
         checked += 1
@@ -96,6 +106,6 @@ def test_a_cursor_is_found_by_its_index(postgres_engine: Engine) -> None:
     warehouse.run("INSERT INTO reviews SELECT n, 'texte', n FROM generate_series(20001, 20100) n")
     sent = Sent(warehouse.engine)
     assert warehouse.score("2").counts.scored == 100
-    pages = [plan for statement, plan in sent.plans() if "ORDER BY" in statement]
+    pages = [plan for statement, plan in sent.stop().items() if "ORDER BY" in statement]
     assert pages
     assert all("reviews_seq" in plan for plan in pages)

@@ -17,7 +17,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from review_scoring.errors import ScoringInterruptedError, WarehouseUnavailableError
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse.engine import make_engine, writing
-from review_scoring.warehouse.retry import is_transient, patiently
+from review_scoring.warehouse.errors import is_passing
+from review_scoring.warehouse.retry import patiently
 
 
 def failing(times: int, error: Exception) -> Callable[[], str]:
@@ -65,7 +66,7 @@ def test_a_locked_sqlite_file_is_a_passing_error(tmp_path: Path, monkeypatch: py
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(DBAPIError) as error, writing(engine).begin():
         pass
-    assert is_transient(error.value)
+    assert is_passing(error.value)
 
 
 def test_a_backend_that_was_terminated_is_a_passing_error(postgres_engine: Engine) -> None:
@@ -74,7 +75,7 @@ def test_a_backend_that_was_terminated_is_a_passing_error(postgres_engine: Engin
         with postgres_engine.connect() as killer:
             killer.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
         connection.execute(text("SELECT 1"))
-    assert is_transient(error.value)
+    assert is_passing(error.value)
 
 
 def test_a_duckdb_file_that_another_process_has_open_is_a_passing_error(duckdb_engine: Engine) -> None:
@@ -86,7 +87,7 @@ def test_a_duckdb_file_that_another_process_has_open_is_a_passing_error(duckdb_e
     with pytest.raises(DBAPIError) as error, duckdb_engine.connect():
         pass
     other.communicate(b"\n")
-    assert is_transient(error.value)
+    assert is_passing(error.value)
     with duckdb_engine.connect() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
 

@@ -10,9 +10,11 @@ from sqlalchemy import Engine
 
 from review_scoring.errors import PreflightError, WarehouseUnavailableError
 from review_scoring.job import Rescore
+from review_scoring.stop import StopFlag
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.engine import make_engine, writing
-from review_scoring.warehouse.source import KeyRange, ReviewSource, open_source
+from review_scoring.warehouse.opening import checked_source, open_source
+from review_scoring.warehouse.source import KeyRange, ReviewSource
 from tests.conftest import ROOT
 from tests.stubs import Warehouse
 
@@ -122,15 +124,15 @@ def test_a_server_that_does_not_answer_is_told_without_its_password_and_may_be_t
 ) -> None:
     dead = make_engine("postgresql+psycopg://somebody:hunter2@127.0.0.1:1/nowhere")
     with pytest.raises(WarehouseUnavailableError, match="connection 'reviews' does not answer") as error:
-        open_source(dead, warehouse.job)
+        checked_source(dead, warehouse.job, StopFlag())
     assert "hunter2" not in str(error.value)
 
 
 def test_a_database_that_is_not_there_is_a_mistake_and_not_tried_again(postgres_engine: Engine) -> None:
     warehouse = Warehouse(postgres_engine)
     wrong = make_engine(warehouse.engine.url.set(database="nowhere_at_all"))
-    with pytest.raises(PreflightError, match="connection 'reviews' refuses to be read"):
-        open_source(wrong, warehouse.job)
+    with pytest.raises(PreflightError, match=r"connection 'reviews' leads to no such database .*3D000"):
+        checked_source(wrong, warehouse.job, StopFlag())
 
 
 def test_a_table_that_may_not_be_read_is_told(postgres_engine: Engine) -> None:
@@ -138,7 +140,7 @@ def test_a_table_that_may_not_be_read_is_told(postgres_engine: Engine) -> None:
     warehouse.create()
     warehouse.fill(3)
     with limited_user(warehouse) as stranger, pytest.raises(PreflightError, match="grant SELECT on it"):
-        open_source(stranger.engine, warehouse.job)
+        checked_source(stranger.engine, warehouse.job, StopFlag())
 
 
 def test_a_table_that_may_not_be_written_is_told(postgres_engine: Engine) -> None:
@@ -186,7 +188,8 @@ def test_times_that_python_cannot_hold_cost_no_row(postgres_engine: Engine) -> N
     warehouse.create(extra=", changed timestamptz")
     warehouse.run("INSERT INTO reviews VALUES (1, 'un', 'infinity'), (2, 'deux', '-infinity'), (3, 'trois', NULL)")
     assert warehouse.score().counts.scored == 3
-    assert warehouse.score("2", Rescore.CHANGED).counts.read == 0
+    looked_at = warehouse.score("2", Rescore.CHANGED).counts
+    assert (looked_at.read, looked_at.unchanged) == (1, 1)  # the one without a time, by its hash
 
 
 def test_an_invalid_id_or_time_at_a_page_end_costs_no_other_row(sqlite_engine: Engine) -> None:

@@ -39,6 +39,8 @@ def logged(shown: str, caplog: pytest.LogCaptureFixture) -> bool:
 def test_a_driver_that_is_not_installed_is_named(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, missing: ImportError
 ) -> None:
+    warehouse.create()
+
     def without_driver(*_: object) -> None:
         raise missing
 

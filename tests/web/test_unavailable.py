@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 from fastapi.testclient import TestClient
+from psycopg.errors import QueryCanceled
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -75,7 +76,7 @@ def test_a_count_that_takes_too_long_is_not_tried_by_each_who_looks(
 
     def slow(place: web_warehouse.JobPlace, newest: object) -> now.Now:
         tried.append(place)
-        raise DBAPIError("SELECT", {}, Exception("57014"))
+        raise DBAPIError("SELECT", {}, QueryCanceled())
 
     monkeypatch.setattr(now, "_count", slow)
     warehouse.create()

@@ -47,6 +47,7 @@ class Candidates:
     :param ledger: None for a job that has nothing recorded yet
     :param keys: only ids in this range
     :param within: only rows that meet this condition; NULL ids are counted by a pass over everything alone
+    :param limit: the most reviews that are scored or rejected; None for all
     :param these_runs: reviews recorded by these runs are done, whatever `rescore` says
     :param scored: only reviews that were scored, or first rejected, in this time
     :param revision: model and revision that `Rescore.REVISION` compares with
@@ -65,12 +66,14 @@ class Candidates:
     unrecordable: Counter[str] = field(default_factory=Counter)
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield the candidates in the source's order, `chunk_rows` at a time, `limit` in all."""
+        """Yield the candidates in the source's order, `chunk_rows` at a time.
+
+        All of them: `limit` holds for those that are scored or rejected, and of changed texts only the hash tells.
+        """
         everything = self.keys.after is None and self.within is None and self.scored is None
         if everything and (nulls := self.source.null_ids()):
             self.unrecordable[RejectReason.NULL_ID] = nulls
-        chunks = self._new() or self._compared()
-        yield from chunks if self.limit is None else _limited(chunks, self.limit)
+        yield from self._new() or self._compared()
 
     def count(self) -> int:
         """Return how many reviews wait, without reading their texts; changed texts are counted before their hash."""
@@ -112,15 +115,19 @@ class Candidates:
     def wanted(self) -> Iterator[dict[NativeId, Recorded | None]]:
         """Yield, page by page, the ids that are to be looked at, with what is recorded of them."""
         for page in self.source.pages(ID_PAGE_ROWS, texts=False, where=self.within, keys=self.keys):
-            rows = {review_id: row for row in reversed(page) if (review_id := self._canonical(row)) is not None}
+            rows: dict[str, list[SourceRow]] = {}
+            for row in page:
+                if (review_id := self._canonical(row)) is not None:
+                    rows.setdefault(review_id, []).append(row)
             recorded = self.ledger.recorded(list(rows)) if self.ledger else {}
             yield {
-                row.id: recorded.get(review_id)
-                for review_id, row in reversed(rows.items())
-                if self._is_wanted(row, recorded.get(review_id))
+                same[0].id: recorded.get(review_id)
+                for review_id, same in rows.items()
+                if self._is_wanted(same, recorded.get(review_id))
             }
 
-    def _is_wanted(self, row: SourceRow, recorded: Recorded | None) -> bool:
+    def _is_wanted(self, rows: Sequence[SourceRow], recorded: Recorded | None) -> bool:
+        """Say whether a review is to be looked at, of which the source has these rows."""
         if recorded is None:
             return self.scored is None
         if recorded.run_id in self.these_runs or (self.scored is not None and recorded.at not in self.scored):
@@ -128,7 +135,8 @@ class Candidates:
         if self.rescore is Rescore.REVISION:
             return (recorded.model, recorded.revision) != self.revision
         if self.rescore is Rescore.CHANGED and self.source.updated_at is not None:
-            return canonical_time(row.updated_at) != recorded.updated_at
+            times = [canonical_time(row.updated_at) for row in rows]  # without a time, only the text's hash tells
+            return any(time is None or time != recorded.updated_at for time in times)
         return self.rescore is not Rescore.NOTHING
 
     def _fetched(self, wanted: dict[NativeId, Recorded | None]) -> Chunk:
@@ -151,28 +159,15 @@ class Candidates:
         """
         reviews: dict[str, Review] = {}
         repeats: Counter[str] = Counter()
+        uneven: set[str] = set()
         for row, review_id in rows:
             if review_id is None:
                 continue
-            before = reviews.get(review_id)
-            if before is None or text_hash(row.text) < text_hash(before.text):
-                reviews[review_id] = self.source.review(row, review_id)
+            before, review = reviews.get(review_id), self.source.review(row, review_id)
             if before is not None:
                 repeats[review_id] += 1
-        return Chunk(list(reviews.values()), repeats, recorded)
-
-
-def unchanged_again(rescore: Rescore, source: ReviewSource) -> bool:
-    """Say whether another try meets the unchanged reviews of an earlier one: where only a text's hash tells them."""
-    return rescore is Rescore.CHANGED and source.updated_at is None
-
-
-def _limited(chunks: Iterator[Chunk], limit: int) -> Iterator[Chunk]:
-    """Yield chunks with `limit` reviews in all."""
-    for chunk in chunks:
-        if len(chunk.reviews) >= limit:
-            if limit:
-                yield replace(chunk, reviews=chunk.reviews[:limit])
-            return
-        limit -= len(chunk.reviews)
-        yield chunk
+                if before.updated_at != review.updated_at:
+                    uneven.add(review_id)
+            if before is None or text_hash(review.text) < text_hash(before.text):
+                reviews[review_id] = review
+        return Chunk(list(reviews.values()), repeats, recorded, frozenset(uneven))

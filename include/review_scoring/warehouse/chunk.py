@@ -30,17 +30,27 @@ class Recorded:
 class Chunk:
     """Reviews that one transaction will commit.
 
-    `repeats` says of a review's id how many more rows have it; `recorded` is what the ledger holds of those it knows.
+    `repeats` says of a review's id how many more rows have it; `recorded` is what the ledger holds of those it knows;
+    `uneven` are the ids whose rows have several `updated_at`.
     """
 
     reviews: Sequence[Review]
     repeats: Mapping[str, int] = field(default_factory=dict)
     recorded: Mapping[str | None, Recorded] = field(default_factory=dict)
+    uneven: frozenset[str] = frozenset()
 
     @property
     def duplicates(self) -> int:
         """How many rows repeat the id of a review of this chunk."""
-        return sum(self.repeats.get(review.id, 0) for review in self.reviews)
+        return self.repeats_of(self.reviews)
+
+    def repeats_of(self, reviews: Sequence[Review]) -> int:
+        """How many rows repeat the id of one of these reviews."""
+        return sum(self.repeats.get(review.id, 0) for review in reviews)
+
+    def is_met_again(self, review: Review) -> bool:
+        """Say whether a review that is unchanged is looked at once more by every later look at the source."""
+        return review.updated_at is None or review.id in self.uneven
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,8 @@ class ChunkResult:
     """All of one chunk, ready to be committed.
 
     `unchanged` are reviews whose text has the hash that is recorded; `duplicates` counts rows that repeat the id of
-    another row of the chunk; `device` names what classified it; `relabelled` had another label before.
+    another row of the chunk; `device` names what classified it; `relabelled` had another label before. `retimed` of the
+    unchanged have another `updated_at` than is recorded; `met_again` and `repeats_met_again` are as in :class:`Counts`.
     """
 
     outcomes: Sequence[Outcome]
@@ -66,6 +77,9 @@ class ChunkResult:
     device: str = ""
     device_seconds: float = 0.0
     relabelled: int = 0
+    retimed: Sequence[Review] = ()
+    met_again: int = 0
+    repeats_met_again: int = 0
 
     def counts(self) -> Counts:
         """Return what this chunk adds to its run."""
@@ -81,6 +95,8 @@ class ChunkResult:
             tokens=sum(prediction.token_count for prediction in scored),
             device_seconds=self.device_seconds,
             relabelled=self.relabelled,
+            met_again=self.met_again,
+            repeats_met_again=self.repeats_met_again,
             unkeyed={RejectReason.DUPLICATE_ID: self.duplicates} if self.duplicates else {},
             labels={label: (len(scores), sum(scores)) for label, scores in by_label.items()},
         )

@@ -25,7 +25,7 @@ def write_chunk(
     """
     _write_scores(connection, owned, job_id, lease, chunk, now)
     _write_rejects(connection, owned, job_id, lease, chunk, now)
-    _write_unchanged(connection, owned, job_id, chunk)
+    _write_retimed(connection, owned, job_id, chunk)
 
 
 def _write_scores(
@@ -70,14 +70,16 @@ def _write_rejects(
                 "detail": reject.detail,
                 "first_seen": before.first_seen if before else now,
                 "attempts": before.attempts + 1 if before else 1,
+                "model": lease.model,
+                "revision": lease.revision,
             }
         )
     _replace(connection, job_id, rejects, owned.scores, rows)
 
 
-def _write_unchanged(connection: Connection, owned: Tables, job_id: int, chunk: ChunkResult) -> None:
-    """Remember the new `updated_at` of texts that did not change, so that they are not fetched every night."""
-    seen = [{"b_id": r.id, "b_at": r.updated_at} for r in chunk.unchanged if r.updated_at is not None]
+def _write_retimed(connection: Connection, owned: Tables, job_id: int, chunk: ChunkResult) -> None:
+    """Remember the new `updated_at` of texts that did not change, so that they are not fetched every time."""
+    seen = [{"b_id": review.id, "b_at": review.updated_at} for review in chunk.retimed]
     for table in (owned.scores, owned.rejects) if seen else ():
         one = and_(table.c.job_id == job_id, table.c.review_id == bindparam("b_id"))
         connection.execute(update(table).where(one).values(source_updated_at=bindparam("b_at")), seen)

@@ -20,7 +20,9 @@ LabelCounts = Mapping[str, tuple[int, float]]
 class Counts:
     """What became of the reviews that a run fetched: `read = scored + unchanged + rejected`, always.
 
-    `relabelled` of the scored had another label before; `unkeyed` says how many of the rejects have no row in
+    `relabelled` of the scored had another label before; `met_again` of the unchanged are met by each look at the
+    source, since only the hash of their text says that they are unchanged, and so are the `repeats_met_again` rows that
+    repeat their ids; `unkeyed` says how many of the rejects have no row in
     `review_rejects`, by reason; `labels` says how many reviews got each label and the sum of their scores, so that a
     night is charted without a look at its reviews.
     """
@@ -32,6 +34,8 @@ class Counts:
     tokens: int = 0
     device_seconds: float = 0.0
     relabelled: int = 0
+    met_again: int = 0
+    repeats_met_again: int = 0
     unkeyed: Mapping[str, int] = field(default_factory=dict)
     labels: LabelCounts = field(default_factory=dict)
 
@@ -49,6 +53,8 @@ class Counts:
             tokens=self.tokens + other.tokens,
             device_seconds=self.device_seconds + other.device_seconds,
             relabelled=self.relabelled + other.relabelled,
+            met_again=self.met_again + other.met_again,
+            repeats_met_again=self.repeats_met_again + other.repeats_met_again,
             unkeyed=dict(Counter(self.unkeyed) + Counter(other.unkeyed)),
             labels=add_labels(self.labels, other.labels),
         )
@@ -63,13 +69,19 @@ class Counts:
         seconds = self.device_seconds - earlier.device_seconds
         return (self.scored - earlier.scored) / seconds if seconds > 0 else 0.0
 
-    def before_another_try(self, *, unchanged_again: bool) -> Counts:
-        """Leave out what the next try meets and counts anew: rows that no key can hold, and perhaps unchanged ones."""
-        again = sum(self.unkeyed.get(reason, 0) for reason in (RejectReason.NULL_ID, RejectReason.UNUSABLE_ID))
-        kept = {k: n for k, n in self.unkeyed.items() if k == RejectReason.DUPLICATE_ID}
-        unchanged = 0 if unchanged_again else self.unchanged
-        read = self.read - again - (self.unchanged - unchanged)
-        return replace(self, read=read, rejected=self.rejected - again, unchanged=unchanged, unkeyed=kept)
+    def before_another_try(self) -> Counts:
+        """Leave out what the next try meets and counts anew."""
+        without_key = sum(self.unkeyed.get(reason, 0) for reason in (RejectReason.NULL_ID, RejectReason.UNUSABLE_ID))
+        duplicates = self.unkeyed.get(RejectReason.DUPLICATE_ID, 0) - self.repeats_met_again
+        return replace(
+            self,
+            read=self.read - without_key - self.met_again - self.repeats_met_again,
+            unchanged=self.unchanged - self.met_again,
+            rejected=self.rejected - without_key - self.repeats_met_again,
+            unkeyed={RejectReason.DUPLICATE_ID: duplicates} if duplicates else {},
+            met_again=0,
+            repeats_met_again=0,
+        )
 
     def as_columns(self) -> dict[str, Any]:
         """Return the columns of `scoring_runs` that hold these counts."""
@@ -81,7 +93,7 @@ class Counts:
     def from_row(cls, row: Row[Any]) -> Counts:
         """Read the counts of a row of `scoring_runs`."""
         return cls(
-            **{name: getattr(row, name) for name in _NUMBERS},
+            **{name: getattr(row, name) or 0 for name in _NUMBERS},
             unkeyed=json.loads(row.unkeyed_rejects),
             labels={label: (count, total) for label, (count, total) in json.loads(row.label_counts or "{}").items()},
         )
@@ -90,7 +102,8 @@ class Counts:
         return f"read={self.read} scored={self.scored} unchanged={self.unchanged} rejected={self.rejected}"
 
 
-_NUMBERS = ("read", "scored", "unchanged", "rejected", "tokens", "device_seconds", "relabelled")
+_NUMBERS: tuple[str, ...] = ("read", "scored", "unchanged", "rejected", "tokens", "device_seconds", "relabelled")
+_NUMBERS += ("met_again", "repeats_met_again")
 
 
 def labelled(labels: LabelCounts) -> int:

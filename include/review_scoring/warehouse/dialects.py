@@ -31,6 +31,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    literal_column,
     select,
     tuple_,
     type_coerce,
@@ -41,6 +42,7 @@ from sqlalchemy.types import TypeEngine
 from review_scoring.errors import WarehouseUnavailableError
 from review_scoring.reviews import screen_unicode
 from review_scoring.warehouse.schema import UtcDateTime
+from review_scoring.warehouse.sessions import SET_STATEMENT
 
 Row = Mapping[str, Any]
 
@@ -92,8 +94,16 @@ class Dialect:
         """Lock the rows that a statement gives until the transaction ends."""
         return statement.with_for_update()
 
-    def plan_by_key(self, connection: Connection) -> None:
-        """Have this transaction's statements planned along keys, whatever the planner believes of table sizes."""
+    def plan_by_key(self, connection: Connection, *, has_index: bool = True, bitmaps: bool = False) -> None:
+        """Have what is read on this connection planned along keys, whatever the planner believes of table sizes.
+
+        :param has_index: the table that is read in key order has an index to go by; a view has none
+        :param bitmaps: two ranges of an index may be read together, as those above a value and without one
+        """
+
+    def looked_up(self, statement: Select[Any]) -> Select[Any]:
+        """Have a subquery in EXISTS look its rows up one by one, and never read its table whole."""
+        return statement
 
     @contextmanager
     def one_at_a_time(self, connection: Connection, schema: str | None) -> Iterator[None]:
@@ -119,7 +129,8 @@ class PostgreSQL(Dialect):
         """Send all rows as one JSON document: a fifth of the client's work for arrays, and no staging table."""
         if not rows:
             return
-        document = bindparam("document", json.dumps(list(rows), default=datetime.isoformat), Text)
+        # Not as ASCII: a database without an encoding takes no escapes of other characters.
+        document = bindparam("document", json.dumps(list(rows), default=datetime.isoformat, ensure_ascii=False), Text)
         typed = [column(each.name, _plain(each.type)) for each in table.columns]
         incoming = func.json_to_recordset(cast(document, postgresql.JSON)).table_valued(*typed, name="incoming")
         source = incoming.render_derived(with_types=True)
@@ -146,13 +157,20 @@ class PostgreSQL(Dialect):
         is_time = isinstance(column.type, DateTime | Date)
         return cast(func.extract("epoch", column) if is_time else column, Text)
 
-    def plan_by_key(self, connection: Connection) -> None:
-        """Rule out every plan but probing an index row by row.
+    def looked_up(self, statement: Select[Any]) -> Select[Any]:
+        """Keep the planner from making a join of it: with an OFFSET, it cannot."""
+        return statement.offset(literal_column("0"))
+
+    def plan_by_key(self, connection: Connection, *, has_index: bool = True, bitmaps: bool = False) -> None:
+        """Rule out every plan but probing an index row by row. A view is planned as its author meant it.
 
         A table that grows by a chunk a second has no statistics yet: taken for empty, it is scanned whole for every
         page, and a night takes quadratic time. `jit` would compile for seconds what runs for milliseconds.
         """
-        off = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "enable_material", "jit")
+        if not has_index:
+            return
+        off = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_material", "jit"]
+        off += [] if bitmaps else ["enable_bitmapscan"]
         connection.execute(select(*(func.set_config(setting, "off", literal(True)) for setting in off)))
 
     @contextmanager
@@ -221,13 +239,16 @@ class MariaDB(MySQL):
 
     _bytewise = "utf8mb4_nopad_bin"
 
-    def plan_by_key(self, connection: Connection) -> None:
-        """Rule out that the scores are read whole, into a temporary table, for every page of the source."""
-        for setting in (
-            "optimizer_switch = 'exists_to_in=off,materialization=off'",
-            "in_predicate_conversion_threshold = 0",
-        ):
-            connection.exec_driver_sql(f"SET SESSION {setting}")
+    def plan_by_key(self, connection: Connection, *, has_index: bool = True, bitmaps: bool = False) -> None:
+        """Rule out that the scores are read whole, into a temporary table, for every page of the source.
+
+        For each statement of this connection and not for the session: what stays set there, the pool hands on. Without
+        `exists_to_in` the cache of subqueries has to be off too: it compares ids in the source's collation.
+        """
+        del has_index, bitmaps
+        switches = "exists_to_in=off,materialization=off,subquery_cache=off"
+        variables = f"optimizer_switch = '{switches}', in_predicate_conversion_threshold = 0"
+        connection.execution_options(**{SET_STATEMENT: variables})
 
 
 class SQLite(Dialect):

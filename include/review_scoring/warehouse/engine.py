@@ -1,64 +1,67 @@
-"""SQLAlchemy engines as this project needs them: parameters hidden, SQLite's transactions made explicit."""
+"""SQLAlchemy engines as this project needs them: no rows in errors, and sessions that hold what a run relies on."""
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
-BUSY_TIMEOUT_S = 30
-"""Seconds that SQLite waits for another writer before it says "database is locked"."""
+from review_scoring.warehouse.errors import without_words
+from review_scoring.warehouse.sessions import BUSY_TIMEOUT_S, session_of
+from review_scoring.warehouse.watch import watch
 
-CONNECT_TIMEOUT_S = 10
+_ADDRESS = "review_scoring_address"
 
-MYSQL_SESSION = "SET time_zone = '+00:00', sql_mode = CONCAT_WS(',', @@sql_mode, 'STRICT_ALL_TABLES')"
-"""Times are UTC, and a value that does not fit is an error, whatever the server's own settings are."""
+
+@dataclass(frozen=True)
+class Address:
+    """Where a database is and how its driver connects.
+
+    :param connect_args: what the driver takes beside the URL, in the driver's own types
+    """
+
+    url: URL
+    connect_args: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def make_engine(
-    url: URL | str,
+    address: Address | URL | str,
     *,
     pool_size: int = 3,
     max_overflow: int = 2,
     pool_timeout_s: float = BUSY_TIMEOUT_S,
     read_only: bool = False,
 ) -> Engine:
-    """Return an engine whose errors and logs never show bound values, since those are review texts.
+    """Return an engine whose errors and logs never show bound values or rows, since those are review texts.
 
     Idle connections are checked before use, so that one dropped overnight costs nothing.
 
     :param read_only: for DuckDB, which knows this of a whole file alone; see `readonly.py` for the others
     """
-    url = make_url(url)
-    connect_args: dict[str, Any] = {}
+    if not isinstance(address, Address):
+        address = Address(make_url(address))
+    session = session_of(address.url.get_backend_name())
+    connect_args = session.connect_args({**address.url.query, **address.connect_args})
     options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": max_overflow, "pool_timeout": pool_timeout_s}
-    backend = url.get_backend_name()
-    if backend == "sqlite":
-        connect_args = {"timeout": BUSY_TIMEOUT_S}
-    elif backend == "postgresql" and "connect_timeout" not in url.query:
-        connect_args = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "review_scoring"}
-    elif backend in {"mysql", "mariadb"}:
-        connect_args = {"charset": "utf8mb4", "init_command": MYSQL_SESSION}
-        if "connect_timeout" not in url.query:
-            connect_args["connect_timeout"] = CONNECT_TIMEOUT_S
-        # Each statement has to see what others have committed, and no gap between keys is to be locked.
-        options["isolation_level"] = "READ COMMITTED"
-    elif backend == "duckdb" and read_only:
-        connect_args = {"read_only": True}
+    if address.url.get_backend_name() == "duckdb" and read_only:
+        connect_args = {**connect_args, "read_only": True}
         options = {"poolclass": NullPool}  # an idle connection would lock out the process that writes
+    if session.isolation_level is not None:
+        options["isolation_level"] = session.isolation_level
     engine = create_engine(
-        url,
+        address.url,
         hide_parameters=True,
-        pool_pre_ping=True,
-        connect_args=connect_args,
+        connect_args={**address.connect_args, **connect_args},
+        execution_options={_ADDRESS: address},
         **options,
     )
-    if backend == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+    session.prepare(engine)
+    watch(engine, ping=session.over_network)
+    event.listen(engine, "handle_error", _hide_rows)
     return engine
 
 
@@ -73,26 +76,17 @@ def writing(engine: Engine) -> Engine:
 def same_database(one: Engine, other: Engine) -> bool:
     """Say whether both engines reach the same database as the same user, so one statement may name tables of both.
 
-    Another user may lack the rights on the other tables, and another query part may mean another search path.
+    Another user may lack the rights on the other tables, and other options may mean another search path.
     """
 
-    def place(url: URL) -> tuple[object, ...]:
-        return url.get_backend_name(), url.username, url.host, url.port, url.database, url.query
+    def place(engine: Engine) -> tuple[object, ...]:
+        url, more = engine.url, engine.get_execution_options()[_ADDRESS].connect_args
+        return url.get_backend_name(), url.username, url.host, url.port, url.database, url.query, more
 
-    return one is other or place(one.url) == place(other.url)
-
-
-def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    """Leave transactions to `_begin_sqlite`, and let invalid UTF-8 through to where it is rejected row by row."""
-    assert isinstance(connection, sqlite3.Connection)
-    connection.isolation_level = None
-    connection.text_factory = _decode
+    return one is other or place(one) == place(other)
 
 
-def _decode(value: bytes) -> str:
-    return value.decode("utf-8", "surrogateescape")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("review_scoring_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _hide_rows(context: ExceptionContext) -> None:
+    """Leave the type and code of a driver's error, and none of its words, before anything can log them."""
+    if isinstance(context.sqlalchemy_exception, DBAPIError):
+        without_words(context.sqlalchemy_exception)

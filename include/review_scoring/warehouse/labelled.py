@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, column, inspect, select, table
-from sqlalchemy.exc import DBAPIError, NoSuchTableError
+from sqlalchemy import Engine, column, select, table
+from sqlalchemy.exc import NoSuchTableError
 
-from review_scoring.errors import BenchmarkError, WarehouseUnavailableError
-from review_scoring.warehouse.retry import describe, is_unreachable
+from review_scoring.errors import BenchmarkError, PreflightError
+from review_scoring.stop import StopFlag
+from review_scoring.warehouse.columns import columns_of
+from review_scoring.warehouse.explain import looked_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +33,20 @@ def labelled_rows(
     :raises WarehouseUnavailableError: for a server that does not answer
     """
     place = f"table {f'{schema}.{name}' if schema else name!r} of connection {conn_id!r}"
-    try:
-        present = [each["name"] for each in inspect(engine).get_columns(name, schema=schema)]
+
+    def read() -> list[tuple[Any, Any, Any]]:
+        present = list(columns_of(engine, name, schema))
         if missing := [each for each in columns if each not in present]:
             raise BenchmarkError(f"{place} has no column {', '.join(missing)}; it has {', '.join(present)}")
         clause = table(name, *map(column, columns), schema=schema)
         with engine.connect() as connection:
             return [tuple(row) for row in connection.execute(select(*(clause.c[each] for each in columns)))]
+
+    where = f"connection {conn_id!r}"
+    cannot, otherwise = f"cannot read the table {name!r}", "grant SELECT on it to the connection's user"
+    try:
+        return looked_at(read, where=where, cannot=cannot, otherwise=otherwise, stop=StopFlag())
     except NoSuchTableError:
         raise BenchmarkError(f"{place} is not there") from None
-    except DBAPIError as error:
-        if is_unreachable(error):
-            raise WarehouseUnavailableError(f"connection {conn_id!r} does not answer ({describe(error)})") from None
-        raise BenchmarkError(f"{place} cannot be read ({describe(error)}); grant SELECT on it") from None
+    except PreflightError as error:
+        raise BenchmarkError(error.problems[0]) from None

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     and_,
-    exists,
     func,
     insert,
     literal,
@@ -72,7 +71,9 @@ class Ledger:
             found = {}
             scores, rejects, runs_ = self.owned.scores, self.owned.rejects, self.owned.runs
             scored = (scores.c.label, scores.c.model, scores.c.revision, scores.c.scored_at)
-            rejected = (null(), runs_.c.model, runs_.c.revision, rejects.c.first_seen)
+            # An earlier version kept model and revision of a reject with its run alone.
+            model = func.coalesce(rejects.c.model, runs_.c.model)
+            rejected = (null(), model, func.coalesce(rejects.c.revision, runs_.c.revision), rejects.c.first_seen)
             of_run = outerjoin(rejects, runs_, rejects.c.run_id == runs_.c.id)
             for table, place, more in ((scores, scores, scored), (rejects, of_run, rejected)):
                 columns = (table.c.review_id, table.c.text_hash, table.c.source_updated_at, table.c.run_id, *more)
@@ -88,8 +89,9 @@ class Ledger:
     def not_recorded(self, review_id: ColumnElement[str]) -> ColumnElement[bool]:
         """Return the condition that a review, by its canonical id in SQL, is neither scored nor rejected."""
         both = (self.owned.scores, self.owned.rejects)
+        looked_up = dialect_of(self.engine).looked_up
         found = (select(literal(1)).where(t.c.job_id == self.job_id, t.c.review_id == review_id) for t in both)
-        return and_(*(~exists(each) for each in found))
+        return and_(*(~looked_up(each).exists() for each in found))
 
     def cursor(self) -> Kept:
         """Return what is kept of the job's cursor."""
@@ -107,13 +109,10 @@ class Ledger:
             lambda c: shard_runs.shards_of(c, self.owned, self.job_id, key), "looking up the run's shards", self.engine
         )
 
-    def drop_shards(self, key: RunKey, beyond: int, *, unchanged_again: bool) -> None:
-        """Give up what a run that is planned anew has of shards with map indexes from `beyond` on.
-
-        :param unchanged_again: the run meets the unchanged reviews of these shards again, and counts them anew
-        """
+    def drop_shards(self, key: RunKey, beyond: int) -> None:
+        """Give up what a run that is planned anew has of shards with map indexes from `beyond` on."""
         self._transaction(
-            lambda c: shard_runs.drop_shards(c, self.owned, self.job_id, key, beyond, unchanged_again=unchanged_again),
+            lambda c: shard_runs.drop_shards(c, self.owned, self.job_id, key, beyond),
             "giving up shards of an earlier plan",
         )
 
@@ -125,18 +124,18 @@ class Ledger:
         *,
         keys: KeyRange = EVERYTHING,
         overlap: Callable[[KeyRange, KeyRange], bool] = lambda one, other: True,
-        unchanged_again: bool = False,
         yields: bool = False,
         is_rescore: bool = False,
         limit: int | None = None,
+        scan: str | None = None,
         wait_s: float = 0.0,
     ) -> Lease:
         """Take the lease of a range of the job for a run, waiting up to `wait_s` seconds for other runs to end.
 
-        :param unchanged_again: a retry meets the unchanged reviews of an earlier try again, and counts them anew
         :param yields: keep away from a job that another run wants; without it, this run says so itself while it waits
         :param is_rescore: what was scored before is scored again: the run says nothing about its day
         :param limit: the most reviews that the run does, all its shards together; None for all
+        :param scan: the pass that the run makes by itself, as text; None where its plan says it
         :param overlap: says whether two ranges have an id in common
 
         :raises JobBusyError: if another run still holds it then
@@ -158,10 +157,10 @@ class Ledger:
                 revision,
                 mine,
                 clashes,
-                unchanged_again=unchanged_again,
                 yields=yields,
                 is_rescore=is_rescore,
                 limit=limit,
+                scan=scan,
             )
 
         while True:
@@ -319,6 +318,7 @@ def open_ledger(
     owned = tables(job.target_schema)
     jobs = owned.jobs
     identity = {"source": f"{source.name}.{source.id.name}", "id_type": source.id_type}
+    same = {f"{name}.{source.id.name}" for name in (source.name, *source.other_names)}
     known = _find_job(engine, jobs, job.name)
     if known is None and create:
         try:
@@ -331,11 +331,20 @@ def open_ledger(
         known = _find_job(engine, jobs, job.name)
     if known is None:
         return None
-    if (known.source, known.id_type) != (identity["source"], identity["id_type"]):
+    moved = known.source not in same
+    if known.id_type != source.id_type or (moved and known.source != job.moved_from):
+        same_ids = (
+            ""
+            if known.id_type != source.id_type
+            else (f", or, if it holds the same reviews under the same ids, set moved_from={known.source!r} in the job")
+        )
         raise ConfigurationError(
             f"job {job.name!r} was made for {known.source} ({known.id_type} ids), and is now asked to score "
-            f"{identity['source']} ({source.id_type} ids); give the new source a job name of its own"
+            f"{identity['source']} ({source.id_type} ids); give the new source a job name of its own{same_ids}"
         )
+    if moved and create:
+        with writing(engine).begin() as connection:
+            connection.execute(update(jobs).where(jobs.c.id == known.id).values(source=identity["source"]))
     return Ledger(engine, known.id, known.id_type, owned, stop or StopFlag())
 
 

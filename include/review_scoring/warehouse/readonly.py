@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
+from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from review_scoring.warehouse.engine import make_engine
+from review_scoring.warehouse.engine import Address, make_engine
 
 STATEMENT_S = 5.0
 CONNECT_S = 3
@@ -27,26 +27,23 @@ POOL_SIZE = 2
 PROGRESS_OPCODES = 10_000
 """SQLite's virtual machine looks at the time this often: some milliseconds."""
 
-# query_canceled; MariaDB: max_statement_time exceeded; MySQL: max_execution_time exceeded
-_TIMEOUTS = ("57014", 1969, 3024, "SQLITE_INTERRUPT")
 
-# undefined table, schema, column; MySQL's unknown table, database, column. SQLite and DuckDB have words only.
-_MISSING = ("42P01", "3F000", "42703", 1146, 1049, 1054)
-_MISSING_WORDS = ("no such table", "no such column", "Catalog Error: Table", "Binder Error: Referenced column")
-
-
-def reading_engine(url: URL) -> Engine:
+def reading_engine(address: Address | URL) -> Engine:
     """Return an engine whose transactions are read-only and whose statements end after `STATEMENT_S` seconds.
 
     DuckDB has no limit of time. It opens a file for reading only while no other process writes to it.
     """
+    address = address if isinstance(address, Address) else Address(address)
+    url, connect_args = address.url, address.connect_args
     backend = url.get_backend_name()
-    if backend == "sqlite":  # read-only even to the file: a wrong path makes no empty database
+    if backend == "sqlite":  # read-only even to the file
         url = url.set(database=f"file:{quote(url.database or '')}", query={"mode": "ro", "uri": "true"})
     elif backend in {"postgresql", "mysql", "mariadb"}:
-        limits = _client_limits(backend)
-        url = url.set(query={"connect_timeout": str(CONNECT_S), **url.query, **limits})
-    engine = make_engine(url, pool_size=POOL_SIZE, max_overflow=0, pool_timeout_s=CONNECT_S, read_only=True)
+        waits = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_S}
+        connect_args = {**waits, **connect_args, **_client_limits(backend)}
+    engine = make_engine(
+        Address(url, connect_args), pool_size=POOL_SIZE, max_overflow=0, pool_timeout_s=CONNECT_S, read_only=True
+    )
     if backend == "postgresql":
         event.listen(engine, "begin", _begin_postgresql)
     elif backend == "sqlite":
@@ -57,8 +54,8 @@ def reading_engine(url: URL) -> Engine:
     return engine
 
 
-def _client_limits(backend: str) -> dict[str, str]:
-    """Return what ends the waiting on this side, whatever a Connection says: a night may wait longer than a page.
+def _client_limits(backend: str) -> dict[str, Any]:
+    """Return what ends the waiting on this side, whatever a Connection says: a run may wait longer than a page.
 
     PyMySQL's `connect_timeout` ends with TCP's part of it; greeting, login and answers are reads. libpq's goes to the
     end of the login; a peer that is gone after that is noticed by TCP, which gives up after minutes by itself.
@@ -67,25 +64,7 @@ def _client_limits(backend: str) -> dict[str, str]:
     if backend == "postgresql":
         probes = {"keepalives": "1", "keepalives_idle": "3", "keepalives_interval": "2", "keepalives_count": "2"}
         return {**probes, "tcp_user_timeout": str(1000 * silent_s)}
-    return {"read_timeout": str(silent_s), "write_timeout": str(silent_s)}
-
-
-def took_too_long(error: BaseException) -> bool:
-    """Say whether a statement was ended because its time was up."""
-    return any(code in _TIMEOUTS for code in _codes(error))
-
-
-def lacks_tables(error: BaseException) -> bool:
-    """Say whether a statement failed because the project's tables are not there, or of an earlier version."""
-    return any(code in _MISSING or str(code).startswith(_MISSING_WORDS) for code in _codes(error))
-
-
-def _codes(error: BaseException) -> tuple[object, ...]:
-    """Return what a driver says of an error: some have a state beside their number, some have words alone."""
-    original = error.orig if isinstance(error, DBAPIError) else None
-    if original is None:
-        return ()
-    return *original.args[:1], getattr(original, "sqlstate", None), getattr(original, "sqlite_errorname", None)
+    return {"read_timeout": silent_s, "write_timeout": silent_s}
 
 
 def _begin_postgresql(connection: Connection) -> None:

@@ -76,19 +76,19 @@ def begin_run(
     keys: tuple[str | None, str | None],
     clashes: Callable[[str | None, str | None], bool],
     *,
-    unchanged_again: bool,
     yields: bool,
     is_rescore: bool,
     limit: int | None,
+    scan: str | None,
 ) -> Lease:
     """Take the lease of a range of a job for a run, new or gone on with.
 
     :param keys: the range's ends (above, up to) as canonical ids; None for open ones
-    :param unchanged_again: an earlier try's unchanged reviews are met again by this one
     :param clashes: says whether another range, given by its ends, has an id in common with this one
     :param yields: keep away as long as another run wants the job
     :param is_rescore: what was scored before is scored again
     :param limit: the most reviews that the run does, all its shards together; None for all
+    :param scan: the pass that the run makes by itself, for another try of it; None where its plan says it
 
     A run of the same task is taken over at once, since Airflow runs one try of a task at a time; another's only when
     its lease has run out.
@@ -129,6 +129,7 @@ def begin_run(
         "range_to": keys[1],
         "is_rescore": is_rescore,
         "review_limit": limit,
+        "scan": scan,
     }
     # Locked before it is read: the last commit of a client that was killed may still be on its way in the server.
     earlier = connection.execute(locked(select(runs).where(mine))).one_or_none()
@@ -139,7 +140,7 @@ def begin_run(
         assert inserted is not None
         run_id = inserted[0]
         return Lease(run_id, token, 0, counts, model, revision, wanted_by)
-    counts = Counts.from_row(earlier).before_another_try(unchanged_again=unchanged_again)
+    counts = Counts.from_row(earlier).before_another_try()
     connection.execute(update(runs).where(runs.c.id == earlier.id).values(**held, **counts.as_columns()))
     return Lease(earlier.id, token, earlier.chunks, counts, model, revision, wanted_by)
 

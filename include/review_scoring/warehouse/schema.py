@@ -150,6 +150,9 @@ class Tables:
             Column("relabelled", BigInteger, server_default="0"),
             Column("is_rescore", Boolean),
             Column("review_limit", BigInteger),
+            Column("met_again", BigInteger, server_default="0"),
+            Column("repeats_met_again", BigInteger, server_default="0"),
+            Column("scan", Text),
             UniqueConstraint("job_id", "dag_id", "task_id", "run_id", "map_index", name="scoring_runs_task_key"),
             Index("scoring_runs_job_state", "job_id", "state"),
         )
@@ -188,6 +191,8 @@ class Tables:
             Column("first_seen", UtcDateTime, nullable=False),
             Column("attempts", Integer, nullable=False),
             Column("run_id", BigInteger, nullable=False),
+            Column("model", String(200)),
+            Column("revision", String(64)),
             Index("review_rejects_run", "run_id"),
         )
         self._add_benchmarks(prefix)

@@ -26,6 +26,7 @@ class ShardRun:
     device: str | None
     started_at: datetime
     ended_at: datetime | None
+    scan: str | None
 
 
 def shards_of(connection: Connection, owned: Tables, job_id: int, key: RunKey) -> list[ShardRun]:
@@ -39,9 +40,7 @@ def shards_of(connection: Connection, owned: Tables, job_id: int, key: RunKey) -
     ]
 
 
-def drop_shards(
-    connection: Connection, owned: Tables, job_id: int, key: RunKey, beyond: int, *, unchanged_again: bool
-) -> None:
+def drop_shards(connection: Connection, owned: Tables, job_id: int, key: RunKey, beyond: int) -> None:
     """Give up the shards of a run from one map index on, since a new plan has no more; what they scored is the run's.
 
     What the new shards meet and count anew is left out of their counts, as it is before another try of a shard. Locks
@@ -53,6 +52,6 @@ def drop_shards(
     now = dialect_of(connection).now(connection)
     dropped = and_(of_task(owned, job_id, key), runs.c.map_index >= beyond)
     for row in connection.execute(locked(select(runs).where(dropped))).all():
-        kept = Counts.from_row(row).before_another_try(unchanged_again=unchanged_again)
+        kept = Counts.from_row(row).before_another_try()
         over = {"state": ABANDONED, "ended_at": now} if row.state == RUNNING else {}
         connection.execute(update(runs).where(runs.c.id == row.id).values(**kept.as_columns(), **over))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -14,42 +14,44 @@ from sqlalchemy import (
     Engine,
     Row,
     Select,
-    Uuid,
     and_,
     case,
-    column,
     false,
     func,
-    inspect,
+    or_,
     select,
-    table,
     true,
-    type_coerce,
     union_all,
 )
-from sqlalchemy import exc as sa_exc
-from sqlalchemy.dialects import mysql
-from sqlalchemy.engine.interfaces import ReflectedColumn
-from sqlalchemy.types import DateTime, Float, Integer, NullType, Numeric, String, TypeEngine
+from sqlalchemy.exc import DBAPIError
 
-from review_scoring.errors import PreflightError, WarehouseUnavailableError
-from review_scoring.job import ScoringJob
-from review_scoring.reviews import Review, canonical_id, canonical_time
+from review_scoring.reviews import Review, Unreadable, canonical_time
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.engine import same_database
-from review_scoring.warehouse.retry import describe, is_unreachable, patiently
+from review_scoring.warehouse.errors import Fault, describe, fault_of
+from review_scoring.warehouse.retry import patiently
 
 NativeId: TypeAlias = Any
 """An id as the driver gives and takes it: int, str, UUID or Decimal."""
 
-SourceRow: TypeAlias = Row[Any]
+FEW_ROWS = 10
+"""Unreadable rows of one page, none of it readable, that may still be single rows and not a broken view."""
 
-FEW_REPEATS = 20
-"""Repeated ids that are rejects of single rows; more of them, and more than a tenth, mean that the column is no id."""
+_OF_A_ROW = (TypeError, ValueError, ArithmeticError, NotImplementedError)
+"""What a driver raises for a value that Python has no equal of, where it raises no error of a database."""
 
-UNIQUENESS_SAMPLE = 10_000
-"""Rows of a source without a unique key that are looked at before a run."""
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRow:
+    """A row of which the database or its driver cannot give more than its key."""
+
+    id: NativeId
+    updated_at: Any
+    text: Unreadable
+
+
+SourceRow: TypeAlias = Row[Any] | UnreadableRow
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,9 @@ class KeyRange:
 
 
 EVERYTHING = KeyRange()
+
+EARLIEST = datetime(1, 1, 2)
+"""Below are `-infinity` and the like, which no driver gives."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,9 @@ class ReviewSource:
     cursor: ColumnClause[Any] | None
     id_is_unique: bool
     id_is_nullable: bool
+    id_is_indexed: bool = False
+    cursor_is_nullable: bool = True
+    other_names: frozenset[str] = frozenset()
     stop: StopFlag = field(default_factory=StopFlag)
 
     def pages(
@@ -86,18 +94,16 @@ class ReviewSource:
         Every row whose id is not NULL is in exactly one page; rows whose ids the source takes for equal are in the
         same page. Nothing is held open between pages.
         """
-        columns = select(*self._columns(texts=texts)).where(where if where is not None else true())
+        condition = where if where is not None else true()
         while True:
             within = self._within(keys) or [self.id.is_not(None)]
-            page = self._fetch(columns.where(*within).order_by(self.id).limit(rows))
+            page = self._rows([condition, *within], texts=texts, limit=rows)
             if not page:
                 return
             full = len(page) >= rows
-            keys = replace(keys, after=page[-1].id)
             if full and not self.id_is_unique:
-                equal = self._fetch(columns.where(self.id == self._bound(keys.after)))
-                ids = {row.id for row in equal}
-                page = [row for row in page if row.id not in ids] + list(equal)
+                page = self._completed(page, condition, texts=texts)
+            keys = replace(keys, after=page[-1].id)
             yield page
             if not full:
                 return
@@ -106,8 +112,22 @@ class ReviewSource:
         """Return id, updated_at and text of the rows with these ids that are still there, in no particular order."""
         if not ids:
             return []
-        member = dialect_of(self.engine).member(self.id, ids)
-        return self._fetch(select(*self._columns(texts=True)).where(member))
+        return [row for part in by_bytes(ids) for row in self._readable(part)]
+
+    def look(self) -> None:
+        """Read one row, to see that it may be read; whether its text can be read is that row's own matter."""
+        with self.engine.connect() as connection:
+            try:
+                connection.execute(select(*self._columns(texts=True)).limit(1)).all()
+            except (DBAPIError, *_OF_A_ROW) as error:
+                if not _of_rows(error):
+                    raise
+
+    def some_ids(self, rows: int) -> Sequence[SourceRow]:
+        """Return the ids of the first rows that the database gives."""
+        with self.engine.connect() as connection:
+            statement = select(self.id.label("id")).where(self.id.is_not(None)).limit(rows)
+            return connection.execute(statement).all()
 
     def count(self, where: ColumnElement[bool], keys: KeyRange) -> int:
         """Return how many rows with an id meet a condition."""
@@ -134,9 +154,30 @@ class ReviewSource:
         is_end = and_(row.place * parts % row.total < parts, row.place < row.total)
         return [(end.id, end.place) for end in self._fetch(select(row.id, row.place).where(is_end).order_by(row.place))]
 
-    def highest_cursor(self) -> Any:
-        """Return the highest value of the cursor column: an integer or a time; None for an empty source."""
-        return self._fetch(select(func.max(self.cursor).label("highest")))[0].highest
+    def highest_cursor(self, upto: datetime | None) -> Any:
+        """Return the highest value of the cursor column: an integer or a time; None for an empty source.
+
+        :param upto: the latest time that counts; None for a cursor of integers
+        """
+        assert self.cursor is not None
+        within = [] if upto is None else [self.cursor >= EARLIEST, self.cursor <= upto]
+        return self._fetch(select(func.max(self.cursor).label("highest")).where(*within))[0].highest
+
+    def lowest_cursor(self) -> Any:
+        """Return the lowest value of the cursor column; None for an empty source."""
+        return self._fetch(select(func.min(self.cursor).label("lowest")))[0].lowest
+
+    def top_cursors(self, rows: int) -> Sequence[Any]:
+        """Return the highest values of the cursor column, one for each row, the highest first."""
+        assert self.cursor is not None
+        statement = select(self.cursor.label("value")).where(self.cursor.is_not(None))
+        return [row.value for row in self._fetch(statement.order_by(self.cursor.desc()).limit(rows))]
+
+    def from_cursor(self, value: Any) -> ColumnElement[bool]:
+        """Return the condition that a row's cursor is at or above a value, or that it has none."""
+        assert self.cursor is not None
+        recent = self.cursor >= value
+        return or_(recent, self.cursor.is_(None)) if self.cursor_is_nullable else recent
 
     def overlap(self, one: KeyRange, other: KeyRange) -> bool:
         """Say whether two ranges of ids have an id in common. Where one shard is scored at a time, all do."""
@@ -187,164 +228,114 @@ class ReviewSource:
     def _bound(self, value: NativeId) -> ColumnElement[Any]:
         return dialect_of(self.engine).bound(value, self.id.type)
 
-    def _fetch(self, statement: Select[Any]) -> Sequence[SourceRow]:
-        def fetch() -> Sequence[SourceRow]:
+    def _rows(self, where: Sequence[ColumnElement[bool]], *, texts: bool, limit: int | None) -> Sequence[SourceRow]:
+        """Return the first rows that meet the conditions, in the source's order, also those that cannot be read."""
+
+        def statement(columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+            return select(*columns).where(*where).order_by(self.id).limit(limit)
+
+        try:
+            return self._fetch(statement(self._columns(texts=texts)))
+        except (DBAPIError, *_OF_A_ROW) as error:
+            if not texts or not _of_rows(error):
+                raise
+        ids = self._fetch(statement([self.id.label("id")]))
+        return self._readable([row.id for row in ids])
+
+    def _readable(self, ids: Sequence[NativeId]) -> Sequence[SourceRow]:
+        """Return the rows with these ids, in the source's order; the ones that cannot be read are found by halves.
+
+        :raises sqlalchemy.exc.DBAPIError: if none of many rows can be read: then the view is broken, and not they
+        """
+        rows: list[SourceRow] = []
+        last: BaseException | None = None
+        parts = [list(dict.fromkeys(ids))]
+        while parts:
+            part = parts.pop()
+            try:
+                rows += self._with_ids(part)
+            except (DBAPIError, *_OF_A_ROW) as error:
+                if not _of_rows(error):
+                    raise
+                if len(part) > 1:
+                    parts += [part[len(part) // 2 :], part[: len(part) // 2]]
+                else:
+                    last = error
+                    rows.append(UnreadableRow(part[0], self._updated_at_of(part[0]), Unreadable(describe(error))))
+                    if len(rows) >= FEW_ROWS and all(isinstance(row, UnreadableRow) for row in rows):
+                        break
+        if last is not None and len(rows) >= FEW_ROWS and all(isinstance(row, UnreadableRow) for row in rows):
+            raise last
+        return rows
+
+    def _updated_at_of(self, id_: NativeId) -> Any:
+        """Return a row's `updated_at` without its text, so that it is looked at again when that changes."""
+        if self.updated_at is None:
+            return None
+        statement = select(self.updated_at.label("updated_at")).where(self.id == self._bound(id_)).limit(1)
+        try:
+            return next((row.updated_at for row in self._fetch(statement)), None)
+        except (DBAPIError, *_OF_A_ROW) as error:
+            if not _of_rows(error):
+                raise
+            return None
+
+    def _with_ids(self, ids: Sequence[NativeId]) -> Sequence[SourceRow]:
+        wanted = set(ids)
+        member = dialect_of(self.engine).member(self.id, ids)
+        rows = self._fetch(select(*self._columns(texts=True)).where(member).order_by(self.id))
+        return [row for row in rows if row.id in wanted]  # the source may take other ids for equal
+
+    def _completed(
+        self, page: Sequence[SourceRow], condition: ColumnElement[bool], *, texts: bool
+    ) -> Sequence[SourceRow]:
+        """Make a full page end between two ids, so that rows with equal ids are in one page."""
+        last = page[-1].id
+        if self.id_type in {"integer", "uuid"} and self.engine.dialect.name != "sqlite":
+            # What is equal to the source is equal to Python: the next page begins with the last id again.
+            whole = [row for row in page if row.id != last]
+            if whole:
+                return whole
+        equal = self._rows([condition, self.id == self._bound(last)], texts=texts, limit=None)
+        ids = {row.id for row in equal}
+        return [row for row in page if row.id not in ids] + list(equal)
+
+    def _fetch(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        def fetch() -> Sequence[Row[Any]]:
             with self.engine.connect() as connection:
-                if self.id_is_unique:  # a table with an index to go by; a view is planned as its author meant it
-                    dialect_of(connection).plan_by_key(connection)
+                bitmaps = self.cursor is not None and self.cursor_is_nullable
+                dialect_of(connection).plan_by_key(connection, has_index=self.id_is_indexed, bitmaps=bitmaps)
                 return connection.execute(statement).all()
 
         return patiently(fetch, what=f"reading {self.name}", stop=self.stop)
 
 
-def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -> ReviewSource:
-    """Look at a job's source table and return it ready to read.
+def _of_rows(error: BaseException) -> bool:
+    """Say whether an error is that of single rows, and not of the whole source."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, _OF_A_ROW)
+    # SQLite has one code for most of what a function or a conversion cannot do.
+    return fault_of(error) is Fault.DATA or describe(error).endswith("SQLITE_ERROR")
 
-    :raises PreflightError: with everything that is wrong: table, columns, id type, uniqueness, right to read
-    :raises WarehouseUnavailableError: if the server does not answer
-    """
-    place = f"{job.source_schema}.{job.source_table}" if job.source_schema else job.source_table
-    where = f"connection {job.source_conn_id!r}"
-    columns = _columns_of(engine, job, f"table {place!r}", where)
-    problems = [
-        f"table {place!r} has no column {name!r} ({setting}); it has {', '.join(columns)}"
-        for setting, name in (
-            ("id_column", job.id_column),
-            ("text_column", job.text_column),
-            ("updated_at_column", job.updated_at_column),
-            ("cursor_column", job.cursor_column),
-        )
-        if name is not None and name not in columns
-    ]
-    id_type = ""
-    if job.id_column in columns:
-        declared = columns[job.id_column]["type"]
-        id_type = _id_type(declared, engine.dialect.name)
-        if not id_type:
-            problems.append(
-                f"column {job.id_column!r} of {place!r} is of type {declared}, which cannot serve as an id; "
-                "use an integer, a string or a UUID column"
-            )
-    cursor_types = Integer if engine.dialect.name == "sqlite" else Integer | DateTime  # SQLite keeps times as text
-    if job.cursor_column in columns and not isinstance(columns[job.cursor_column]["type"], cursor_types):
-        problems.append(
-            f"column {job.cursor_column!r} of {place!r} is of type {columns[job.cursor_column]['type']}, which cannot "
-            "serve as a cursor; use an integer or a timestamp column, or none"
-        )
-    if problems:
-        raise PreflightError(problems)
 
-    reads_raw = engine.dialect.name == "sqlite"  # a declared type binds no SQLite row, so nothing is converted there
-    id_ = columns[job.id_column]
-    clause = table(
-        job.source_table,
-        column(job.id_column, NullType() if reads_raw else id_["type"]),
-        column(job.text_column),
-        *([column(job.updated_at_column, columns[job.updated_at_column]["type"])] if job.updated_at_column else []),
-        *([column(job.cursor_column, columns[job.cursor_column]["type"])] if job.cursor_column else []),
-        schema=job.source_schema,
-    )
-    source = ReviewSource(
-        engine=engine,
-        name=place,
-        id_type=id_type,
-        id=clause.c[job.id_column],
-        text=clause.c[job.text_column],
-        updated_at=_updated_at(engine, clause.c[job.updated_at_column]) if job.updated_at_column else None,
-        cursor=clause.c[job.cursor_column] if job.cursor_column else None,
-        id_is_unique=_is_unique(engine, job),
-        id_is_nullable=bool(id_.get("nullable", True)),
-        stop=stop or StopFlag(),
-    )
-    _try_reading(source, job)
-    return source
+ID_BYTES = 500_000
+"""Bytes of ids that one statement carries: servers refuse statements above a megabyte, or above their packet size."""
+
+
+def by_bytes(ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Cut ids into parts of about `ID_BYTES` bytes."""
+    part: list[Any] = []
+    size = 0
+    for each in ids:
+        if size >= ID_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(each)
+        size += len(str(each).encode(errors="replace")) + 8
+    if part:
+        yield part
 
 
 def parse_id(canonical: str, id_type: str) -> NativeId:
     """Turn a canonical id back into what the source's driver takes."""
     return {"integer": int, "uuid": UUID}.get(id_type, str)(canonical)
-
-
-def _columns_of(engine: Engine, job: ScoringJob, place: str, where: str) -> dict[str, ReflectedColumn]:
-    """Return the columns of the source table by name."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", sa_exc.SAWarning)  # of types it does not know, in columns we do not read
-        try:
-            inspector = inspect(engine)
-            if job.source_schema and not inspector.has_schema(job.source_schema):
-                found = ", ".join(inspector.get_schema_names())
-                raise PreflightError([f"{where} has no schema {job.source_schema!r}; there is {found}"])
-            return {c["name"]: c for c in inspector.get_columns(job.source_table, schema=job.source_schema)}
-        except sa_exc.NoSuchTableError:
-            schema = job.source_schema
-            names = sorted([*inspector.get_table_names(schema), *inspector.get_view_names(schema)])
-            found = ", ".join(names[:20]) or "no table at all"
-            raise PreflightError([f"{where} has no {place}; there is {found}"]) from None
-        except sa_exc.DBAPIError as error:
-            if is_unreachable(error):
-                raise WarehouseUnavailableError(
-                    f"{where} does not answer ({describe(error)}); if it never does, check its host and port"
-                ) from None
-            problem = f"{where} refuses to be read ({describe(error)}); check its login, password and database"
-            raise PreflightError([problem]) from None
-
-
-def _updated_at(engine: Engine, updated_at: ColumnElement[Any]) -> ColumnElement[Any]:
-    if engine.dialect.name == "sqlite":
-        return type_coerce(updated_at, NullType())
-    return dialect_of(engine).time_as_text(updated_at)
-
-
-def _id_type(type_: TypeEngine[Any], dialect: str) -> str:
-    if isinstance(type_, Integer):
-        return "integer"
-    if isinstance(type_, Float | mysql.ENUM | mysql.SET):  # the last two: ordered by number, compared by name
-        return ""
-    if isinstance(type_, Numeric):
-        return "integer" if dialect == "sqlite" or not type_.scale else ""
-    if isinstance(type_, Uuid):
-        return "uuid"
-    if isinstance(type_, String):
-        return "string"
-    return "string" if dialect == "sqlite" and isinstance(type_, NullType) else ""
-
-
-def _is_unique(engine: Engine, job: ScoringJob) -> bool:
-    """Say whether a constraint or a whole-table index makes the id column unique."""
-    inspector = inspect(engine)
-    name, schema, alone = job.source_table, job.source_schema, [job.id_column]
-    if inspector.get_pk_constraint(name, schema=schema).get("constrained_columns") == alone:
-        return True
-    if any(unique["column_names"] == alone for unique in inspector.get_unique_constraints(name, schema=schema)):
-        return True
-    return any(
-        index["unique"]
-        and index["column_names"] == alone
-        and not any(key.endswith("_where") for key in index.get("dialect_options", {}))
-        for index in inspector.get_indexes(name, schema=schema)
-    )
-
-
-def _try_reading(source: ReviewSource, job: ScoringJob) -> None:
-    """Read a row, and where no key says that ids are unique, look whether they are."""
-    try:
-        with source.engine.connect() as connection:
-            connection.execute(select(*source._columns(texts=True)).limit(1)).all()
-            if not source.id_is_unique:
-                sample = select(source.id.label("id")).where(source.id.is_not(None)).limit(UNIQUENESS_SAMPLE)
-                ids = [i for row in connection.execute(sample) if (i := canonical_id(row.id)) is not None]
-                repeated = len(ids) - len(set(ids))
-                if repeated > max(len(ids) // 10, FEW_REPEATS):
-                    raise PreflightError(
-                        [
-                            f"column {job.id_column!r} of {source.name!r} does not tell reviews apart: {repeated} of "
-                            f"{len(ids)} rows looked at repeat another row's id; name a unique column as id_column"
-                        ]
-                    )
-    except sa_exc.DBAPIError as error:
-        raise PreflightError(
-            [
-                f"table {source.name!r} cannot be read through connection {job.source_conn_id!r} "
-                f"({describe(error)}); grant SELECT on it to that connection's user"
-            ]
-        ) from None

@@ -12,7 +12,7 @@ from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
-from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
@@ -27,8 +27,8 @@ from review_scoring.errors import (
     PreflightError,
     WarehouseUnavailableError,
 )
-from review_scoring.warehouse.readonly import STATEMENT_S, lacks_tables, took_too_long
-from review_scoring.warehouse.retry import describe, is_unreachable
+from review_scoring.warehouse.errors import Fault, describe, fault_of, lacks_tables, took_too_long
+from review_scoring.warehouse.readonly import STATEMENT_S
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ TABLES = "The scoring tables are not there, or of an earlier version."
 BUSY = "Others are waiting for the warehouse, too."
 AWAY = "The warehouse does not answer."
 REFUSED = "The warehouse refused the connection or the query."
+NOT_LET_IN = frozenset({Fault.LOGIN, Fault.TLS, Fault.DATABASE, Fault.RIGHTS})
 SOURCE = "The source of the reviews cannot be read."
 CATALOGUE = "The catalogue of models cannot be read."
 
@@ -114,7 +115,7 @@ def _failed(error: Exception) -> tuple[int, str, str]:
         (took_too_long(error), (away, SLOW, "Narrow the search, or try again when the database has less to do.")),
         (isinstance(error, PoolTimeoutError), (away, BUSY, "Try again in a few seconds.")),
         (
-            isinstance(error, OperationalError | ProgrammingError) and not is_unreachable(error),
+            fault_of(error) in NOT_LET_IN,
             (away, REFUSED, "Check the login, the database and the privileges in the Connection of the job."),
         ),
         (

@@ -18,9 +18,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from review_scoring.airflow.web.failures import named
 from review_scoring.airflow.web.warehouse import JobPlace
 from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
+from review_scoring.warehouse.errors import took_too_long
 from review_scoring.warehouse.figures import count_rejects, count_scored, count_waiting
 from review_scoring.warehouse.nights import Night, nights
-from review_scoring.warehouse.readonly import took_too_long
 from review_scoring.warehouse.runs import RUNNING
 
 log = logging.getLogger(__name__)

@@ -6,21 +6,24 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import URL, Connection, Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.airflow.connections import connection_named, told_as_configuration, url_of
+from review_scoring.airflow.connections import address_of, connection_named, told_as_configuration
 from review_scoring.airflow.jobs import defined_jobs, no_jobs
 from review_scoring.airflow.run_settings import JOB
 from review_scoring.airflow.variables import variable
 from review_scoring.errors import NoSuchJobError
 from review_scoring.job import ScoringJob
 from review_scoring.preflight import target_conn_id
+from review_scoring.warehouse.engine import Address
+from review_scoring.warehouse.errors import lacks_tables
 from review_scoring.warehouse.ledger import Ledger
 from review_scoring.warehouse.nights import JobRecord, find_job
-from review_scoring.warehouse.readonly import lacks_tables, reading_engine
+from review_scoring.warehouse.opening import open_source
+from review_scoring.warehouse.readonly import reading_engine
 from review_scoring.warehouse.schema import Tables, tables
-from review_scoring.warehouse.source import ReviewSource, open_source
+from review_scoring.warehouse.source import ReviewSource
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def shown_first(jobs: Mapping[str, object]) -> str:
     return chosen if chosen is not None and chosen in jobs else next(iter(jobs))
 
 
-_engines: dict[str, tuple[URL, Engine]] = {}
+_engines: dict[str, tuple[Address, Engine]] = {}
 _sources: dict[tuple[ScoringJob, Engine], ReviewSource] = {}
 _lock = threading.Lock()
 
@@ -97,10 +100,10 @@ def _engine(conn_id: str) -> Engine:
     """
     connection = connection_named(conn_id)
     with told_as_configuration(connection), _lock:
-        url = url_of(connection)
+        address = address_of(connection)
         known = _engines.get(conn_id)
-        if known is None or known[0] != url:
+        if known is None or known[0] != address:
             if known is not None:
                 known[1].dispose()
-            _engines[conn_id] = known = (url, reading_engine(url))
+            _engines[conn_id] = known = (address, reading_engine(address))
         return known[1]

@@ -23,9 +23,9 @@ from review_scoring.errors import ModelError
 from review_scoring.models.catalogue import readable_entries
 from review_scoring.models.entry import CatalogueEntry, Kind
 from review_scoring.models.store import ModelStore
+from review_scoring.warehouse.errors import lacks_tables
 from review_scoring.warehouse.evaluations import EvaluationDetails, EvaluationLine, details, evaluations
 from review_scoring.warehouse.promotions import champion
-from review_scoring.warehouse.readonly import lacks_tables
 
 log = logging.getLogger(__name__)
 router = APIRouter(route_class=PageRoute)

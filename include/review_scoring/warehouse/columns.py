@@ -1,0 +1,99 @@
+"""What a table or view of somebody else's consists of: columns, their types, and whether a key makes one unique."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Engine, Uuid, bindparam, inspect, text
+from sqlalchemy import exc as sa_exc
+from sqlalchemy.dialects.mysql.base import ischema_names as mysql_types
+from sqlalchemy.dialects.postgresql import DOMAIN
+from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy.types import Integer, NullType, Numeric, TypeEngine
+
+from review_scoring.warehouse.errors import Fault, fault_of
+
+_MYSQL_COLUMNS = text(
+    "SELECT column_name AS name, data_type AS type, column_type AS declared, is_nullable AS nullable,"
+    " numeric_scale AS scale, character_maximum_length AS length, collation_name AS collation"
+    " FROM information_schema.columns WHERE table_name = :table AND table_schema = COALESCE(:schema, DATABASE())"
+    " ORDER BY ordinal_position"
+)
+
+
+def columns_of(engine: Engine, name: str, schema: str | None) -> Mapping[str, ReflectedColumn]:
+    """Return the columns by name, with a domain's base type in place of the domain.
+
+    :raises sqlalchemy.exc.NoSuchTableError: if there is no such table or view that this user sees
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sa_exc.SAWarning)  # of types it does not know, in columns we do not read
+        try:
+            columns = inspect(engine).get_columns(name, schema=schema)
+        except sa_exc.DBAPIError as error:
+            # MySQL shows the definition of a table, or of a view, to those with more rights than to read some of it.
+            if engine.dialect.name != "mysql" or fault_of(error) is not Fault.RIGHTS:
+                raise
+            columns = _visible_mysql_columns(engine, name, schema)
+    for each in columns:
+        each["type"] = _base(each["type"])
+    return {each["name"]: each for each in columns}
+
+
+def leading_keys(engine: Engine, name: str, schema: str | None) -> list[tuple[tuple[str | None, ...], bool]]:
+    """Return the columns of each key and index over the whole table, and whether it is unique.
+
+    Empty for a view, and for a table whose definition this user must not see.
+    """
+    inspector = inspect(engine)
+    try:
+        primary = inspector.get_pk_constraint(name, schema=schema).get("constrained_columns") or []
+        unique = [each["column_names"] for each in inspector.get_unique_constraints(name, schema=schema)]
+        indexes = inspector.get_indexes(name, schema=schema)
+    except sa_exc.DBAPIError as error:
+        if fault_of(error) is not Fault.RIGHTS:
+            raise
+        return []
+    whole = [each for each in indexes if not any(key.endswith("_where") for key in each.get("dialect_options", {}))]
+    keys: list[tuple[tuple[str | None, ...], bool]] = [(tuple(each), True) for each in (primary, *unique) if each]
+    return keys + [(tuple(each["column_names"]), bool(each["unique"])) for each in whole if each["column_names"]]
+
+
+def table_names(engine: Engine, schema: str | None) -> list[str]:
+    """Return the names of all tables and views of a schema, in order."""
+    inspector = inspect(engine)
+    return sorted([*inspector.get_table_names(schema), *inspector.get_view_names(schema)])
+
+
+def _base(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    while isinstance(type_, DOMAIN):
+        type_ = type_.data_type
+    return type_
+
+
+def _visible_mysql_columns(engine: Engine, name: str, schema: str | None) -> list[ReflectedColumn]:
+    with engine.connect() as connection:
+        statement = _MYSQL_COLUMNS.bindparams(bindparam("table", name), bindparam("schema", schema))
+        rows = connection.execute(statement).all()
+    if not rows:
+        raise sa_exc.NoSuchTableError(name)
+    types = {**mysql_types, "uuid": Uuid}  # the last one is MariaDB's alone
+    return [
+        {"name": row.name, "type": _mysql_type(types, row), "nullable": row.nullable == "YES", "default": None}
+        for row in rows
+    ]
+
+
+def _mysql_type(types: Mapping[str, Any], row: Any) -> TypeEngine[Any]:
+    kind: type[Any] = types.get(str(row.type).lower(), NullType)
+    arguments: dict[str, Any] = {}
+    if issubclass(kind, Integer) and "zerofill" in str(row.declared).lower():
+        arguments = {"zerofill": True}
+    elif issubclass(kind, Numeric):
+        arguments = {"scale": row.scale}
+    elif row.type in {"char", "varchar"}:
+        arguments = {"length": row.length, "collation": row.collation}
+    made: TypeEngine[Any] = kind(**arguments)
+    return made

@@ -1,0 +1,195 @@
+"""What a database error means, by its SQLSTATE, vendor number or type; never by its words, which follow the locale.
+
+SQLite and DuckDB, which have few codes, always speak English: of them alone, the beginning of a message is looked at.
+
+Sources: PostgreSQL's documentation, appendix A; the error references of MySQL 8.4 and MariaDB 10.11; SQLite's result
+codes (sqlite.org/rescode.html).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+NO_TLS = "28TLS"
+"""Stands where an SQLSTATE would: the server answers, and the encrypted connection fails (see `postgres_login.py`)."""
+
+
+class Fault(Enum):
+    """The kinds of database errors that call for different answers."""
+
+    AWAY = "the server does not answer, or the connection broke"
+    BUSY = "a lock, a deadlock, or no free connection"
+    FULL = "no space left"
+    TIMEOUT = "a statement took longer than the server allows"
+    LOGIN = "the server refuses the user, the password or the client's address"
+    TLS = "no encrypted connection comes about"
+    DATABASE = "there is no such database"
+    RIGHTS = "the user lacks a privilege"
+    READ_ONLY = "nothing may be written here"
+    MISSING = "a table, schema or column does not exist"
+    DATA = "a value cannot be computed or converted"
+    POOLER = "a pooler between client and server loses prepared statements"
+    OTHER = "anything else"
+
+
+PASSING = frozenset({Fault.AWAY, Fault.BUSY})
+"""The same call may succeed later."""
+
+# By code, or by its class: the first two characters. The longer one counts.
+_SQLSTATES: Mapping[str, Fault] = {
+    **dict.fromkeys(("08", "57P01", "57P02", "57P03", "57P05", "25P03"), Fault.AWAY),
+    **dict.fromkeys(("40001", "40P01", "55P03", "53300"), Fault.BUSY),
+    **dict.fromkeys(("57014", "25P04"), Fault.TIMEOUT),
+    **dict.fromkeys(("3D", "57P04"), Fault.DATABASE),
+    **dict.fromkeys(("42P01", "42703", "3F"), Fault.MISSING),
+    **dict.fromkeys(("21", "22", "38", "39", "54", "P0", "XX001"), Fault.DATA),
+    **dict.fromkeys(("26000", "42P05"), Fault.POOLER),
+    "53100": Fault.FULL,
+    "28": Fault.LOGIN,
+    NO_TLS: Fault.TLS,
+    "42501": Fault.RIGHTS,
+    "25006": Fault.READ_ONLY,
+}
+_MYSQL: Mapping[int, Fault] = {
+    **dict.fromkeys((1053, 1152, 1158, 1159, 1160, 1161, 1927, 2002, 2003, 2006, 2013, 2055), Fault.AWAY),
+    **dict.fromkeys((1020, 1040, 1203, 1205, 1213, 1412, 1615, 3572), Fault.BUSY),
+    **dict.fromkeys((28, 1021, 1114), Fault.FULL),
+    **dict.fromkeys((1317, 1969, 3024), Fault.TIMEOUT),
+    **dict.fromkeys((1045, 1129, 1130, 1251, 1275, 1524, 1698, 1820, 1862, 2059, 2061, 3118, 4151), Fault.LOGIN),
+    **dict.fromkeys((2026, 3159), Fault.TLS),
+    **dict.fromkeys((1044, 1142, 1143, 1227, 1356, 1370), Fault.RIGHTS),
+    **dict.fromkeys((1290, 1792, 1836), Fault.READ_ONLY),
+    **dict.fromkeys((1054, 1146), Fault.MISSING),
+    **dict.fromkeys((1139, 1242, 1264, 1265, 1292, 1300, 1301, 1365, 1366, 1411, 1416, 1644, 1690, 3141), Fault.DATA),
+    **dict.fromkeys((1046, 1049), Fault.DATABASE),
+}
+_SQLITE: Mapping[str, Fault] = {
+    "SQLITE_BUSY": Fault.BUSY,
+    "SQLITE_LOCKED": Fault.BUSY,
+    "SQLITE_FULL": Fault.FULL,
+    "SQLITE_INTERRUPT": Fault.TIMEOUT,
+    "SQLITE_READONLY": Fault.READ_ONLY,
+    "SQLITE_PERM": Fault.RIGHTS,
+    "SQLITE_AUTH": Fault.RIGHTS,
+    "SQLITE_CANTOPEN": Fault.DATABASE,
+    "SQLITE_NOTADB": Fault.DATABASE,
+    "SQLITE_MISMATCH": Fault.DATA,
+    "SQLITE_TOOBIG": Fault.DATA,
+}
+_DUCKDB: Mapping[str, Fault] = {
+    "CatalogException": Fault.MISSING,
+    "BinderException": Fault.MISSING,
+    "TransactionException": Fault.BUSY,
+    "InterruptException": Fault.TIMEOUT,
+    "PermissionException": Fault.RIGHTS,
+    "ConversionException": Fault.DATA,
+    "InvalidInputException": Fault.DATA,
+    "OutOfRangeException": Fault.DATA,
+    "TypeMismatchException": Fault.DATA,
+}
+_WORDS: Mapping[str, Fault] = {
+    "no such table": Fault.MISSING,
+    "no such column": Fault.MISSING,
+    "IO Error: Could not set lock on file": Fault.BUSY,
+    "Invalid Input Error: Cannot execute statement of type": Fault.READ_ONLY,
+}
+
+_UNKNOWN_DATABASE = 1049
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Sort an error that SQLAlchemy raised; an error of anything else is OTHER."""
+    if isinstance(error, PoolTimeoutError):
+        return Fault.BUSY
+    if not isinstance(error, DBAPIError) or error.orig is None:
+        return Fault.OTHER
+    if error.connection_invalidated:
+        return Fault.AWAY
+    if _code(error.orig) == _UNKNOWN_DATABASE and error.statement is not None:
+        return Fault.MISSING  # MySQL calls a schema a database: here a statement has named one
+    kept = getattr(error.orig, "review_scoring_fault", None)
+    return kept if isinstance(kept, Fault) else _sorted(error)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Say whether the same call may succeed later: a lost connection, a deadlock, a lock held by another."""
+    return fault_of(error) in PASSING
+
+
+def took_too_long(error: BaseException) -> bool:
+    """Say whether a statement was ended because its time was up."""
+    return fault_of(error) is Fault.TIMEOUT
+
+
+def lacks_tables(error: BaseException) -> bool:
+    """Say whether a statement failed because the project's tables are not there, or of an earlier version."""
+    return fault_of(error) is Fault.MISSING
+
+
+def describe(error: BaseException | None) -> str:
+    """Name a database error by its type and code, without the statement, the values or the server's address."""
+    original = getattr(error, "orig", None) or error
+    code = _code(original)
+    name = type(original).__name__
+    return f"{name} {code}" if code else name
+
+
+def without_words(error: DBAPIError) -> None:
+    """Take the driver's words out of an error, in place: they can quote the row that was read or written.
+
+    Type, code and statement stay, and what the words meant for :func:`fault_of`. The statement has no values.
+    """
+    original = error.orig
+    if original is None:
+        return
+    original.review_scoring_fault = _sorted(error)  # type: ignore[attr-defined]  # a note for fault_of
+    code, type_ = _code(original), type(original)
+    original.args = (code,) if isinstance(code, int) else (code or type_.__name__,)
+    error.args = (f"({type_.__module__}.{type_.__name__}) {code or ''}".rstrip(),)
+
+
+def _sorted(error: DBAPIError) -> Fault:
+    original = error.orig
+    assert original is not None
+    code = _code(original)
+    if isinstance(code, int):
+        if _cause_is_tls(original):
+            return Fault.TLS
+        return _MYSQL.get(code, _by_type(original))
+    if code is not None:
+        if code.startswith("SQLITE"):
+            return next((fault for name, fault in _SQLITE.items() if code.startswith(name)), _by_words(original))
+        return _SQLSTATES.get(code, _SQLSTATES.get(code[:2], _by_type(original)))
+    if type(original).__module__.startswith("psycopg") and isinstance(error, OperationalError | InterfaceError):
+        return Fault.AWAY  # the server sent no code because it sent nothing
+    return _by_words(original)
+
+
+def _by_type(original: BaseException) -> Fault:
+    """Sort by the class of the driver's exception where its code is not listed."""
+    return Fault.DATA if type(original).__name__ == "DataError" else Fault.OTHER
+
+
+def _by_words(original: BaseException) -> Fault:
+    message = str(original)
+    by_words = (fault for words, fault in _WORDS.items() if message.startswith(words))
+    return next(by_words, _DUCKDB.get(type(original).__name__, _by_type(original)))
+
+
+def _cause_is_tls(original: BaseException) -> bool:
+    """Say whether PyMySQL, which numbers all failures to connect alike, was stopped by TLS."""
+    cause = getattr(original, "original_exception", None)
+    return any(base.__module__ == "ssl" for base in type(cause).__mro__)
+
+
+def _code(original: BaseException | None) -> str | int | None:
+    """Return what a driver calls its error: MySQL's number, an SQLSTATE, or SQLite's name."""
+    first = original.args[0] if original is not None and original.args else None
+    if isinstance(first, int):
+        return first  # and not the SQLSTATE beside it, which is HY000 for a lock wait and for much else
+    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
+    return str(code) if code else None

@@ -1,0 +1,94 @@
+"""Why a login to PostgreSQL failed, as an SQLSTATE.
+
+psycopg passes on what libpq says of a failed login: words alone, in the server's language. libpq can write the SQLSTATE
+in their place (`PQsetErrorVerbosity`, PostgreSQL's documentation, chapter 34.13), and psycopg has no call for that: so
+libpq is asked directly, in one more attempt with the same parameters.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import select
+import time
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from review_scoring.warehouse.errors import NO_TLS
+
+PROBE_S = 10.0
+"""Seconds that one attempt may take."""
+
+NO_PASSWORD = "28P01"  # noqa: S105 the SQLSTATE of a password that does not fit: here there is none
+
+_OK, _READING, _WRITING = 0, 1, 2  # ConnStatusType CONNECTION_OK; PostgresPollingStatusType
+_VERBOSITY_SQLSTATE = 3
+_ENCRYPTED = ("require", "verify-ca", "verify-full")
+_CODE = re.compile(r": +([0-9A-Z]{5})\s*$")
+
+
+def connect(*arguments: Any, **parameters: Any) -> psycopg.Connection[Any]:
+    """Connect as psycopg does; a login that the server refuses has its SQLSTATE in the error."""
+    try:
+        return psycopg.connect(*arguments, **parameters)
+    except psycopg.OperationalError as error:
+        if error.sqlstate is None and not isinstance(error, psycopg.errors.ConnectionTimeout):
+            error.sqlstate = failed_login(parameters)
+        raise
+
+
+def failed_login(parameters: Mapping[str, Any]) -> str | None:
+    """Try to log in, and return the SQLSTATE of what the server answers, or None if it does not answer.
+
+    :param parameters: libpq's keywords and, passed over, psycopg's own
+    """
+    known = {each.keyword.decode() for each in psycopg.pq.Conninfo.get_defaults()} | {"dbname"}
+    login = {name: value for name, value in parameters.items() if name in known and value is not None}
+    code = _attempt(login)
+    if code is None and login.get("sslmode") in _ENCRYPTED:
+        # Does the server answer at all? No password is sent on an open line.
+        in_the_open = {name: value for name, value in login.items() if "password" not in name}
+        code = NO_TLS if _attempt({**in_the_open, "sslmode": "disable"}) else None
+    return code
+
+
+def _attempt(login: Mapping[str, Any]) -> str | None:
+    libpq = _libpq()
+    if libpq is None:
+        return None
+    connection = libpq.PQconnectStart(make_conninfo("", **login).encode())
+    try:
+        libpq.PQsetErrorVerbosity(connection, _VERBOSITY_SQLSTATE)
+        deadline, wants = time.monotonic() + PROBE_S, _WRITING
+        while wants in {_READING, _WRITING} and (left := deadline - time.monotonic()) > 0:
+            if (socket := libpq.PQsocket(connection)) < 0:
+                break
+            reads, writes = ([socket], []) if wants == _READING else ([], [socket])
+            select.select(reads, writes, [], left)
+            wants = libpq.PQconnectPoll(connection)
+        if libpq.PQstatus(connection) == _OK or libpq.PQconnectionNeedsPassword(connection):
+            return NO_PASSWORD
+        found = _CODE.search(libpq.PQerrorMessage(connection).decode(errors="replace"))
+        return found[1] if found else None
+    finally:
+        libpq.PQfinish(connection)
+
+
+@cache
+def _libpq() -> ctypes.CDLL | None:
+    """Return the libpq that psycopg itself uses: its extension module is linked to it."""
+    packages = {"binary": "psycopg_binary", "c": "psycopg_c"}
+    if psycopg.pq.__impl__ not in packages:
+        return None
+    libpq = ctypes.CDLL(import_module(f"{packages[psycopg.pq.__impl__]}.pq").__file__)
+    libpq.PQconnectStart.argtypes, libpq.PQconnectStart.restype = [ctypes.c_char_p], ctypes.c_void_p
+    libpq.PQerrorMessage.argtypes, libpq.PQerrorMessage.restype = [ctypes.c_void_p], ctypes.c_char_p
+    libpq.PQsetErrorVerbosity.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    for name in ("PQsocket", "PQconnectPoll", "PQstatus", "PQconnectionNeedsPassword", "PQfinish"):
+        getattr(libpq, name).argtypes = [ctypes.c_void_p]
+    return libpq

@@ -1,0 +1,169 @@
+"""Nobody waits for a silent server without end: a thread looks after every step that waits for a database.
+
+A server can fall silent while its connection stays open, behind a proxy for instance. A step that waits is told in the
+log every minute. Its connection is cut when it has waited `ANSWER_WITHIN_S` seconds, or when its run was told to stop,
+and the driver then raises an ordinary lost connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+from review_scoring.stop import StopFlag
+
+log = logging.getLogger(__name__)
+
+TOLD_EVERY_S = 60.0
+ANSWER_WITHIN_S = 1800.0
+"""Seconds that one transaction may take. Planning a night over hundreds of millions of rows takes minutes."""
+
+LAST_ANSWER_S = 3.0
+"""Seconds that a step may still take when its run was told to stop. Airflow kills the task two seconds later."""
+
+_LOOK_EVERY_S = 0.25
+
+
+@dataclass(eq=False)
+class _Step:
+    """A step that waits for a database, and the connections that it has taken from a pool."""
+
+    what: str
+    stop: StopFlag
+    endless: bool
+    connections: list[Any] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    told: int = 0
+    stopping_since: float | None = None
+
+    def look(self, now: float) -> None:
+        """Tell how long the step has waited, and cut its connections when it is over."""
+        waited = now - self.started
+        if waited >= TOLD_EVERY_S * (self.told + 1):
+            self.told += 1
+            log.warning("%s: the database has not answered for %d s", self.what, waited)
+        if self.stop.is_set() and self.stopping_since is None:
+            self.stopping_since = now
+        too_long = not self.endless and waited > ANSWER_WITHIN_S
+        stopped = self.stopping_since is not None and now - self.stopping_since > LAST_ANSWER_S
+        if too_long or stopped:
+            for connection in list(self.connections):
+                _cut(connection)
+
+
+class _Watch:
+    """The steps that are waiting now, and the thread that looks after them."""
+
+    def __init__(self) -> None:
+        self.of_thread = threading.local()
+        self._steps: set[_Step] = set()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def add(self, step: _Step) -> None:
+        with self._lock:
+            self._steps.add(step)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look, name="database watch", daemon=True)
+                self._thread.start()
+
+    def remove(self, step: _Step) -> None:
+        with self._lock:
+            self._steps.discard(step)
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(_LOOK_EVERY_S)
+            with self._lock:
+                if not self._steps:
+                    self._thread = None
+                    return
+                steps = list(self._steps)
+            for step in steps:
+                step.look(time.monotonic())
+
+
+_watch = _Watch()
+
+
+def _after_fork() -> None:
+    """Begin anew in a forked task: threads do not survive a fork, and a lock may have been held."""
+    global _watch  # noqa: PLW0603 one for each process
+    _watch = _Watch()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextmanager
+def watched(what: str, stop: StopFlag, *, endless: bool = False) -> Iterator[None]:
+    """Look after what this thread does with databases in the block.
+
+    :param what: names the step in the log
+    :param endless: the step may take as long as it takes; only a stop ends it
+    """
+    outer = getattr(_watch.of_thread, "step", None)
+    step = _watch.of_thread.step = _Step(what, stop, endless)
+    _watch.add(step)
+    try:
+        yield
+    finally:
+        _watch.remove(step)
+        _watch.of_thread.step = outer
+
+
+def waited_for(connection: Any) -> None:
+    """Have the step that this thread is at, if any, know of a connection that it waits for."""
+    step: _Step | None = getattr(_watch.of_thread, "step", None)
+    if step is not None:
+        step.connections.append(connection)
+
+
+def watch(engine: Engine, *, ping: bool) -> None:
+    """Have steps know which connections of an engine they wait for.
+
+    :param ping: see that an idle connection still answers before it is used; SQLAlchemy's own `pool_pre_ping` does so
+        before anybody can know of the connection
+    """
+
+    def connected(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info["fresh"] = True
+
+    def checked_out(connection: Any, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
+        waited_for(connection)
+        if ping and not record.info.pop("fresh", False):
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.loaded_dbapi.Error as error:
+                step: _Step | None = getattr(_watch.of_thread, "step", None)
+                if step is not None and step.stop.is_set():
+                    raise
+                raise DisconnectionError from error
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "checkout", checked_out)
+
+
+def _cut(connection: Any) -> None:
+    """End what a driver's connection waits for, from another thread."""
+    if hasattr(connection, "interrupt"):  # SQLite and DuckDB, in this process
+        connection.interrupt()
+        return
+    with suppress(Exception):  # closed meanwhile, which is what is wanted
+        pgconn = getattr(connection, "pgconn", None)
+        if pgconn is None:
+            connection._sock.shutdown(socket.SHUT_RDWR)  # PyMySQL has no public name for it
+            return
+        with socket.socket(fileno=os.dup(pgconn.socket)) as line:
+            line.shutdown(socket.SHUT_RDWR)
