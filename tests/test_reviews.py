@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from review_scoring.reviews import RejectReason, canonical_id, canonical_time, screen, text_hash
+from review_scoring.reviews import RejectReason, Unreadable, canonical_id, canonical_time, screen, text_hash
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,16 @@ def test_equal_times_have_equal_texts_whatever_their_zone() -> None:
 
 def test_the_hash_tells_texts_from_other_values() -> None:
     assert len({text_hash(each) for each in ("1", 1, b"1", None, "\ud800")}) == 5
+
+
+def test_a_text_is_screened_to_its_end() -> None:
+    found = screen("é" * 1_000_000 + "\ud83d")
+    assert found is not None
+    assert (found.reason, found.detail) == (RejectReason.INVALID_UNICODE, "not valid Unicode at character 1000000")
+
+
+def test_a_text_that_cannot_be_read_is_rejected_with_the_error_alone() -> None:
+    found = screen(Unreadable("DataError 22P02"))
+    assert found is not None
+    assert found.reason is RejectReason.UNREADABLE
+    assert "DataError 22P02" in found.detail

@@ -418,3 +418,35 @@ def _ledger(warehouse: Warehouse) -> Ledger:
     ledger = warehouse.prepare().ledger
     assert ledger is not None
     return ledger
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_a_commit_that_fails_for_good_fails_the_run_and_the_next_one_does_the_rest(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    warehouse.create()
+    warehouse.fill(6)
+    commit, commits = Ledger.commit, []
+
+    def failing(self: Ledger, lease: Any, chunk: Any) -> Any:
+        commits.append(chunk)
+        if len(commits) == lost:
+            raise ZeroDivisionError
+        return commit(self, lease, chunk)
+
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(Ledger, "commit", failing)
+        warehouse.score("night", chunk_rows=2)
+    assert warehouse.runs()[0].state == "failed"
+    assert len(warehouse.scores()) == 2 * (lost - 1)
+    assert warehouse.score("night", chunk_rows=2).counts.scored == 6
+
+
+def test_a_change_at_the_end_of_a_long_text_is_found(warehouse: Warehouse) -> None:
+    long = "Un film sans fin. " * 20_000
+    warehouse.create()
+    warehouse.insert((1, long + "Bien."), (2, long))
+    warehouse.score("night")
+    warehouse.run("UPDATE reviews SET body = :body WHERE id = 1", body=long + "Nul !")
+    counts = warehouse.score("rescore", Rescore.CHANGED).counts
+    assert (counts.scored, counts.unchanged) == (1, 1)

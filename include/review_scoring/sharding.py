@@ -60,12 +60,11 @@ def plan_run(
     :param yields: False for a run to which rescores of the job give way from now on
     """
     source, ledger = prepared.source, prepared.ledger
-    if ledger is None:  # a dry run of a job that has nothing recorded
+    if ledger is None:  # a job that has nothing recorded, of which nothing may be written
         return [Shard(keys, limit)]
     if not yields:
         ledger.want(key)
-    complete = limit is None and rescore is Rescore.NOTHING and keys == EVERYTHING and scored is None
-    scan = next_pass(prepared.job, source, ledger.cursor) if complete else Pass()
+    scan = pass_of_run(prepared, limit=limit, rescore=rescore, keys=keys, scored=scored)
     before = ledger.shards_of(key)
     candidates = Candidates(
         source,
@@ -84,6 +83,19 @@ def plan_run(
     if any(run.map_index >= len(shards) for run in before):
         ledger.drop_shards(key, len(shards))
     return shards
+
+
+def pass_of_run(
+    prepared: Prepared, *, limit: int | None, rescore: Rescore, keys: KeyRange, scored: TimeRange | None
+) -> Pass:
+    """Return which rows of the source a run looks at: where it looks for all that is new, what the cursor says.
+
+    The same for a dry run, which then finds what the run would.
+    """
+    complete = limit is None and rescore is Rescore.NOTHING and keys == EVERYTHING and scored is None
+    if prepared.ledger is None or not complete:
+        return Pass()
+    return next_pass(prepared.job, prepared.source, prepared.ledger.cursor)
 
 
 def add_up(ledger: Ledger, key: RunKey, shards: Sequence[Shard]) -> RunTotal:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pymysql
 import pytest
 from sqlalchemy import Engine, event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from review_scoring.errors import PreflightError, WarehouseUnavailableError
 from review_scoring.warehouse import explain
@@ -213,3 +214,49 @@ def deadlock(one: Any, other: Any, update: str) -> None:
         ]
         failed = [each.exception() for each in both]
     raise next(each for each in failed if each is not None)
+
+
+SQLSTATES = {
+    Fault.AWAY: ("08000", "08006", "57P01", "57P02", "57P03", "25P03"),
+    Fault.BUSY: ("40001", "40P01", "55P03", "53300"),
+    Fault.FULL: ("53100",),
+    Fault.TIMEOUT: ("57014",),
+    Fault.LOGIN: ("28000", "28P01"),
+    Fault.DATABASE: ("3D000",),
+    Fault.RIGHTS: ("42501",),
+    Fault.READ_ONLY: ("25006",),
+    Fault.MISSING: ("42P01", "42703", "3F000"),
+    Fault.DATA: ("22P02", "22021", "22003", "P0001", "21000", "54000"),
+    Fault.POOLER: ("26000",),
+    Fault.OTHER: ("42601", "23505", "0A000", "42883"),
+}
+NUMBERS = {
+    Fault.AWAY: (2002, 2003, 2006, 2013, 1053, 1927),
+    Fault.BUSY: (1040, 1205, 1213, 1020),
+    Fault.FULL: (28, 1021, 1114),
+    Fault.TIMEOUT: (1969, 3024, 1317),
+    Fault.LOGIN: (1045, 1130, 1698, 3118),
+    Fault.TLS: (2026, 3159),
+    Fault.RIGHTS: (1044, 1142, 1143, 1356),
+    Fault.READ_ONLY: (1290, 1792, 1836),
+    Fault.MISSING: (1146, 1054, 1049),
+    Fault.DATA: (1264, 1366, 1644, 1690, 3141),
+    Fault.OTHER: (1062, 1064),
+}
+
+
+@pytest.mark.parametrize("code", [(each, fault) for fault, codes in SQLSTATES.items() for each in codes], ids=str)
+def test_each_sqlstate_means_one_kind_of_fault(code: tuple[str, Fault]) -> None:
+    original = psycopg.errors.lookup(code[0])("la réponse est en français")
+    assert fault_of(OperationalError("SELECT 1", None, original)) is code[1]
+
+
+@pytest.mark.parametrize("code", [(each, fault) for fault, codes in NUMBERS.items() for each in codes], ids=str)
+def test_each_number_of_mysql_means_one_kind_of_fault(code: tuple[int, Fault]) -> None:
+    original = pymysql.err.OperationalError(code[0], "la réponse est en français")
+    assert fault_of(OperationalError("SELECT 1", None, original)) is code[1]
+
+
+def test_an_unknown_database_of_mysql_is_one_at_login_and_a_schema_in_a_statement() -> None:
+    original = pymysql.err.OperationalError(1049, "inconnue")
+    assert fault_of(OperationalError(None, None, original)) is Fault.DATABASE

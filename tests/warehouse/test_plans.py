@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -27,7 +29,7 @@ class Sent:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.plans: dict[str, str] = {}
-        self.count = 0
+        self.sent: Counter[str] = Counter()
         event.listen(engine, "before_cursor_execute", self._keep)
 
     def _keep(self, connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -35,7 +37,7 @@ class Sent:
         of_ours = "FROM reviews" in rest or "FROM review_" in rest
         if not of_ours or (before and not before.startswith("SET STATEMENT")):
             return
-        self.count += 1
+        self.sent[statement] += 1
         if statement in self.plans:
             return
         with closing(connection.connection.cursor()) as cursor:
@@ -109,3 +111,56 @@ def test_a_cursor_is_found_by_its_index(postgres_engine: Engine) -> None:
     pages = [plan for statement, plan in sent.stop().items() if "ORDER BY" in statement]
     assert pages
     assert all("reviews_seq" in plan for plan in pages)
+
+
+PARTITIONED = """CREATE TABLE reviews (id {type}, body text, created timestamptz, PRIMARY KEY (id, created))
+    PARTITION BY RANGE (created)"""
+
+
+def create_view(warehouse: Warehouse, id_type: str) -> None:
+    warehouse.run(f"CREATE TABLE stored (id {id_type} PRIMARY KEY, body text, created timestamptz)")
+    warehouse.run("CREATE VIEW reviews AS SELECT id, body, created FROM stored WHERE body IS NOT NULL")
+
+
+def create_partitioned(warehouse: Warehouse, id_type: str) -> None:
+    warehouse.run(PARTITIONED.format(type=id_type))
+    for year in (2024, 2025):
+        warehouse.run(
+            f"CREATE TABLE reviews_{year} PARTITION OF reviews FOR VALUES FROM ('{year}-01-01') TO ('{year + 1}-01-01')"
+        )
+
+
+@pytest.mark.parametrize("id_type", ["bigint", "text"])
+@pytest.mark.parametrize("create", [create_view, create_partitioned])
+def test_no_page_of_a_view_or_a_partitioned_table_reads_the_scores_whole(
+    postgres_engine: Engine, create: Callable[[Warehouse, str], None], id_type: str
+) -> None:
+    warehouse = Warehouse(postgres_engine)
+    create(warehouse, id_type)
+    into = "stored" if create is create_view else "reviews"
+    warehouse.run(
+        f"INSERT INTO {into} SELECT n, 'review ' || n, timestamptz '2024-01-02' + (n % 700) * interval '1 day'"
+        f" FROM generate_series(1, {ROWS}) n"
+    )
+    warehouse.prepare()
+    warehouse.run("ALTER TABLE review_scores SET (autovacuum_enabled = off)")  # its statistics stay those of none
+    warehouse.score("first", limit=ROWS // 2)
+    sent = Sent(postgres_engine)
+    warehouse.score("second", limit=2000)
+    pages = {each: plan for each, plan in sent.stop().items() if "reviews.body" in each and "review_scores" in each}
+    assert pages
+    for statement, plan in pages.items():
+        nodes = list(nodes_of(json.loads(plan)[0]["Plan"]))
+        of_scores = [node["Node Type"] for node in nodes if node.get("Relation Name") == "review_scores"]
+        assert of_scores, statement
+        assert set(of_scores) <= {"Index Scan", "Index Only Scan"}, statement
+        assert not any("Hash" in node["Node Type"] for node in nodes), statement
+    if id_type == "bigint":  # of which Python knows as well as the source which are equal
+        assert sum(sent.sent[each] for each in pages) <= 3, "one statement a page"
+
+
+def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a plan's nodes."""
+    yield plan
+    for each in plan.get("Plans", []):
+        yield from nodes_of(each)

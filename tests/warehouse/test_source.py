@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 import uuid
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event, inspect
 
 from review_scoring.errors import PreflightError, WarehouseUnavailableError
 from review_scoring.job import Rescore
 from review_scoring.stop import StopFlag
-from review_scoring.warehouse import migrate
+from review_scoring.warehouse import dialects, migrate
 from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.opening import checked_source, open_source
 from review_scoring.warehouse.source import KeyRange, ReviewSource
@@ -235,3 +236,89 @@ class limited_user:  # noqa: N801 used as a context manager
         self.seen.engine.dispose()
         self.owner.run(f"DROP OWNED BY {self.name}")
         self.owner.run(f"DROP ROLE {self.name}")
+
+
+def test_an_id_of_a_domain_counts_as_its_base_type(postgres_engine: Engine) -> None:
+    warehouse = Warehouse(postgres_engine)
+    warehouse.run("CREATE DOMAIN number AS integer CHECK (VALUE > 0)")
+    warehouse.run("CREATE DOMAIN review_number AS number")
+    warehouse.create("review_number PRIMARY KEY")
+    warehouse.fill(5)
+    assert opened(warehouse).id_type == "integer"
+    assert warehouse.score(chunk_rows=2).counts.scored == 5
+
+
+def test_a_binary_id_is_refused_with_the_view_that_would_do(mariadb_engine: Engine) -> None:
+    warehouse = Warehouse(mariadb_engine)
+    warehouse.create("BINARY(16) PRIMARY KEY")
+    warehouse.run("INSERT INTO reviews VALUES (UNHEX(REPLACE(UUID(), '-', '')), 'un'), (UNHEX(MD5('x')), 'deux')")
+    with pytest.raises(PreflightError, match="such as that of a view: CREATE VIEW reviews_to_score") as error:
+        opened(warehouse)
+    view = str(error.value).partition("CREATE VIEW")[2]
+    warehouse.run(f"CREATE VIEW{view}")
+    warehouse.job = replace(warehouse.job, source_table="reviews_to_score")
+    assert warehouse.score().counts.scored == 2
+
+
+def test_an_id_that_is_part_of_a_key_is_refused_with_the_view_that_would_do(warehouse: Warehouse) -> None:
+    body = "LONGTEXT" if warehouse.engine.dialect.name == "mysql" else "TEXT"
+    warehouse.run(f"CREATE TABLE reviews (site INTEGER, id INTEGER, body {body}, PRIMARY KEY (site, id))")
+    for site in range(30):
+        warehouse.run("INSERT INTO reviews VALUES (:site, 1, 'un'), (:site, 2, 'deux')", site=site)
+    with pytest.raises(PreflightError, match=r"Its key is \(site, id\): use a view") as error:
+        opened(warehouse)
+    if warehouse.engine.dialect.name != "sqlite" or sqlite3.sqlite_version_info >= (3, 44):  # the first with CONCAT
+        warehouse.run(f"CREATE VIEW{str(error.value).partition('CREATE VIEW')[2]}")
+        warehouse.job = replace(warehouse.job, source_table="reviews_to_score")
+        assert warehouse.score().counts.scored == 60
+
+
+def test_a_schema_before_the_tables_name_is_told_to_have_a_setting_of_its_own(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.job = replace(warehouse.job, source_table="shop.reviews")
+    with pytest.raises(PreflightError, match="source_schema='shop', source_table='reviews'"):
+        opened(warehouse)
+
+
+def test_the_same_table_named_with_its_schema_is_the_same_source(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(3)
+    warehouse.score("before")
+    schema = inspect(warehouse.engine).default_schema_name
+    warehouse.job = replace(warehouse.job, source_schema=schema)
+    assert warehouse.score("with").counts.read == 0
+    warehouse.job = replace(warehouse.job, source_schema=None)
+    assert warehouse.score("without").counts.read == 0
+
+
+def test_a_job_moves_to_another_source_with_the_same_ids_and_scores_nothing_anew(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(3)
+    warehouse.score("before")
+    warehouse.run("CREATE VIEW clean AS SELECT id, body FROM reviews")
+    warehouse.job = replace(warehouse.job, source_table="clean")
+    with pytest.raises(PreflightError, match=r"set moved_from='reviews.id' in the job"):
+        warehouse.prepare()
+    warehouse.job = replace(warehouse.job, moved_from="reviews.id")
+    warehouse.prepare(dry_run=True)
+    assert warehouse.run("SELECT source FROM scoring_jobs")[0].source == "reviews.id"
+    assert warehouse.score("moved").counts.read == 0
+    warehouse.job = replace(warehouse.job, moved_from=None)
+    assert warehouse.score("and stays there").counts.read == 0
+
+
+def test_lists_of_long_ids_are_cut_by_their_bytes(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialects, "ID_BYTES", 2000)
+    warehouse.create("VARCHAR(255) PRIMARY KEY")
+    warehouse.insert(*((f"{n:03}{'é' * 250}", "texte") for n in range(40)))
+    sent: list[int] = []
+
+    def keep(_c: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        if statement.startswith(("SELECT", "SET STATEMENT", "DELETE")):
+            sent.append(len(str(parameters).encode()))
+
+    warehouse.score("before")
+    event.listen(warehouse.engine, "before_cursor_execute", keep)
+    assert warehouse.score("rescore", Rescore.ALL).counts.scored == 40
+    event.remove(warehouse.engine, "before_cursor_execute", keep)
+    assert max(sent) < 6000

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, and_, bindparam, delete, select, updat
 
 from review_scoring.reviews import Prediction, Reject
 from review_scoring.warehouse.chunk import ChunkResult, Outcome
-from review_scoring.warehouse.dialects import dialect_of
+from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.runs import Lease
 from review_scoring.warehouse.schema import Tables
 
@@ -56,10 +56,11 @@ def _write_rejects(
     if not rejected:
         return
     rejects = owned.rejects
-    member = dialect_of(connection).member(rejects.c.review_id, [o.review.id for o, _ in rejected])
-    known = {
-        row.review_id: row for row in connection.execute(select(rejects).where(rejects.c.job_id == job_id, member))
-    }
+    known: dict[str, Any] = {}
+    for part in by_bytes([outcome.review.id for outcome, _ in rejected]):
+        member = dialect_of(connection).member(rejects.c.review_id, part)
+        rows_of = connection.execute(select(rejects).where(rejects.c.job_id == job_id, member))
+        known |= {row.review_id: row for row in rows_of}
     rows = []
     for outcome, reject in rejected:
         before = known.get(outcome.review.id)
@@ -101,6 +102,7 @@ def _replace(
     """Write rows into one of the two tables and take their reviews out of the other."""
     if rows:
         dialect = dialect_of(connection)
-        member = dialect.member(out_of.c.review_id, [row["review_id"] for row in rows])
-        connection.execute(delete(out_of).where(out_of.c.job_id == job_id, member))
+        for part in by_bytes([row["review_id"] for row in rows]):
+            member = dialect.member(out_of.c.review_id, part)
+            connection.execute(delete(out_of).where(out_of.c.job_id == job_id, member))
         dialect.upsert(connection, into, rows)

@@ -51,6 +51,9 @@ MIGRATION_LOCK = 0x7265766965775F73
 
 MIGRATION_PATIENCE_S = 300
 
+ID_BYTES = 500_000
+"""Bytes of ids that one statement carries: servers refuse statements above a megabyte, or above their packet size."""
+
 
 class Dialect:
     """The plain path, in standard SQL: what every database can do, and what the others replace by something faster."""
@@ -70,7 +73,8 @@ class Dialect:
         if rows:
             keys = [column.name for column in table.primary_key]
             columns = tuple_(*(table.c[key] for key in keys))
-            connection.execute(delete(table).where(columns.in_([tuple(row[key] for key in keys) for row in rows])))
+            for part in by_bytes([tuple(row[key] for key in keys) for row in rows]):
+                connection.execute(delete(table).where(columns.in_(part)))
             connection.execute(insert(table), list(rows))
 
     def member(self, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
@@ -301,3 +305,17 @@ def dialect_name(connection_or_engine: Any) -> str:
 def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:
     """Return the type that a column has on PostgreSQL, as the element of an array."""
     return type_.dialect_impl(_POSTGRESQL)
+
+
+def by_bytes(ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Cut ids into parts of about `ID_BYTES` bytes."""
+    part: list[Any] = []
+    size = 0
+    for each in ids:
+        if size >= ID_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(each)
+        size += len(str(each).encode(errors="replace")) + 8
+    if part:
+        yield part

@@ -33,7 +33,7 @@ from review_scoring.warehouse.chunk import ChunkResult, Recorded
 from review_scoring.warehouse.chunk_writer import write_chunk
 from review_scoring.warehouse.counts import Counts
 from review_scoring.warehouse.cursor import Kept, Pass
-from review_scoring.warehouse.dialects import dialect_of
+from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.retry import patiently
 from review_scoring.warehouse.runs import Lease, RunKey
@@ -68,7 +68,7 @@ class Ledger:
 
         def look(connection: Connection) -> dict[str, Recorded]:
             dialect_of(connection).plan_by_key(connection)
-            found = {}
+            found: dict[str, Recorded] = {}
             scores, rejects, runs_ = self.owned.scores, self.owned.rejects, self.owned.runs
             scored = (scores.c.label, scores.c.model, scores.c.revision, scores.c.scored_at)
             # An earlier version kept model and revision of a reject with its run alone.
@@ -77,11 +77,10 @@ class Ledger:
             of_run = outerjoin(rejects, runs_, rejects.c.run_id == runs_.c.id)
             for table, place, more in ((scores, scores, scored), (rejects, of_run, rejected)):
                 columns = (table.c.review_id, table.c.text_hash, table.c.source_updated_at, table.c.run_id, *more)
-                member = dialect_of(connection).member(table.c.review_id, ids)
-                for review_id, *rest in connection.execute(
-                    select(*columns).select_from(place).where(table.c.job_id == self.job_id, member)
-                ):
-                    found[review_id] = Recorded(*rest)
+                for part in by_bytes(ids):
+                    member = dialect_of(connection).member(table.c.review_id, part)
+                    rows = select(*columns).select_from(place).where(table.c.job_id == self.job_id, member)
+                    found |= {review_id: Recorded(*rest) for review_id, *rest in connection.execute(rows)}
             return found
 
         return self._transaction(look, "looking up what is scored", self.engine) if ids else {}

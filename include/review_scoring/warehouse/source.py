@@ -27,7 +27,7 @@ from sqlalchemy.exc import DBAPIError
 
 from review_scoring.reviews import Review, Unreadable, canonical_time
 from review_scoring.stop import StopFlag
-from review_scoring.warehouse.dialects import dialect_of
+from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.engine import same_database
 from review_scoring.warehouse.errors import Fault, describe, fault_of
 from review_scoring.warehouse.retry import patiently
@@ -316,24 +316,6 @@ def _of_rows(error: BaseException) -> bool:
         return isinstance(error, _OF_A_ROW)
     # SQLite has one code for most of what a function or a conversion cannot do.
     return fault_of(error) is Fault.DATA or describe(error).endswith("SQLITE_ERROR")
-
-
-ID_BYTES = 500_000
-"""Bytes of ids that one statement carries: servers refuse statements above a megabyte, or above their packet size."""
-
-
-def by_bytes(ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Cut ids into parts of about `ID_BYTES` bytes."""
-    part: list[Any] = []
-    size = 0
-    for each in ids:
-        if size >= ID_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(each)
-        size += len(str(each).encode(errors="replace")) + 8
-    if part:
-        yield part
 
 
 def parse_id(canonical: str, id_type: str) -> NativeId:

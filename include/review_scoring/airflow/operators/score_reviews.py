@@ -24,10 +24,12 @@ from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.entry import CHAMPION
 from review_scoring.preflight import Prepared, preflight, target_conn_id
 from review_scoring.scoring import RunSummary, ScoringOptions, score_reviews
+from review_scoring.sharding import pass_of_run
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse.candidates import Candidates
 from review_scoring.warehouse.runs import RunKey
 from review_scoring.warehouse.shards import Shard
+from review_scoring.warehouse.source import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,7 +221,7 @@ class ScoreReviewsOperator(ScoringOperator):
     def _estimate(self, prepared: Prepared, options: ScoringOptions) -> dict[str, Any]:
         from review_scoring.estimate import estimate
 
-        shard = self._shard(prepared) or Shard(limit=options.limit)
+        shard = self._shard(prepared) or self._undivided(prepared, options)
         candidates = Candidates(
             prepared.source,
             prepared.ledger,
@@ -227,6 +229,7 @@ class ScoreReviewsOperator(ScoringOperator):
             options.chunk_rows,
             limit=shard.limit,
             keys=shard.keys,
+            within=None if shard.scan is None else shard.scan.condition(prepared.source),
             scored=shard.scored,
             revision=(prepared.model.name, prepared.model.revision),
         )
@@ -242,6 +245,11 @@ class ScoreReviewsOperator(ScoringOperator):
 
     def _shard(self, prepared: Prepared) -> Shard | None:
         return None if self.shard is None else Shard.from_json(self.shard, prepared.source.id_type)
+
+    def _undivided(self, prepared: Prepared, options: ScoringOptions) -> Shard:
+        """Return all of a run as one shard, with the pass over the source that the run would make."""
+        scan = pass_of_run(prepared, limit=options.limit, rescore=options.rescore, keys=EVERYTHING, scored=None)
+        return Shard(limit=options.limit, scan=scan)
 
     def _load(self, model: ModelFolder) -> Classifier:
         from review_scoring.inference.classifier import Classifier

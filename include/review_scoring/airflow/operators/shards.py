@@ -25,7 +25,7 @@ from review_scoring.booleans import as_bool
 from review_scoring.errors import ConfigurationError
 from review_scoring.job import Rescore, ScoringJob
 from review_scoring.preflight import target_conn_id
-from review_scoring.sharding import add_up, plan_run
+from review_scoring.sharding import add_up, pass_of_run, plan_run
 from review_scoring.summary import paragraph, sentence
 from review_scoring.warehouse.candidates import TimeRange
 from review_scoring.warehouse.ledger import find_ledger
@@ -100,7 +100,8 @@ class PlanShardsOperator(ScoringOperator):
             keys = KeyRange(*(as_id(each, prepared.source.id_type) for each in (self.above, self.upto)))
             scored = self._scored()
             if as_bool(self.estimate_only, "estimate_only"):
-                return [Shard(keys, limit, scored=scored).as_json()]
+                scan = pass_of_run(prepared, limit=limit, rescore=rescore, keys=keys, scored=scored)
+                return [Shard(keys, limit, scan, scored).as_json()]
             shards = plan_run(
                 prepared, key, cut, limit=limit, rescore=rescore, keys=keys, scored=scored, yields=self.yields
             )
