@@ -120,7 +120,7 @@ def airflow_environment(engine: Engine, home: str) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW_CONN_BENCH": json.dumps({key: value for key, value in connection.items() if value is not None}),
         "AIRFLOW_VAR_REVIEW_SCORING_JOBS": json.dumps({JOB.name: job}),
-        "REVIEW_SCORING_JOB": JOB.name,
+        "AIRFLOW_VAR_REVIEW_SCORING_JOB": JOB.name,
     }
     subprocess.run([AIRFLOW, "db", "migrate"], env=environment, check=True, capture_output=True)
     return environment

@@ -1,7 +1,8 @@
-"""Run `airflow standalone` until Ctrl-C, tell its address and login, and leave no process behind.
+"""Run Airflow until Ctrl-C, tell its address and login, and leave no process behind.
 
-Standalone stops its children on SIGINT alone, and a second SIGINT interrupts the stopping. So it gets a session of its
-own, where the terminal's Ctrl-C does not reach it, and one SIGINT from here.
+In place of `airflow standalone`, which starts all components at once: under load, tasks that were due began before the
+API server listened that they report to, and their first tries died with "connection refused". Here the API server is
+up before anything that could start a task.
 """
 
 from __future__ import annotations
@@ -30,26 +31,36 @@ def main(log: Path) -> int:
     passwords = Path(os.environ["AIRFLOW_HOME"]) / "simple_auth_manager_passwords.json.generated"
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
+    components = [start("api-server", log)]
+    try:
+        while not (healthy(address) and passwords.exists()):
+            if components[0].poll() is not None:
+                print(f"up: Airflow did not start; its log is {log}")
+                return 1
+            time.sleep(1)
+        components.extend(start(name, log) for name in ("scheduler", "dag-processor", "triggerer"))
+        print(f"up: {address}  user admin, password {json.loads(passwords.read_text())['admin']}")
+        print("up: Ctrl-C stops it", flush=True)
+        while all(component.poll() is None for component in components):
+            time.sleep(1)
+        print(f"up: a part of Airflow has ended; its log is {log}")
+        stop(components)
+        return 1
+    except KeyboardInterrupt:
+        stop(components)
+        return 0
+
+
+def start(component: str, log: Path) -> subprocess.Popen[bytes]:
+    """Start a component in a session of its own, where the terminal's Ctrl-C does not reach it."""
     with log.open("a") as output:
-        airflow = subprocess.Popen(
-            ["airflow", "standalone"],  # noqa: S607 the one of this checkout's environment
+        return subprocess.Popen(
+            ["airflow", component],  # noqa: S607 the one of this checkout's environment
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        while not (healthy(address) and passwords.exists()):
-            if airflow.poll() is not None:
-                print(f"up: Airflow did not start; its log is {log}")
-                return 1
-            time.sleep(1)
-        print(f"up: {address}  user admin, password {json.loads(passwords.read_text())['admin']}")
-        print("up: Ctrl-C stops it", flush=True)
-        return airflow.wait()
-    except KeyboardInterrupt:
-        stop(airflow)
-        return 0
 
 
 def healthy(address: str) -> bool:
@@ -61,16 +72,18 @@ def healthy(address: str) -> bool:
         return False
 
 
-def stop(airflow: subprocess.Popen[bytes]) -> None:
-    """Ask once, wait, and end what is left of Airflow's session."""
+def stop(components: list[subprocess.Popen[bytes]]) -> None:
+    """Ask each once, the API server last, wait, and end what is left of their sessions."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     print("\nup: stopping", flush=True)
-    airflow.send_signal(signal.SIGINT)
-    with suppress(subprocess.TimeoutExpired):
-        airflow.wait(PATIENCE_S)
-    with suppress(ProcessLookupError):
-        os.killpg(airflow.pid, signal.SIGKILL)
+    deadline = time.monotonic() + PATIENCE_S
+    for component in reversed(components):
+        component.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            component.wait(max(deadline - time.monotonic(), 1))
+        with suppress(ProcessLookupError):
+            os.killpg(component.pid, signal.SIGKILL)
     print("up: stopped", flush=True)
 
 

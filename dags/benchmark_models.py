@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, cast
 
-from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param, get_current_context, task
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from review_scoring.airflow.benchmarks import own_sets
+from review_scoring.airflow.dags import scoring_dag
 from review_scoring.airflow.deployment import Deployment
 from review_scoring.airflow.forms import long_texts_param, offered_models
 from review_scoring.airflow.operators.benchmark import (
@@ -18,6 +19,7 @@ from review_scoring.airflow.operators.benchmark import (
     models_to_evaluate,
 )
 from review_scoring.airflow.operators.import_model import MODEL_STORE
+from review_scoring.airflow.run_settings import benchmark_set_of_deployment
 from review_scoring.benchmark.gate import failures
 from review_scoring.benchmark.report import comparison
 from review_scoring.benchmark.sets import benchmark_sets
@@ -38,7 +40,7 @@ PARAMS = {
         description="Evaluated beside each other; empty for the champion and what was just imported.",
     ),
     "benchmark_set": Param(
-        DEPLOYMENT.benchmark_set,
+        benchmark_set_of_deployment(),
         type="string",
         enum=list(SETS),
         values_display={name: entry.shown for name, entry in SETS.items()},
@@ -55,23 +57,18 @@ PARAMS = {
     "long_texts": long_texts_param(),
 }
 
-with DAG(
+with scoring_dag(
     "benchmark_models",
     description="Evaluate models on labelled reviews, compare them, and fail if one got worse",
     schedule=AssetOrTimeSchedule(
         timetable=CronTriggerTimetable(DEPLOYMENT.benchmark_schedule, timezone="UTC"), assets=[MODEL_STORE]
     ),
-    start_date=datetime(2026, 1, 1),
-    catchup=False,
     max_active_runs=1,
     params=PARAMS,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
-    tags=["review_scoring"],
     doc_md=__doc__,
-) as dag:
-    load = LoadBenchmarkOperator(
-        task_id="load_benchmark", job=DEPLOYMENT.job, benchmark_set="{{ params.benchmark_set }}"
-    )
+) as (dag, run):
+    load = LoadBenchmarkOperator(task_id="load_benchmark", job=run.job, benchmark_set="{{ params.benchmark_set }}")
 
     @task
     def choose_models(params: dict[str, Any] | None = None) -> list[str]:
@@ -81,7 +78,7 @@ with DAG(
     chosen = choose_models()
     evaluate = BenchmarkModelOperator.partial(
         task_id="evaluate_model",
-        job=DEPLOYMENT.job,
+        job=run.job,
         loaded=load.output,
         limit="{{ params.limit }}",
         long_texts="{{ params.long_texts }}",
@@ -90,12 +87,12 @@ with DAG(
         map_index_template="{{ task.model }}",
     ).expand(model=chosen)
 
-    @task(trigger_rule="all_done")
+    @task(trigger_rule="all_done_min_one_success")
     def compare(evaluations: Any) -> None:
         """Show the models beside each other."""
         logging.getLogger("review_scoring").info("%s", comparison(evaluations[:]))
 
-    @task(trigger_rule="all_done", retries=0)
+    @task(trigger_rule="all_done_min_one_success", retries=0)
     def gate(evaluations: Any, models: list[str]) -> None:
         """Fail the run if a model is below its reference, or worse than it was."""
         if found := failures(evaluations[:], len(models)):

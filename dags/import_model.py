@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import Param
 
+from review_scoring.airflow.dags import scoring_dag
 from review_scoring.airflow.deployment import Deployment
 from review_scoring.airflow.models import catalogue_setting
 from review_scoring.airflow.operators.import_model import ImportModelOperator
@@ -15,12 +16,11 @@ from review_scoring.models.entry import Kind
 QUEUE = Deployment.of().import_queue
 OFFERED = [entry for entry in catalogue(catalogue_setting().catalogue).values() if entry.kind is not Kind.BUNDLED]
 
-with DAG(
+with scoring_dag(
     "import_model",
+    about_a_job=False,
     description="Fetch, convert and check a model, and put it into the model store",
     schedule=None,
-    start_date=datetime(2026, 1, 1),
-    catchup=False,
     params={
         "model": Param(
             type="string",
@@ -31,7 +31,6 @@ with DAG(
         )
     },
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1), "execution_timeout": timedelta(hours=4)},
-    tags=["review_scoring"],
     doc_md=__doc__,
-) as dag:
+) as (dag, run):
     ImportModelOperator(task_id="import_model", model="{{ params.model }}", queue=QUEUE)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from airflow.sdk import Param
 
-from airflow.sdk import DAG, Param
-
-from review_scoring.airflow.deployment import Deployment
+from review_scoring.airflow.dags import scoring_dag
 from review_scoring.airflow.forms import offered_models
 from review_scoring.airflow.operators.promote_model import PromoteModelOperator
 
 MODELS = offered_models()
-DEPLOYMENT = Deployment.of()
 
-with DAG(
+with scoring_dag(
     "promote_model",
     description="Choose the champion: the model that new reviews are scored with",
     schedule=None,
-    start_date=datetime(2026, 1, 1),
-    catchup=False,
     max_active_runs=1,
     params={
         "model": Param(
@@ -39,7 +34,7 @@ with DAG(
             type=["null", "integer"],
             minimum=1,
             title="Evaluation",
-            description="Id of the evaluation that it rests on, whose revision is promoted; empty for the newest.",
+            description="Number of the evaluation that it rests on, from the page Models; empty for the newest.",
         ),
         "without_passing": Param(
             False,
@@ -48,15 +43,14 @@ with DAG(
             description="Promote although the model has not passed an evaluation. The reason should say why.",
         ),
     },
-    tags=["review_scoring"],
     doc_md=__doc__,
-) as dag:
+) as (dag, run):
     PromoteModelOperator(
         task_id="promote_model",
-        job=DEPLOYMENT.job,
+        job=run.job,
         model="{{ params.model }}",
         reason="{{ params.reason }}",
         evaluation="{{ params.evaluation }}",
         without_passing="{{ params.without_passing }}",
-        require_benchmark=DEPLOYMENT.require_benchmark,
+        require_benchmark=run.require_benchmark,
     )

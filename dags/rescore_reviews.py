@@ -1,12 +1,16 @@
-"""Score again what was scored before, by hand, and give way to the nightly run: plan shards -> score -> summarise."""
+"""Score again what was scored before, by hand, and give way to the nightly run.
+
+resolve run -> preflight -> plan shards -> score each shard -> summarise
+"""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import cast
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import Param
 
+from review_scoring.airflow.dags import scoring_dag
 from review_scoring.airflow.deployment import Deployment
 from review_scoring.airflow.forms import (
     NARROW,
@@ -71,28 +75,25 @@ PARAMS = {
     "shards": shards_param(),
 }
 
-with DAG(
+with scoring_dag(
     "rescore_reviews",
     description="Score again what was scored before, giving way to the nightly run",
     schedule=None,
-    start_date=datetime(2026, 1, 1),
-    catchup=False,
     max_active_runs=1,
     params=PARAMS,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1), "retry_exponential_backoff": True},
-    tags=["review_scoring"],
     doc_md=__doc__,
-) as dag:
+) as (dag, run):
     preflight = PreflightScoringOperator(
         task_id="preflight",
-        job=DEPLOYMENT.job,
+        job=run.job,
         model="{{ params.model }}",
         estimate_only="{{ params.dry_run }}",
-        require_benchmark=DEPLOYMENT.require_benchmark,
+        require_benchmark=run.require_benchmark,
     )
     plan = PlanShardsOperator(
         task_id="plan_shards",
-        job=DEPLOYMENT.job,
+        job=run.job,
         model=cast("str", preflight.output),
         estimate_only="{{ params.dry_run }}",
         rescore="{{ params.rescore }}",
@@ -101,14 +102,14 @@ with DAG(
         scored_since="{{ params.scored_since }}",
         scored_until="{{ params.scored_until }}",
         shards="{{ params.shards }}",
-        most=DEPLOYMENT.shards,
+        most=run.most_shards,
         yields=True,
     )
     score = ScoreReviewsOperator.partial(
         task_id="score",
-        job=DEPLOYMENT.job,
+        job=run.job,
         model=cast("str", preflight.output),
-        require_benchmark=DEPLOYMENT.require_benchmark,
+        require_benchmark=run.require_benchmark,
         estimate_only="{{ params.dry_run }}",
         rescore="{{ params.rescore }}",
         long_texts="{{ params.long_texts }}",
@@ -118,7 +119,7 @@ with DAG(
         map_index_template="{{ task.shard['name'] }}",
     ).expand(shard=plan.output)
     summarise = SummariseRunOperator(
-        task_id="summarise", job=DEPLOYMENT.job, shards=plan.output, results=score.output, rescored=True
+        task_id="summarise", job=run.job, shards=plan.output, results=score.output, rescored=True
     )
 
     preflight >> plan >> score >> summarise

@@ -1,12 +1,16 @@
-"""Score the new reviews of a job, every night: preflight -> plan shards -> score each shard -> summarise."""
+"""Score the new reviews of a job, every night.
+
+resolve run -> preflight -> plan shards -> score each shard -> summarise
+"""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import cast
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import Param
 
+from review_scoring.airflow.dags import scoring_dag
 from review_scoring.airflow.deployment import Deployment
 from review_scoring.airflow.forms import (
     RARELY,
@@ -44,39 +48,36 @@ PARAMS = {
     ),
 }
 
-with DAG(
+with scoring_dag(
     "score_reviews",
     description="New reviews in, labels and scores out, exactly once",
     schedule=DEPLOYMENT.schedule,
-    start_date=datetime(2026, 1, 1),
-    catchup=False,
     max_active_runs=1,
     params=PARAMS,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1), "retry_exponential_backoff": True},
-    tags=["review_scoring"],
     doc_md=__doc__,
-) as dag:
+) as (dag, run):
     preflight = PreflightScoringOperator(
         task_id="preflight",
-        job=DEPLOYMENT.job,
+        job=run.job,
         model="{{ params.model }}",
         estimate_only="{{ params.dry_run }}",
-        require_benchmark=DEPLOYMENT.require_benchmark,
+        require_benchmark=run.require_benchmark,
     )
     plan = PlanShardsOperator(
         task_id="plan_shards",
-        job=DEPLOYMENT.job,
+        job=run.job,
         model=cast("str", preflight.output),
         limit="{{ params.limit }}",
         estimate_only="{{ params.dry_run }}",
         shards="{{ params.shards }}",
-        most=DEPLOYMENT.shards,
+        most=run.most_shards,
     )
     score = ScoreReviewsOperator.partial(
         task_id="score",
-        job=DEPLOYMENT.job,
+        job=run.job,
         model=cast("str", preflight.output),
-        require_benchmark=DEPLOYMENT.require_benchmark,
+        require_benchmark=run.require_benchmark,
         limit="{{ params.limit }}",
         estimate_only="{{ params.dry_run }}",
         chunk_rows="{{ params.chunk_rows }}",
@@ -86,6 +87,6 @@ with DAG(
         priority_weight=10,  # a slot of the pool that a rescore has freed is the night's
         map_index_template="{{ task.shard['name'] }}",
     ).expand(shard=plan.output)
-    summarise = SummariseRunOperator(task_id="summarise", job=DEPLOYMENT.job, shards=plan.output, results=score.output)
+    summarise = SummariseRunOperator(task_id="summarise", job=run.job, shards=plan.output, results=score.output)
 
     preflight >> plan >> score >> summarise

@@ -13,6 +13,7 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Engine, make_url, text
 
+from review_scoring.airflow.variables import CONTEXT
 from review_scoring.warehouse.engine import make_engine
 from tests.airflow.runner import AirflowHome
 from tests.stubs import Warehouse
@@ -23,6 +24,7 @@ REQUIRE_ALL = os.environ.get("REVIEW_SCORING_REQUIRE_ALL") == "1"
 POSTGRES = "REVIEW_SCORING_TEST_POSTGRES"
 MARIADB = "REVIEW_SCORING_TEST_MARIADB"
 PROVE = os.environ.get("REVIEW_SCORING_PROVE") == "1"
+os.environ[CONTEXT] = "client"  # no test of this process looks for Variables in a metadata database
 
 
 def long_form(test: T) -> T:

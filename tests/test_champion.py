@@ -82,6 +82,16 @@ def test_a_promotion_is_recorded_with_who_when_why_and_on_which_evaluation(wareh
     assert chosen(warehouse) == BUNDLED
 
 
+@pytest.mark.parametrize("without_passing", [False, True])
+def test_the_newest_evaluation_is_the_last_one_whatever_the_name_of_its_set(
+    warehouse: Warehouse, bench: Bench, without_passing: bool
+) -> None:
+    wrong = WRONG if without_passing else ()
+    bench.evaluate(bench.load(name="zebras"), wrong, model=BUNDLED)
+    newest = bench.evaluate(bench.load(name="antelopes", content="b"), wrong, model=BUNDLED)["evaluation"]
+    assert promoted(warehouse, bench, without_passing=without_passing).benchmark_run_id == newest
+
+
 def test_a_promotion_that_is_tried_again_is_recorded_once(warehouse: Warehouse, bench: Bench) -> None:
     bench.evaluate(bench.load(), model=BUNDLED)
     promoted(warehouse, bench)

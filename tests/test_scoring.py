@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import OperationalError
 
 from review_scoring import scoring
@@ -22,6 +22,7 @@ from review_scoring.stop import StopFlag
 from review_scoring.warehouse import chunk_writer, retry, runs
 from review_scoring.warehouse.chunk import Chunk
 from review_scoring.warehouse.ledger import Ledger
+from review_scoring.warehouse.nights import find_job, nights
 from review_scoring.warehouse.runs import RunKey
 from tests.stubs import StubClassifier, Warehouse, predicted
 
@@ -55,6 +56,25 @@ def test_a_second_run_reads_nothing_and_does_not_load_the_model(warehouse: Wareh
     assert second.device is None
     assert len(warehouse.classifier.calls) == calls
     assert warehouse.contents() == before
+
+
+def test_loading_the_model_does_not_make_a_small_run_look_slow(
+    sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = Warehouse(sqlite_engine)
+    warehouse.create()
+    warehouse.fill(20)
+    load_s, classify_s = 1.0, 0.1
+    warehouse.classifier.on_prepare = lambda _: time.sleep(load_s)
+    warehouse.classifier.before_batch = lambda _: time.sleep(classify_s)
+    summary = warehouse.score("night 1")
+    assert summary.seconds > load_s
+    assert 20 / load_s < summary.reviews_per_second <= 20 / classify_s
+    with sqlite_engine.connect() as connection:
+        job = find_job(connection, warehouse.owned, "films")
+        assert job is not None
+        (night,) = nights(connection, warehouse.owned, job.id, last=1)
+    assert round(night.reviews_per_second, 1) == summary.reviews_per_second
 
 
 def test_rows_that_come_late_in_the_middle_of_the_range_are_found(warehouse: Warehouse) -> None:

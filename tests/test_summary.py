@@ -28,13 +28,13 @@ NIGHT: dict[str, Any] = {
         (
             {},
             "films: 1,205 reviews read, 1,200 scored (75% neg, 25% pos), 5 rejected. It took 61 s "
-            "(19.7 reviews per second) with french-reviews-small on cpu.",
+            "(19.7 reviews per second while classifying) with french-reviews-small on cpu.",
         ),
         ({"read": 0, "scored": 0, "rejected": 0}, "films: nothing was new, so nothing was scored."),
         (
             {"read": 1, "scored": 0, "rejected": 0, "unchanged": 1, "labels": {}, "device": None},
-            "films: 1 review read, 0 scored, 1 unchanged. It took 61 s (19.7 reviews per second) with "
-            "french-reviews-small.",
+            "films: 1 review read, 0 scored, 1 unchanged. It took 61 s (19.7 reviews per second while classifying) "
+            "with french-reviews-small.",
         ),
     ],
 )

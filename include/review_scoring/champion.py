@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine
-
+from review_scoring.booleans import truth
 from review_scoring.errors import ConfigurationError, NotApprovedError
 from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
@@ -16,6 +16,9 @@ from review_scoring.models.folder import ModelFolder
 from review_scoring.models.settings import ModelSettings
 from review_scoring.warehouse.benchmarks import BenchmarkStore
 from review_scoring.warehouse.promotions import champion
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +70,7 @@ def require_benchmark(store: BenchmarkStore, model: ModelFolder, required: str) 
 
 
 def as_required(value: str | bool | None) -> str | None:
-    """Return what a setting requires: None, the name of a benchmark set, or `any`, which `true` means too.
+    """Return what a setting requires: None, the name of a benchmark set, or `any`, which what is on means too.
 
     :raises ConfigurationError: for a value that is neither
     """
@@ -75,7 +78,7 @@ def as_required(value: str | bool | None) -> str | None:
         return ANY_SET if value else None
     if not isinstance(value, str):
         raise ConfigurationError(f"require_benchmark is {value!r}; it must be a set's name, `any`, True or False")
-    text = value.strip()
-    if text.lower() in {"", "false", "0", "no", "none"}:
-        return None
-    return ANY_SET if text.lower() in {"true", "1", "yes", ANY_SET} else text
+    on = truth(value)
+    if on is None:
+        return ANY_SET if value.strip().lower() == ANY_SET else value.strip()
+    return ANY_SET if on else None

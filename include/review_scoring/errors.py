@@ -24,7 +24,7 @@ class PreflightError(ConfigurationError):
     """Everything that preflight found wrong, told at once: a person fixes a list faster than a series of failures."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(dict.fromkeys(problems))  # source and target may lack the same Connection
         count = len(self.problems)
         heading = "1 thing is" if count == 1 else f"{count} things are"
         super().__init__("\n".join([f"{heading} wrong with the set-up:", *(f"  - {p}" for p in self.problems)]))

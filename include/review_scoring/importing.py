@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from review_scoring.errors import ArchiveError, DownloadFailedError, DownloadRefusedError, ModelError
-from review_scoring.models.catalogue import catalogue, find_entry
+from review_scoring.models.catalogue import find_entry, readable_entries
 from review_scoring.models.entry import CatalogueEntry, Kind, https_form
 from review_scoring.models.fetch import Downloader
 from review_scoring.models.folder import REQUIRED_FILES, file_hash, open_folder
@@ -62,7 +62,9 @@ def import_model(
 
 def allowed_hosts(settings: ModelSettings) -> frozenset[str]:
     """Return the hosts that the catalogue names, and those of the setting: a redirect may lead to these only."""
-    return frozenset(settings.hosts).union(*(entry.hosts for entry in catalogue(settings.catalogue).values()))
+    return frozenset(settings.hosts).union(
+        *(entry.hosts for entry in readable_entries(settings.catalogue).usable.values())
+    )
 
 
 def _make(

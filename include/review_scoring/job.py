@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from typing import Any
 
 from review_scoring.errors import ConfigurationError
 
@@ -78,6 +79,10 @@ class ScoringJob:
             problems.append(f"id_column and text_column are both {self.id_column!r}")
         if problems:
             raise ConfigurationError("scoring job: " + "; ".join(problems))
+
+    def as_settings(self) -> dict[str, Any]:
+        """Return the job as plain values, to hand it on between tasks."""
+        return asdict(self)
 
     @classmethod
     def from_mapping(cls, name: str, settings: object) -> ScoringJob:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from sqlalchemy import Engine
+from typing import TYPE_CHECKING
 
 from review_scoring.champion import ANY_SET, require_benchmark
 from review_scoring.errors import ConfigurationError, NotApprovedError
@@ -18,6 +17,9 @@ from review_scoring.warehouse.benchmarks import BenchmarkStore
 from review_scoring.warehouse.ledger import open_ledger
 from review_scoring.warehouse.opening import checked_source
 from review_scoring.warehouse.promotions import Promotion, promote
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 
 def promote_model(

@@ -24,6 +24,9 @@ class TextClassifier(Protocol):
     def prepare(self, texts: Sequence[str], *, between_slices: Callable[[], None] = ...) -> Any:
         """Do for texts what can be done while others are classified, in another thread."""
 
+    def token_counts(self, prepared: Any) -> Sequence[int]:
+        """Return how many tokens each of the prepared texts has, as far as they are known: the first ones'."""
+
     def classify(self, prepared: Any, *, between_batches: Callable[[int], None] = ...) -> list[Prediction | Reject]:
         """Return one result for each text that was prepared, in their order."""
 
@@ -32,14 +35,15 @@ class TextClassifier(Protocol):
 class ReadyChunk:
     """A chunk whose texts wait for the model alone.
 
-    `waiting` are reviews with the hashes of their texts, `prepared` what the classifier made of these texts; `rejects`
-    have no text that can be classified; `unchanged` have the text that was scored already. Of `chunk`, all reviews are
-    in one of the three.
+    `waiting` are reviews with the hashes of their texts, `prepared` what the classifier made of these texts, and
+    `tokens` how long the first of them are; `rejects` have no text that can be classified; `unchanged` have the text
+    that was scored already. Of `chunk`, all reviews are in one of the three.
     """
 
     chunk: Chunk
     waiting: Sequence[tuple[Review, str]]
     prepared: Any
+    tokens: Sequence[int]
     rejects: Sequence[Outcome]
     unchanged: Sequence[Review]
 
@@ -101,7 +105,10 @@ class ReadAhead:
             self._left -= len(rejects) + len(waiting)
         chunk = replace(chunk, reviews=chunk.reviews[:taken])
         prepared = None
+        tokens: Sequence[int] = ()
         if waiting:
             texts = [str(review.text) for review, _ in waiting]
-            prepared = self._classifier().prepare(texts, between_slices=self._stop.check)
-        return ReadyChunk(chunk, waiting, prepared, rejects, unchanged)
+            classifier = self._classifier()
+            prepared = classifier.prepare(texts, between_slices=self._stop.check)
+            tokens = classifier.token_counts(prepared)
+        return ReadyChunk(chunk, waiting, prepared, tokens, rejects, unchanged)

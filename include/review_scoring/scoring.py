@@ -69,7 +69,10 @@ class ScoringOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """What a run did: its counts over all its tries, and the speed of this one (reviews per second, start to end)."""
+    """What a run did: its counts over all its tries, and the speed of this one.
+
+    `reviews_per_second` is of classifying alone: loading the model would make a small run look slow.
+    """
 
     counts: Counts
     run: int
@@ -150,7 +153,7 @@ def score_reviews(
         revision=model.revision,
         device=run.device,
         seconds=round(seconds, 3),
-        reviews_per_second=round((counts.read - lease.counts.read) / seconds, 1),
+        reviews_per_second=round(counts.speed_since(lease.counts), 1),
     )
 
 
@@ -234,6 +237,8 @@ class _Run:
         """Turn a chunk into what is to be committed."""
         outcomes = list(ready.rejects)
         seconds = 0.0
+        if self._progress is not None:
+            self._progress.begin_chunk(len(ready.chunk.reviews), len(ready.waiting), ready.tokens)
         if ready.waiting:
             started = time.monotonic()
             results = self._loaded().classify(ready.prepared, between_batches=self._between_batches)
@@ -276,7 +281,9 @@ class _Run:
             self._sign_of_life.result()
         if self._progress is not None:
             committed = self.lease.counts.read - self._before.read
-            self._progress.tick(committed + done_of_chunk, committed, self.lease.counts.rejected)
+            self._progress.tick(
+                committed + done_of_chunk, committed, self.lease.counts.rejected, done_of_chunk=done_of_chunk
+            )
 
     def _stay_alive(self) -> None:
         """Give a sign of life every now and then, whatever the run is at: reading, loading a model, classifying."""

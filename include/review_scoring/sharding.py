@@ -34,8 +34,8 @@ class RunTotal:
 
     @property
     def reviews_per_second(self) -> float:
-        """How fast the run was as a whole."""
-        return self.counts.read / self.seconds if self.seconds else 0.0
+        """How many reviews one task classified per second."""
+        return self.counts.speed
 
 
 def plan_run(

@@ -40,7 +40,7 @@ def paragraph(summary: Mapping[str, Any]) -> str:
     device = f" on {summary['device']}" if summary.get("device") else ""
     return (
         f"{job}: {_reviews(summary['read'])} read, {', '.join(parts)}. It took {summary['seconds']:,.0f} s "
-        f"({summary['reviews_per_second']:,.1f} reviews per second) with {summary['model']}{device}."
+        f"({summary['reviews_per_second']:,.1f} reviews per second while classifying) with {summary['model']}{device}."
     )
 
 

@@ -12,6 +12,8 @@ from typing import IO, Any
 
 from sqlalchemy import Engine
 
+from review_scoring.airflow.variables import CONTEXT
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -27,8 +29,9 @@ class AirflowHome:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of every process of this Airflow."""
+        inherited = {name: value for name, value in os.environ.items() if name != CONTEXT}
         return {
-            **os.environ,
+            **inherited,
             "AIRFLOW_HOME": str(self.folder),
             "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),

@@ -81,7 +81,7 @@ def test_a_model_made_worse_is_caught_refused_at_night_and_replaced_by_a_promote
 ) -> None:
     engine = sqlite_engine
     fill(engine, [(int(row["id"]), row["text"]) for row in REVIEWS[:20]])
-    monkeypatch.setenv("REVIEW_SCORING_REQUIRE_BENCHMARK", "films")
+    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_REQUIRE_BENCHMARK", "films")
     good = import_model(OURS, own).revision
 
     chosen = [OURS, "allocine-camembert"]
@@ -117,7 +117,7 @@ def test_a_model_made_worse_is_caught_refused_at_night_and_replaced_by_a_promote
     assert summary(champion.stdout) == "read=20 scored=20 unchanged=0 rejected=0", champion.stdout
     assert query(engine, "SELECT DISTINCT model, revision FROM review_scores") == [(OURS, good)]
 
-    monkeypatch.delenv("REVIEW_SCORING_REQUIRE_BENCHMARK")
+    monkeypatch.delenv("AIRFLOW_VAR_REVIEW_SCORING_REQUIRE_BENCHMARK")
     choice: dict[str, Any] = {"model": DEFAULT_MODEL, "reason": "it needs no store", "without_passing": True}
     assert airflow_home.dags_test("promote_model", engine, JOB, **choice).returncode == 0
     new = [{"id": 1000 + n, "text": row["text"]} for n, row in enumerate(REVIEWS[:5])]

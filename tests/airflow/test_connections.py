@@ -133,3 +133,21 @@ def test_a_job_of_the_variable_is_found_by_name(monkeypatch: pytest.MonkeyPatch)
 def test_a_missing_variable_is_told_with_an_example() -> None:
     with pytest.raises(ConfigurationError, match="no Airflow Variable 'review_scoring_jobs'.*source_table"):
         job_named("films")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"films": {', "'review_scoring_jobs' is not valid JSON: Expecting .* line 1 column"),
+        ("films", "'review_scoring_jobs' is not valid JSON"),
+        ('["films"]', "'review_scoring_jobs' is a JSON array; it must be an object"),
+        ('"films"', "'review_scoring_jobs' is a JSON string; it must be an object"),
+    ],
+)
+def test_a_variable_with_broken_json_is_not_told_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch, text: str, told: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", text)
+    with pytest.raises(ConfigurationError, match=told) as refused:
+        job_named("films")
+    assert "there is no Airflow Variable" not in str(refused.value)

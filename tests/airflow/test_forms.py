@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -110,3 +111,10 @@ def test_what_can_be_chosen_is_what_the_catalogues_have(forms: dict[str, dict[st
         assert list(schema["values_display"]) == names, f"{dag_id}.{name}"
     several = forms["benchmark_models"]["models"]["schema"]
     assert several["items"]["enum"] == several["examples"] == list(several["values_display"]) == [CHAMPION, *models]
+
+
+def test_the_documented_keys_of_a_conf_are_those_of_the_forms(forms: dict[str, dict[str, Any]]) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+) \|$", page, re.MULTILINE)
+    documented = {dag_id: re.findall(r"`(\w+)`", keys) for dag_id, keys in rows if dag_id in forms}
+    assert documented == {dag_id: list(params) for dag_id, params in forms.items()}

@@ -127,6 +127,8 @@ def test_a_second_start_leaves_alone_what_people_have_changed(cluster: Cluster) 
     assert json.loads(cluster.api(job)["value"]) == json.loads(mine)
     assert cluster.api(connection) == {**before, "host": "db.example.com"}
     assert {pool["name"]: pool["slots"] for pool in cluster.api("/api/v2/pools")["pools"]}["gpu"] == 2
+    assert cluster.api("/api/v2/variables/review_scoring_shards")["value"] == "4"
+    assert cluster.api("/api/v2/variables/review_scoring_require_benchmark")["value"] == "none"
 
 
 def _fill(cluster: Cluster) -> None:

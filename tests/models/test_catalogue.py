@@ -114,6 +114,30 @@ def test_a_bad_entry_is_told_by_file_entry_and_key(tmp_path: Path, key: str, lin
     assert "secret" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    "wrong", ['[wrong]\nkind = "hub"\n', "wrong = 3\n", entry(DEFAULT_MODEL, "hub", 'repository = "a/b"')]
+)
+def test_a_bad_entry_takes_no_other_model_with_it(tmp_path: Path, wrong: str) -> None:
+    own = settings(tmp_path, wrong + archive_entry("mini-bert"))
+    assert find_model(DEFAULT_MODEL, own).name == DEFAULT_MODEL
+    assert find_entry("mini-bert-alias", own.catalogue).name == "mini-bert"
+    with pytest.raises(ModelError, match=r"no model 'other' .* these entries of .*own\.toml cannot be used: "):
+        find_entry("other", own.catalogue)
+
+
+def test_who_asks_for_a_bad_entry_is_told_what_is_wrong_with_it(tmp_path: Path) -> None:
+    own = settings(tmp_path, '[wrong]\nkind = "hub"\n').catalogue
+    with pytest.raises(ModelError, match=r"\[wrong\], key '\w+': it is missing"):
+        find_entry("wrong", own)
+
+
+def test_a_catalogue_that_is_not_there_takes_no_other_model_with_it(tmp_path: Path) -> None:
+    for own in (tmp_path / "none.toml", settings(tmp_path, "x = ").catalogue):
+        assert find_entry(DEFAULT_MODEL, own).name == DEFAULT_MODEL
+        with pytest.raises(ModelError, match=r"none\.toml cannot be read|is no TOML file"):
+            find_entry("mine", own)
+
+
 def test_a_missing_key_is_told(tmp_path: Path) -> None:
     lines = [line for line in archive_entry("mini-bert").splitlines() if not line.startswith("licence")]
     with pytest.raises(ModelError, match=r"own\.toml, \[mini-bert\], key 'licence': it is missing"):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 
-from review_scoring.airflow.web import now
+from review_scoring.airflow.web import dag_runs, now
 from review_scoring.airflow.web import warehouse as web_warehouse
 from review_scoring.airflow.web.app import create_app
 from review_scoring.airflow.web.settings import PageSettings
@@ -22,6 +22,7 @@ def pages(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
     """Return a function that opens the pages to whoever asks, with settings."""
     warehouse.job = replace(warehouse.job, name="films")
     job = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "body"}
+    monkeypatch.setattr(dag_runs, "dag_state", lambda _: None)  # there is no Airflow here
     monkeypatch.setenv("AIRFLOW_CONN_REVIEWS", connection(warehouse.engine))
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"films": job}))
 

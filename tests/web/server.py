@@ -1,4 +1,4 @@
-"""An Airflow that really runs: `airflow standalone` on SQLite and free ports, with our DAGs and pages."""
+"""An Airflow that really runs: all its components on SQLite and free ports, with our DAGs and pages."""
 
 from __future__ import annotations
 

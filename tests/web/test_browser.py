@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -29,8 +28,8 @@ from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.schema import tables
-from tests.conftest import not_here
 from tests.stubs import StubClassifier, Warehouse
+from tests.web.browser import TOO_WIDE, chromium
 from tests.web.sample_nights import evaluate
 from tests.web.server import Server, running
 
@@ -56,15 +55,8 @@ CLIENT = httpx.Client(timeout=60)
 
 
 @pytest.fixture(scope="module")
-def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        not_here("there is no Chromium on the PATH: apt-get install chromium")
-    return str(found)
-
-
-@pytest.fixture(scope="module")
-def server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    chromium()
     folder = tmp_path_factory.mktemp("standalone")
     reviews = folder / "reviews.db"
     demo.prepare(str(reviews))
@@ -84,9 +76,9 @@ def server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def context(chromium: str, server: Server) -> Iterator[BrowserContext]:
+def context(server: Server) -> Iterator[BrowserContext]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         context = browser.new_context(
             viewport={"width": WIDTH, "height": HEIGHT}, locale="en-GB", timezone_id="Asia/Tokyo", color_scheme="light"
         )
@@ -220,10 +212,17 @@ BACKGROUND = "e => getComputedStyle(e).backgroundColor"
 LIGHT_BAR, DARK_BAR = "47,111,181", "106,169,236"
 DIRECTION = "e => [getComputedStyle(e).direction, getComputedStyle(e).unicodeBidi]"
 
-TOO_WIDE = """document.documentElement.scrollWidth <= window.innerWidth ? [] :
-    [...document.querySelectorAll("body *")].filter(each => each.getBoundingClientRect().right > window.innerWidth)
-    .map(each => `${each.tagName} ${each.className} ${each.id}`)"""
-"""The elements that stick out, if the page is wider than its window."""
+
+def test_nothing_that_starts_a_task_is_started_before_the_api_server_answers(server: Server) -> None:
+    port = server.address.rpartition(":")[2]
+    answers = scheduler = -1
+    for _ in range(RUN_S):
+        log = server.log.read_text()
+        answers, scheduler = log.find(f"Uvicorn running on http://0.0.0.0:{port}"), log.find("Starting the scheduler")
+        if scheduler >= 0:
+            break
+        time.sleep(1)
+    assert 0 <= answers < scheduler
 
 
 def test_every_route_asks_airflow_for_a_login_and_the_right_to_read_the_dag(server: Server) -> None:
@@ -461,6 +460,25 @@ def test_a_run_that_goes_on_is_followed_to_its_end(page: Page, server: Server) -
         run.result()
     expect(frame.locator("#last-title ~ .state")).to_have_text(["success", "rescore"])
     engine.dispose()
+
+
+def test_a_run_that_failed_before_it_scored_is_shown_with_the_task_that_failed(page: Page, server: Server) -> None:
+    conf = {"model": "allocine-camembert"}  # which nobody has imported
+    answer = CLIENT.post(
+        f"{server.address}/api/v2/dags/score_reviews/dagRuns",
+        headers=headers(server, "admin"),
+        json={"logical_date": None, "conf": conf},
+    )
+    assert answer.status_code == 200, answer.text
+    deadline = time.monotonic() + RUN_S
+    while runs(server)[0]["state"] not in {"success", "failed"}:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    frame = open_page(page, server)
+    expect(frame.locator("#last-title ~ .state")).to_have_text("failed")
+    panel = frame.locator("section", has=frame.locator("#last-title"))
+    expect(panel).to_contain_text("It failed in preflight before anything was scored")
+    expect(frame.locator("tbody tr", has_text="failed in preflight")).to_have_count(1)
 
 
 def test_the_log_has_no_review(server: Server) -> None:

@@ -16,6 +16,7 @@ from review_scoring.airflow.web import warehouse as web_warehouse
 from review_scoring.airflow.web.app import create_app
 from review_scoring.airflow.web.pages import overview
 from review_scoring.errors import PreflightError
+from tests.models.own_catalogue import archive_entry
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]
@@ -38,6 +39,8 @@ def logged(shown: str, caplog: pytest.LogCaptureFixture) -> bool:
 def test_a_driver_that_is_not_installed_is_named(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, missing: ImportError
 ) -> None:
+    warehouse.create()
+
     def without_driver(*_: object) -> None:
         raise missing
 
@@ -117,26 +120,42 @@ def test_what_preflight_finds_wrong_is_for_the_log(
     assert logged(answer.text, caplog)
 
 
-def test_a_broken_catalogue_of_ones_own_is_told_without_its_path(
+@pytest.mark.parametrize(
+    ("own", "named"),
+    [
+        ("[broken", "the whole file"),
+        (None, "the whole file"),
+        ('[mine]\nkind = "hub"\n' + archive_entry("mini-bert"), "mine"),
+    ],
+)
+def test_what_is_wrong_in_ones_own_catalogue_hides_no_other_model_and_no_path_is_told(
     pages: Pages,
     warehouse: Warehouse,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
+    own: str | None,
+    named: str,
 ) -> None:
     warehouse.create()
-    own = tmp_path / "own.toml"
-    own.write_text("[broken")
-    monkeypatch.setenv("REVIEW_SCORING_CATALOGUE", str(own))
+    catalogue = tmp_path / "own.toml"
+    if own is not None:
+        catalogue.write_text(own)
+    monkeypatch.setenv("REVIEW_SCORING_CATALOGUE", str(catalogue))
     client = pages()
     with caplog.at_level(logging.WARNING):
-        answers = [client.get(address) for address in ("/models", "/model?name=french-reviews-small")]
-    for answer in answers:
-        assert answer.status_code == 503
-        assert "The catalogue of models cannot be read" in answer.text
-        assert str(tmp_path) not in answer.text
-        assert logged(answer.text, caplog)
-    assert str(own) in caplog.text
+        shown = client.get("/models")
+    assert shown.status_code == 200
+    assert f"entries that cannot be used:</strong> {named}" in shown.text
+    assert str(tmp_path) not in shown.text
+    assert str(catalogue) in caplog.text
+    assert client.get("/model?name=french-reviews-small").status_code == 200
+    if named == "mine":
+        assert "model?job=films&amp;name=mini-bert" in shown.text
+        wrong = client.get("/model?name=mine")
+        assert wrong.status_code == 503
+        assert "The catalogue of models cannot be read" in wrong.text
+        assert str(tmp_path) not in wrong.text
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,14 @@ import re
 from collections.abc import Callable
 
 import pytest
+from fastapi import HTTPException
 from fastapi.testclient import TestClient
 
+from review_scoring.airflow.web.app import create_app
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]
+JOB = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "body"}
 
 
 @pytest.mark.parametrize(
@@ -32,8 +35,7 @@ def test_another_job_is_one_step_away_from_every_page(
     warehouse.create()
     warehouse.fill(2)
     warehouse.score()
-    job = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "body"}
-    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"films": job, "books": job}))
+    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"films": JOB, "books": JOB}))
     client = pages()
     form = re.search(r'<form class="job" method="get" action="([^"]*)"', client.get(asked).text)
     assert form is not None
@@ -41,3 +43,67 @@ def test_another_job_is_one_step_away_from_every_page(
     answer = client.get("/" + form[1].removeprefix("./"), params={"job": "books"})
     assert answer.status_code == 200
     assert "<option selected>books</option>" in answer.text
+
+
+BROKEN = {"source_conn_id": "reviews", "tabel": "reviews"}
+
+
+@pytest.mark.parametrize("asked", ["/", "/reviews", "/models", "/now"])
+def test_a_job_that_is_defined_wrong_does_not_hide_the_others(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    warehouse.create()
+    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"broken": BROKEN, "films": JOB}))
+    answer = pages().get(asked)
+    assert answer.status_code == 503
+    assert "unknown key &#39;tabel&#39;" in answer.text
+    assert "<option selected>broken</option>" in answer.text
+    assert "<option>films</option>" in answer.text
+    assert '<a href="models?job=broken"' in answer.text
+
+
+def test_who_may_not_read_the_pages_is_not_told_which_jobs_there_are(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"broken": BROKEN, "films": JOB}))
+    app = create_app()
+
+    def nobody() -> None:
+        raise HTTPException(403)
+
+    for route in app.routes:
+        for dependency in getattr(route, "dependencies", []):
+            app.dependency_overrides[dependency.dependency] = nobody
+    answer = TestClient(app, headers={"Accept": "text/html"}).get("/")
+    assert answer.status_code == 403
+    assert "films" not in answer.text
+
+
+def test_what_a_page_does_not_find_leaves_the_navigation_there(pages: Pages, warehouse: Warehouse) -> None:
+    warehouse.create()
+    answer = pages().get("/run?dag_id=a&run_id=b")
+    assert answer.status_code == 404
+    assert '<a href="reviews?job=films"' in answer.text
+
+
+@pytest.mark.parametrize("text", ["", "{}"])
+def test_where_no_job_is_defined_the_way_to_define_one_is_told(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", text)
+    answer = pages().get("/")
+    assert answer.status_code == 404
+    assert "no Airflow Variable &#39;review_scoring_jobs&#39; with a scoring job in it" in answer.text
+    assert "None" not in answer.text
+
+
+def test_the_job_that_the_dags_are_about_is_shown_first(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.create()
+    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"books": JOB, "films": JOB}))
+    assert "<option selected>books</option>" in pages().get("/").text
+    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOB", "films")
+    assert "<option selected>films</option>" in pages().get("/").text
+    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOB", "gone")
+    assert "<option selected>books</option>" in pages().get("/").text

@@ -52,6 +52,8 @@ def test_models_are_shown_with_their_evaluations_and_the_champion(pages: Pages, 
         "History",
         "weighted avg",
         "../dags/benchmark_models/runs/week%201",
+        f"<dt>Evaluation</dt><dd>{evaluation}</dd>",
+        f'<td class="n">{evaluation}</td>',
     ):
         assert words in shown
     assert "Not evaluated yet" in client.get("/model?name=allocine-camembert").text

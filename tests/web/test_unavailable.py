@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from fastapi.testclient import TestClient
 from psycopg.errors import QueryCanceled
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.web import now
@@ -112,3 +115,39 @@ def test_an_error_of_ours_shows_a_reference_and_no_stack_trace(
     found = re.search(r"Reference <code>(\w+)</code>", answer.text)
     assert found is not None
     assert found[1] in caplog.text
+
+
+def test_a_wrong_password_is_not_told_as_a_warehouse_that_does_not_answer(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = warehouse.engine.url
+    if url.get_backend_name() in {"sqlite", "duckdb"}:
+        pytest.skip("a file has no password")
+    user, secret = "review_scoring_refused", "".join(["hunter", "2"])
+    if (
+        url.get_backend_name() == "mysql"
+    ):  # the PostgreSQL of the tests asks for no password: there, nobody has the name
+        with autocommit(warehouse.engine) as connection:
+            connection.exec_driver_sql(f"CREATE OR REPLACE USER {user} IDENTIFIED BY 'another'")
+    fields = {"conn_type": {"postgresql": "postgres"}.get(url.get_backend_name(), "mysql"), "host": url.host}
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_REVIEWS",
+        json.dumps({**fields, "port": url.port, "schema": url.database, "login": user, "password": secret}),
+    )
+    with caplog.at_level(logging.WARNING):
+        answer = pages().get("/")
+    if url.get_backend_name() == "mysql":
+        with autocommit(warehouse.engine) as connection:
+            connection.exec_driver_sql(f"DROP USER {user}")
+    assert answer.status_code == 503
+    assert "The warehouse refused the connection or the query" in answer.text
+    assert "Check the login" in answer.text
+    for hidden in (secret, user, "127.0.0.1"):
+        assert hidden not in answer.text
+    assert secret not in caplog.text
+
+
+@contextmanager
+def autocommit(engine: Engine) -> Iterator[Connection]:
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        yield connection

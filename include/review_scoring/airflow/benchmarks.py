@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from airflow.sdk import Variable
-
 from review_scoring.airflow.connections import engine_of
-from review_scoring.airflow.jobs import job_named
+from review_scoring.airflow.variables import variable
 from review_scoring.job import ScoringJob
 from review_scoring.preflight import target_conn_id
 from review_scoring.warehouse.benchmarks import BenchmarkStore
@@ -19,13 +17,8 @@ SETS = "REVIEW_SCORING_BENCHMARK_SETS"
 
 def own_sets() -> Path | None:
     """Return the deployment's file of sets: of the environment, or of the Variable of the name in lower case."""
-    path = os.environ.get(SETS) or Variable.get(SETS.lower(), default=None)
-    return Path(str(path)).expanduser() if path else None
-
-
-def as_job(job: ScoringJob | str) -> ScoringJob:
-    """Return a job, or the one of a name in the Variable `review_scoring_jobs`."""
-    return job if isinstance(job, ScoringJob) else job_named(job)
+    path = os.environ.get(SETS) or variable(SETS.lower())
+    return Path(path).expanduser() if path else None
 
 
 def store_of(job: ScoringJob) -> BenchmarkStore:

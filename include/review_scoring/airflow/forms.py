@@ -9,8 +9,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from review_scoring.airflow.models import catalogue_setting
-from review_scoring.errors import ModelError
-from review_scoring.models.catalogue import catalogue
+from review_scoring.models.catalogue import readable_entries
 from review_scoring.models.entry import CHAMPION, CatalogueEntry
 
 log = logging.getLogger(__name__)
@@ -23,15 +22,15 @@ NARROW = "Narrow it"
 
 
 def offered_models() -> Mapping[str, CatalogueEntry]:
-    """Return the models by name; without a deployment's own where its catalogue cannot be read.
+    """Return the models by name; without those of a deployment's own whose entries are wrong.
 
-    The DAG `import_model` tells what is wrong with it. A typo there must not stop the night of another model.
+    The import error of the DAG `import_model` says what is wrong with them. A typo there must not break runs with
+    other models.
     """
-    try:
-        return catalogue(catalogue_setting().catalogue)
-    except ModelError as error:
-        log.warning("%s", error)
-        return catalogue()
+    entries = readable_entries(catalogue_setting().catalogue)
+    for problem in entries.problems.values():
+        log.warning("%s", problem)
+    return entries.usable
 
 
 def model_param(models: Mapping[str, CatalogueEntry]) -> Param:

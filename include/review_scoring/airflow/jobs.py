@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
-from airflow.sdk import Variable
-
+from review_scoring.airflow.variables import variable
 from review_scoring.errors import ConfigurationError, NoSuchJobError
 from review_scoring.job import ScoringJob
 
 JOBS_VARIABLE = "review_scoring_jobs"
 """A JSON object: job name -> settings, the parameters of `ScoringJob`."""
+
+EXAMPLE = '{"film_reviews": {"source_conn_id": "warehouse", "source_table": "reviews"}}'
+
+
+def as_job(job: ScoringJob | Mapping[str, Any] | str) -> ScoringJob:
+    """Return the job that a task is about.
+
+    :param job: the job, its settings as :meth:`ScoringJob.as_settings` returns them, or its name in the Variable
+    :raises ConfigurationError: if there is no such job, or its settings are wrong
+    """
+    if isinstance(job, ScoringJob):
+        return job
+    if isinstance(job, Mapping):
+        settings = dict(job)
+        return ScoringJob.from_mapping(settings.pop("name"), settings)
+    return job_named(job)
 
 
 def job_named(name: str) -> ScoringJob:
@@ -20,23 +37,46 @@ def job_named(name: str) -> ScoringJob:
     """
     jobs = defined_jobs()
     if not jobs:
-        raise NoSuchJobError(
-            f"there is no Airflow Variable {JOBS_VARIABLE!r} with a JSON object of scoring jobs, and job {name!r} is "
-            'wanted; for example {"film_reviews": {"source_conn_id": "warehouse", "source_table": "reviews"}}'
-        )
+        raise NoSuchJobError(f"job {name!r} is not defined: {no_jobs()}")
     if name not in jobs:
-        known = ", ".join(sorted(jobs)) or "none"
-        raise NoSuchJobError(f"there is no scoring job {name!r} in the Variable {JOBS_VARIABLE!r}; it has {known}")
+        raise NoSuchJobError(
+            f"there is no scoring job {name!r} in the Variable {JOBS_VARIABLE!r}; it has {', '.join(sorted(jobs))}"
+        )
     return ScoringJob.from_mapping(name, jobs[name])
 
 
-def defined_jobs() -> Mapping[str, object]:
-    """Return the jobs of the Variable, name -> settings, unchecked; none where there is no such object.
+def no_jobs() -> str:
+    """Say that no job is defined, and how to define one."""
+    return (
+        f"there is no Airflow Variable {JOBS_VARIABLE!r} with a scoring job in it; set it to a JSON object of jobs, "
+        f"for example {EXAMPLE}"
+    )
 
-    :raises ConfigurationError: if the Variable is no JSON
+
+def defined_jobs() -> Mapping[str, object]:
+    """Return the jobs of the Variable, name -> settings, unchecked; none where it is not set.
+
+    The text is parsed here: Airflow takes a Variable whose JSON is broken for one that is not set.
+
+    :raises ConfigurationError: if the Variable is not a JSON object
     """
+    text = variable(JOBS_VARIABLE)
+    if text is None:
+        return {}
     try:
-        jobs = Variable.get(JOBS_VARIABLE, default=None, deserialize_json=True)
+        jobs = json.loads(text)
     except ValueError as error:
-        raise ConfigurationError(f"the Airflow Variable {JOBS_VARIABLE!r} is no valid JSON: {error}") from None
-    return jobs if isinstance(jobs, dict) else {}
+        raise ConfigurationError(
+            f"the Airflow Variable {JOBS_VARIABLE!r} is not valid JSON: {error}; correct it under Admin > Variables"
+        ) from None
+    if not isinstance(jobs, dict):
+        raise ConfigurationError(
+            f"the Airflow Variable {JOBS_VARIABLE!r} is a JSON {_kind(jobs)}; it must be an object of scoring jobs, "
+            f"for example {EXAMPLE}"
+        )
+    return jobs
+
+
+def _kind(value: object) -> str:
+    kinds: dict[type, str] = {list: "array", str: "string", bool: "boolean", type(None): "null"}
+    return kinds.get(type(value), "number")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -24,7 +25,8 @@ class RunPageLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address of the page, in Airflow's own frame."""
         job: Any = getattr(operator, "job", "")
-        asked = {"job": getattr(job, "name", job), "dag_id": ti_key.dag_id, "run_id": ti_key.run_id}
+        name = job["name"] if isinstance(job, Mapping) else getattr(job, "name", job)
+        asked = {"job": name, "dag_id": ti_key.dag_id, "run_id": ti_key.run_id}
         return f"{airflow_path()}/plugin/{ROUTE}{airflow_path()}/{ROUTE}/run?{urlencode(asked)}"
 
 

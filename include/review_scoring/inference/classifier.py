@@ -119,6 +119,11 @@ class Classifier:
         """
         return self.tokeniser.prepare(texts, between_slices)
 
+    @staticmethod
+    def token_counts(prepared: Prepared) -> Sequence[int]:
+        """Return how many tokens the model reads of each prepared text that is tokenised already."""
+        return [tokens.count for tokens in prepared.first]
+
     def classify(
         self, texts: Sequence[str] | Prepared, *, between_batches: Callable[[int], None] = lambda done: None
     ) -> list[Prediction | Reject]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from review_scoring.errors import ModelError, ModelNotImportedError
-from review_scoring.models.catalogue_file import joined, read_catalogue
+from review_scoring.models.catalogue_file import WHOLE_FILE, Entries, joined, read_catalogue, unreadable
 from review_scoring.models.entry import CHAMPION, CatalogueEntry, Kind
 from review_scoring.models.folder import ModelFolder, open_folder
 from review_scoring.models.settings import ModelSettings
@@ -26,33 +26,44 @@ def catalogue(own: Path | None = None) -> Mapping[str, CatalogueEntry]:
     :param own: a file of the deployment's, in the form of `catalogue.toml`; it may add models, not change the project's
     :raises ModelError: for a file that cannot be read, and for a bad entry, by file, entry and key
     """
+    entries = readable_entries(own)
+    for problem in entries.problems.values():
+        raise problem
+    return entries.usable
+
+
+def readable_entries(own: Path | None = None) -> Entries:
+    """Return the entries that can be used, as :func:`catalogue` does, and what is wrong with the others.
+
+    A typo in one entry of a deployment's own must not break runs with other models.
+    """
     ours = read_catalogue(CATALOGUE, CATALOGUE.stat().st_mtime_ns)
     if own is None:
         return ours
     try:
-        theirs = read_catalogue(own, own.stat().st_mtime_ns)
+        modified = own.stat().st_mtime_ns
     except OSError as error:
-        raise ModelError(
-            f"the catalogue {own} cannot be read ({error.strerror}); mend the setting that names it"
-        ) from None
-    for entry in theirs.values():
-        if entry.kind is Kind.BUNDLED:
-            raise ModelError(f"{own}, [{entry.name}], key 'kind': only the project's own models are bundled")
-    return joined(ours, theirs, own)
+        return joined(ours.usable, unreadable(own, error), own)
+    return joined(ours.usable, read_catalogue(own, modified, own=True), own)
 
 
 def find_entry(name: str, own: Path | None = None) -> CatalogueEntry:
     """Return the entry that a name or an alias means.
 
-    :raises ModelError: for an unknown name, with the names there are
+    :raises ModelError: for an entry that is wrong, and for an unknown name, with the names there are
     """
     if name == CHAMPION:
         raise ModelError(f"{CHAMPION!r} is a job's own model, and no job was asked; name a model of the catalogue")
-    entries = catalogue(own)
-    for entry in entries.values():
+    entries = readable_entries(own)
+    for entry in entries.usable.values():
         if name == entry.name or name in entry.aliases:
             return entry
-    raise ModelError(f"there is no model {name!r} in the catalogue; it has {', '.join(entries)}")
+    if (problem := entries.problems.get(name)) is not None:
+        raise problem
+    if (problem := entries.problems.get(WHOLE_FILE)) is not None:
+        raise problem
+    wrong = f"; these entries of {own} cannot be used: {', '.join(entries.problems)}" if entries.problems else ""
+    raise ModelError(f"there is no model {name!r} in the catalogue; it has {', '.join(entries.usable)}{wrong}")
 
 
 def find_model(model: str | Path, settings: ModelSettings | None = None) -> ModelFolder:

@@ -1,48 +1,93 @@
-"""Catalogue files: entries by name, in which every name and alias means one model."""
+"""Catalogue files: entries by name, in which every name and alias means one model.
+
+An entry that is wrong is left out, with the reason: it must not take the others with it.
+"""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from review_scoring.errors import ModelError
-from review_scoring.models.entry import CHAMPION, CatalogueEntry, read_entry
+from review_scoring.models.entry import CHAMPION, CatalogueEntry, Kind, read_entry
+
+WHOLE_FILE = ""
+"""Stands for the file where a problem is not of one entry."""
+
+
+@dataclass(frozen=True)
+class Entries:
+    """The entries of one or two files that can be used, by name, and what is wrong with the others, by name."""
+
+    usable: Mapping[str, CatalogueEntry]
+    problems: Mapping[str, ModelError]
 
 
 @lru_cache(maxsize=8)
-def read_catalogue(path: Path, modified: int) -> Mapping[str, CatalogueEntry]:
+def read_catalogue(path: Path, modified: int, *, own: bool = False) -> Entries:
     """Read one catalogue file.
 
     :param modified: when the file was last changed, so that a change is noticed
+    :param own: whether it is a deployment's own file, which has no bundled models
     """
     del modified
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
-        raise ModelError(f"{path} is no TOML file in UTF-8: {error}") from None
-    return joined({}, {name: read_entry(name, values, path) for name, values in content.items()}, path)
+        return Entries({}, {WHOLE_FILE: ModelError(f"{path} is no TOML file in UTF-8: {error}")})
+    except OSError as error:
+        return unreadable(path, error)
+    usable: dict[str, CatalogueEntry] = {}
+    problems: dict[str, ModelError] = {}
+    for name, values in content.items():
+        try:
+            usable[name] = _read(name, values, path, own=own)
+        except ModelError as error:
+            problems[name] = error
+    return joined({}, Entries(usable, problems), path)
 
 
-def joined(
-    first: Mapping[str, CatalogueEntry], more: Mapping[str, CatalogueEntry], path: Path
-) -> Mapping[str, CatalogueEntry]:
+def unreadable(path: Path, error: OSError) -> Entries:
+    """Return the entries of a file that cannot be read: none."""
+    told = f"the catalogue {path} cannot be read ({error.strerror}); mend the setting that names it"
+    return Entries({}, {WHOLE_FILE: ModelError(told)})
+
+
+def _read(name: str, values: Any, path: Path, *, own: bool) -> CatalogueEntry:
+    entry = read_entry(name, values, path)
+    if own and entry.kind is Kind.BUNDLED:
+        raise ModelError(f"{path}, [{name}], key 'kind': only the project's own models are bundled")
+    return entry
+
+
+def joined(first: Mapping[str, CatalogueEntry], more: Entries, path: Path) -> Entries:
     """Return two catalogues as one, in which every name and alias means one model.
 
-    :param path: the file of the second
-    :raises ModelError: for a name or an alias that is taken
+    :param path: the file of the second, an entry of which is left out if its name or an alias is taken
     """
     taken = {CHAMPION: "the model promoted for a job"}
     taken |= {name: entry.name for entry in first.values() for name in (entry.name, *entry.aliases)}
-    for entry in more.values():
-        for name in dict.fromkeys((entry.name, *entry.aliases)):
-            if (
-                "@" in name
-                or taken.setdefault(name, entry.name) != entry.name
-                or (name == entry.name and name in first)
-            ):
-                where = "name" if name == entry.name else "key 'aliases'"
-                reason = "`@` is for revisions" if "@" in name else f"it already means {taken[name]!r}"
-                raise ModelError(f"{path}, [{entry.name}], {where}: {name!r} cannot be taken, {reason}")
-    return {**first, **more}
+    usable, problems = dict(first), dict(more.problems)
+    for entry in more.usable.values():
+        try:
+            _refuse_taken(entry, taken, first, path)
+        except ModelError as error:
+            problems[entry.name] = error
+        else:
+            taken |= dict.fromkeys((entry.name, *entry.aliases), entry.name)
+            usable[entry.name] = entry
+    return Entries(usable, problems)
+
+
+def _refuse_taken(
+    entry: CatalogueEntry, taken: Mapping[str, str], first: Mapping[str, CatalogueEntry], path: Path
+) -> None:
+    for name in dict.fromkeys((entry.name, *entry.aliases)):
+        if "@" in name or taken.get(name, entry.name) != entry.name or (name == entry.name and name in first):
+            where = "name" if name == entry.name else "key 'aliases'"
+            reason = "`@` is for revisions" if "@" in name else f"it already means {taken[name]!r}"
+            raise ModelError(f"{path}, [{entry.name}], {where}: {name!r} cannot be taken, {reason}")

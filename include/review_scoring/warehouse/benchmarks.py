@@ -216,7 +216,7 @@ class BenchmarkStore:
         return run
 
     def newest(self, model: str, revision: str) -> list[Row[Any]]:
-        """Return the newest evaluation of a model's revision on each whole set, by the name of the set."""
+        """Return the newest evaluation of a model's revision on each whole set, the newest of all last."""
         runs, sets = self.owned.benchmark_runs, self.owned.benchmark_sets
         statement = (
             select(runs, sets.c.name.label("set_name"))
@@ -228,7 +228,7 @@ class BenchmarkStore:
             if not inspect(connection).has_table(runs.name, schema=self.schema):
                 return []
             found = {row.set_name: row for row in connection.execute(statement)}
-        return [found[name] for name in sorted(found)]
+        return sorted(found.values(), key=lambda row: (row.ended_at, row.id))
 
     def find(self, benchmark_run_id: int) -> Row[Any] | None:
         """Return an evaluation and the name of its set."""

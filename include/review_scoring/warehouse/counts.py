@@ -59,6 +59,16 @@ class Counts:
             labels=add_labels(self.labels, other.labels),
         )
 
+    @property
+    def speed(self) -> float:
+        """Reviews that one task classifies per second, without reading, writing or loading the model."""
+        return self.speed_since(Counts())
+
+    def speed_since(self, earlier: Counts) -> float:
+        """Return the speed since an earlier state of the same counts; 0 where nothing was classified."""
+        seconds = self.device_seconds - earlier.device_seconds
+        return (self.scored - earlier.scored) / seconds if seconds > 0 else 0.0
+
     def before_another_try(self) -> Counts:
         """Leave out what the next try meets and counts anew."""
         without_key = sum(self.unkeyed.get(reason, 0) for reason in (RejectReason.NULL_ID, RejectReason.UNUSABLE_ID))

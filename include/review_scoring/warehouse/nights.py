@@ -59,8 +59,13 @@ class Night:
 
     @property
     def reviews_per_second(self) -> float:
-        """Reviews read per second, from the first start to the last end."""
-        return self.counts.read / self.seconds if self.seconds else 0.0
+        """Reviews that one task classified per second; 0 where none was."""
+        return self.counts.speed
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its counts and devices say something: until its first commit, a run at work has neither."""
+        return self.state != RUNNING or self.counts.read > 0
 
     @property
     def shares(self) -> Mapping[str, float]:

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from review_scoring.airflow.benchmarks import as_job, own_sets, store_of
+from review_scoring.airflow.benchmarks import own_sets, store_of
 from review_scoring.airflow.connections import engine_of
+from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.models import model_settings
 from review_scoring.airflow.operators.import_model import MODEL_STORE
 from review_scoring.airflow.operators.score_reviews import as_int, failing_at_once, run_key
 from review_scoring.benchmark.evaluate import evaluate_model
 from review_scoring.benchmark.loading import load_set
 from review_scoring.benchmark.sets import DEFAULT_SET, find_set
+from review_scoring.booleans import as_bool
 from review_scoring.champion import model_of_job
 from review_scoring.errors import ConfigurationError, ModelNotImportedError
 from review_scoring.job import ScoringJob
-from review_scoring.models.catalogue import catalogue
+from review_scoring.models.catalogue import readable_entries
 from review_scoring.models.entry import CHAMPION
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse import migrate
@@ -34,7 +36,7 @@ log = logging.getLogger(__name__)
 class LoadBenchmarkOperator(BaseOperator):
     """Bring a benchmark set into the warehouse of a job, unless this very content is there.
 
-    :param job: a :class:`ScoringJob`, or the name of one in the Variable `review_scoring_jobs` (templated)
+    :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated)
     :param benchmark_set: name of a set of the catalogue (templated)
     :param migrate: False where a DBA creates the tables
     """
@@ -43,7 +45,12 @@ class LoadBenchmarkOperator(BaseOperator):
     ui_color = "#fef7e0"
 
     def __init__(
-        self, *, job: ScoringJob | str, benchmark_set: str = DEFAULT_SET, migrate: bool = True, **kwargs: Any
+        self,
+        *,
+        job: ScoringJob | Mapping[str, Any] | str,
+        benchmark_set: str = DEFAULT_SET,
+        migrate: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.job = job
@@ -55,7 +62,7 @@ class LoadBenchmarkOperator(BaseOperator):
         del context
         with failing_at_once():
             store = store_of(as_job(self.job))
-            if self.migrate:
+            if as_bool(self.migrate, "migrate"):
                 migrate.upgrade(store.engine, store.schema)
             stored = load_set(find_set(self.benchmark_set, own_sets()), store, engine_of)
         return {
@@ -73,7 +80,7 @@ class BenchmarkModelOperator(BaseOperator):
     The classifier and its settings are those of :class:`ScoreReviewsOperator`. A model that is in the catalogue and not
     in the model store is said so and skipped.
 
-    :param job: a :class:`ScoringJob`, or the name of one in the Variable `review_scoring_jobs` (templated); says
+    :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated); says
         in which warehouse evaluations are kept, and which model is the champion
     :param loaded: what :class:`LoadBenchmarkOperator` returned (templated)
     :param model: name or alias of a model, `name@revision` or `champion` (templated); in DAG code also a folder
@@ -90,7 +97,7 @@ class BenchmarkModelOperator(BaseOperator):
     def __init__(
         self,
         *,
-        job: ScoringJob | str,
+        job: ScoringJob | Mapping[str, Any] | str,
         loaded: Mapping[str, Any],
         model: str | Path = CHAMPION,
         limit: int | str | None = None,
@@ -145,7 +152,7 @@ class BenchmarkModelOperator(BaseOperator):
                 store,
                 int(self.loaded["id"]),
                 model,
-                entry=catalogue(settings.catalogue).get(model.name),
+                entry=readable_entries(settings.catalogue).usable.get(model.name),
                 key=run_key(context),
                 limit=limit,
                 load_classifier=load,

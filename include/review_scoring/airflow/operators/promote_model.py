@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from review_scoring.airflow.benchmarks import as_job, store_of
+from review_scoring.airflow.benchmarks import store_of
 from review_scoring.airflow.connections import engine_of
+from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.models import model_settings
-from review_scoring.airflow.operators.score_reviews import as_bool, as_int, failing_at_once
+from review_scoring.airflow.operators.score_reviews import as_int, failing_at_once
+from review_scoring.booleans import as_bool
 from review_scoring.champion import ANY_SET, as_required
 from review_scoring.job import ScoringJob
 from review_scoring.promoting import promote_model
@@ -25,23 +27,23 @@ log = logging.getLogger(__name__)
 class PromoteModelOperator(BaseOperator):
     """Make a model the champion of a job, and record who did it, when, why, and on which evaluation.
 
-    :param job: a :class:`ScoringJob`, or the name of one in the Variable `review_scoring_jobs` (templated)
+    :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated)
     :param model: name or alias of a model of the catalogue, or `name@revision` (templated)
     :param reason: why (templated)
     :param evaluation: id of the evaluation that it rests on, whose revision is promoted; None for the newest
         revision of the model, and its newest evaluation (templated)
     :param without_passing: promote a model that has no passing evaluation all the same (templated)
     :param require_benchmark: the benchmark set that the model has to have passed on; None, True or `any` for each that
-        it was evaluated on
+        it was evaluated on (templated)
     """
 
-    template_fields: Sequence[str] = ("job", "model", "reason", "evaluation", "without_passing")
+    template_fields: Sequence[str] = ("job", "model", "reason", "evaluation", "without_passing", "require_benchmark")
     ui_color = "#e6f4ea"
 
     def __init__(
         self,
         *,
-        job: ScoringJob | str,
+        job: ScoringJob | Mapping[str, Any] | str,
         model: str,
         reason: str,
         evaluation: int | str | None = None,
@@ -70,7 +72,7 @@ class PromoteModelOperator(BaseOperator):
                 settings=model_settings(),
                 evaluation=None if self.evaluation in {None, "", "None"} else as_int(self.evaluation, "evaluation"),
                 required=as_required(self.require_benchmark) or ANY_SET,
-                without_passing=as_bool(self.without_passing),
+                without_passing=as_bool(self.without_passing, "without_passing"),
                 reason=self.reason,
                 promoted_by=getattr(run, "triggering_user_name", None) or f"nobody ({run.run_type})",
                 dag_id=run.dag_id,

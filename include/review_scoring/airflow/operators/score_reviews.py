@@ -14,13 +14,14 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
 from review_scoring.airflow.connections import engine_of
-from review_scoring.airflow.jobs import job_named
+from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.links import RunPageLink
 from review_scoring.airflow.models import model_settings
+from review_scoring.booleans import as_bool
 from review_scoring.champion import as_required, model_of_job
 from review_scoring.errors import ConfigurationError, JobBusyError, UnaccountedError
 from review_scoring.job import Rescore, ScoringJob
-from review_scoring.models.catalogue import DEFAULT_MODEL
+from review_scoring.models.entry import CHAMPION
 from review_scoring.preflight import Prepared, preflight, target_conn_id
 from review_scoring.scoring import RunSummary, ScoringOptions, score_reviews
 from review_scoring.sharding import pass_of_run
@@ -49,14 +50,14 @@ YIELD_FOR = timedelta(minutes=1)
 class ScoringOperator(BaseOperator):
     """What checking and scoring share: a job, a model, and the way to them."""
 
-    template_fields: Sequence[str] = ("job", "model", "estimate_only")
+    template_fields: Sequence[str] = ("job", "model", "estimate_only", "require_benchmark")
     ui_color = "#e8f0fe"
 
     def __init__(
         self,
         *,
-        job: ScoringJob | str,
-        model: str | Path = DEFAULT_MODEL,
+        job: ScoringJob | Mapping[str, Any] | str,
+        model: str | Path = CHAMPION,
         estimate_only: bool | str = False,
         migrate: bool = True,
         require_benchmark: str | bool | None = None,
@@ -75,7 +76,7 @@ class ScoringOperator(BaseOperator):
         self._stop.set()
 
     def _prepare(self) -> Prepared:
-        job = self.job if isinstance(self.job, ScoringJob) else job_named(self.job)
+        job = as_job(self.job)
         target = partial(engine_of, target_conn_id(job))
         return preflight(
             job,
@@ -83,8 +84,8 @@ class ScoringOperator(BaseOperator):
             target_engine=target,
             model=lambda: model_of_job(self.model, job, target, model_settings()),
             stop=self._stop,
-            migrate_tables=self.migrate,
-            dry_run=as_bool(self.estimate_only),
+            migrate_tables=as_bool(self.migrate, "migrate"),
+            dry_run=as_bool(self.estimate_only, "estimate_only"),
             benchmark=as_required(self.require_benchmark),
         )
 
@@ -94,13 +95,13 @@ class PreflightScoringOperator(ScoringOperator):
 
     The project's own tables are created or migrated, unless `migrate` is off or it is a dry run.
 
-    :param job: a :class:`ScoringJob`, or the name of one in the Variable `review_scoring_jobs` (templated)
+    :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated)
     :param model: name or alias of a model of the catalogue, `name@revision`, or `champion`, the model that was promoted
         for the job (templated); in DAG code also a folder in Hugging Face layout, as a `pathlib.Path`
     :param estimate_only: write nothing, not even the project's tables (templated)
     :param migrate: False where a DBA creates the tables
     :param require_benchmark: refuse a model whose revision has not passed its newest evaluation on this benchmark set;
-        True or `any` for each set that it was evaluated on
+        True or `any` for each set that it was evaluated on (templated)
     """
 
     def execute(self, context: Context) -> str:
@@ -127,7 +128,7 @@ class ScoreReviewsOperator(ScoringOperator):
     Run it again after any failure: it goes on where the last commit ended. Two runs of the same job at the same time
     do each review once between them.
 
-    :param job: a :class:`ScoringJob`, or the name of one in the Variable `review_scoring_jobs` (templated)
+    :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated)
     :param model: name or alias of a model of the catalogue, `name@revision`, or `champion`, the model that was promoted
         for the job (templated); in DAG code also a folder in Hugging Face layout, as a `pathlib.Path`
     :param shard: the part of a run that is done here, as :class:`PlanShardsOperator` returns it; None for all of it
@@ -146,7 +147,7 @@ class ScoreReviewsOperator(ScoringOperator):
         pool, and Airflow starts it again a minute later, to go on when the other run has ended
     :param migrate: False where a DBA creates the tables
     :param require_benchmark: refuse a model whose revision has not passed its newest evaluation on this benchmark set;
-        True or `any` for each set that it was evaluated on
+        True or `any` for each set that it was evaluated on (templated)
     """
 
     operator_extra_links = (RunPageLink(),)
@@ -192,7 +193,7 @@ class ScoreReviewsOperator(ScoringOperator):
         with failing_at_once():
             options = self._options()
             prepared = self._prepare()
-            if as_bool(self.estimate_only):
+            if as_bool(self.estimate_only, "estimate_only"):
                 return self._estimate(prepared, options)
             try:
                 return {"job": prepared.job.name, **as_xcom(self._score(prepared, options, context))}
@@ -327,8 +328,3 @@ def as_rescore(value: str) -> Rescore:
     if value not in list(Rescore):
         raise ConfigurationError(f"rescore is {value!r}; it must be one of {', '.join(Rescore)}")
     return Rescore(value)
-
-
-def as_bool(value: bool | str) -> bool:
-    """Convert a rendered parameter: `True` and `true` are true, everything else is not."""
-    return str(value).strip().lower() == "true"

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from review_scoring.airflow.connections import engine_of
-from review_scoring.airflow.jobs import job_named
+from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.operators.score_reviews import (
     NOTHING,
     ScoringOperator,
-    as_bool,
     as_int,
     as_limit,
     as_rescore,
     failing_at_once,
     run_key,
 )
+from review_scoring.booleans import as_bool
 from review_scoring.errors import ConfigurationError
 from review_scoring.job import Rescore, ScoringJob
 from review_scoring.preflight import target_conn_id
@@ -51,6 +51,7 @@ class PlanShardsOperator(ScoringOperator):
     :param limit: score this many reviews at most in the whole run; None for all (templated)
     :param shards: their number; 0 for one per 20,000 reviews that wait, `most` at most (templated)
     :param most: the most shards where nobody says how many: as many as workers score side by side
+        (templated)
     :param score_task_id: the task that is mapped over them
     :param above: only ids above this one, in the source's order (templated)
     :param upto: only ids up to this one (templated)
@@ -59,7 +60,7 @@ class PlanShardsOperator(ScoringOperator):
     :param yields: whether the run gives way to others; if not, rescores of the job give way to it from now on
     """
 
-    template_fields: Sequence[str] = (*ScoringOperator.template_fields, "limit", "rescore", "shards", *RANGE)
+    template_fields: Sequence[str] = (*ScoringOperator.template_fields, "limit", "rescore", "shards", "most", *RANGE)
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class PlanShardsOperator(ScoringOperator):
         limit: int | str | None = None,
         rescore: str = Rescore.NOTHING,
         shards: int | str = 0,
-        most: int = Cut.most,
+        most: int | str = Cut.most,
         score_task_id: str = "score",
         above: str | None = None,
         upto: str | None = None,
@@ -92,13 +93,13 @@ class PlanShardsOperator(ScoringOperator):
         """Plan, and return the shards as plain values."""
         with failing_at_once():
             number = as_int(self.shards, "shards")
-            cut = Cut(most=number, least=1) if number else Cut(most=self.most)
+            cut = Cut(most=number, least=1) if number else Cut(most=as_int(self.most, "most"))
             limit, rescore = as_limit(self.limit), as_rescore(self.rescore)
             key = replace(run_key(context), task_id=self.score_task_id)
             prepared = self._prepare()
             keys = KeyRange(*(as_id(each, prepared.source.id_type) for each in (self.above, self.upto)))
             scored = self._scored()
-            if as_bool(self.estimate_only):
+            if as_bool(self.estimate_only, "estimate_only"):
                 scan = pass_of_run(prepared, limit=limit, rescore=rescore, keys=keys, scored=scored)
                 return [Shard(keys, limit, scan, scored).as_json()]
             shards = plan_run(
@@ -152,7 +153,7 @@ class SummariseRunOperator(BaseOperator):
     def __init__(
         self,
         *,
-        job: ScoringJob | str,
+        job: ScoringJob | Mapping[str, Any] | str,
         shards: Sequence[Mapping[str, Any]] | Any,
         results: Sequence[Mapping[str, Any]] | Any = (),
         score_task_id: str = "score",
@@ -176,7 +177,7 @@ class SummariseRunOperator(BaseOperator):
 
     def _add_up(self, context: Context) -> dict[str, Any]:
         with failing_at_once():
-            job = self.job if isinstance(self.job, ScoringJob) else job_named(self.job)
+            job = as_job(self.job)
             ledger = find_ledger(engine_of(target_conn_id(job)), job)
             shards = [Shard.from_json(each, ledger.id_type) for each in self.shards]
             total = add_up(ledger, replace(run_key(context), task_id=self.score_task_id), shards)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from review_scoring.trend import Band, Point, bands, is_unusual
 from review_scoring.warehouse.days import Day
@@ -61,8 +61,12 @@ class Shift:
     form: str
 
 
-def shares_chart(oldest_first: Sequence[Day]) -> Chart:
-    """Return each day's shares of the labels."""
+def shares_chart(oldest_first: Sequence[Day], until: date | None = None) -> Chart:
+    """Return each day's shares of the labels.
+
+    :param until: the day to which days without a run are shown as gaps; None for the last one with a run
+    """
+    gaps = _Gaps(oldest_first, until)
     labels = _labels(oldest_first)
     newest = oldest_first[-1].shares if oldest_first else {}
     told = ", ".join(f"{share:.0%} {label}" for label, share in newest.items())
@@ -71,42 +75,47 @@ def shares_chart(oldest_first: Sequence[Day]) -> Chart:
         title="Labels per day",
         kind="shares",
         row_title=DAY,
-        rows=[day.date for day in oldest_first],
-        series=[Series(label, "bar", [d.shares.get(label, 0.0) for d in oldest_first], "percent") for label in labels],
-        summary=f"Share of each label on {len(oldest_first)} days; the newest: {told}.",
-        unusual=unusual,
+        rows=gaps.dates,
+        series=[
+            Series(label, "bar", gaps.filled([d.shares.get(label, 0.0) for d in oldest_first]), "percent")
+            for label in labels
+        ],
+        summary=f"Share of each label on {len(oldest_first)} days; the newest: {told}.{gaps.told}",
+        unusual=gaps.placed(unusual),
     )
 
 
-def score_chart(oldest_first: Sequence[Day]) -> Chart:
-    """Return each day's mean score with the band of the month before it."""
+def score_chart(oldest_first: Sequence[Day], until: date | None = None) -> Chart:
+    """Return each day's mean score with the band of the month before it; `until` as of :func:`shares_chart`."""
+    gaps = _Gaps(oldest_first, until)
     points = _mean_scores(oldest_first)
     usual, unusual = bands(points), _unusual(points)
     return Chart(
         title="Mean score per day",
         kind="trend",
         row_title=DAY,
-        rows=[day.date for day in oldest_first],
+        rows=gaps.dates,
         series=[
-            Series("mean score", "line", [point.value for point in points], "score"),
-            Series("usual from", "low", [band.low if band else None for band in usual], "score"),
-            Series("usual to", "high", [band.high if band else None for band in usual], "score"),
+            Series("mean score", "line", gaps.filled([point.value for point in points]), "score"),
+            Series("usual from", "low", gaps.filled([band.low if band else None for band in usual]), "score"),
+            Series("usual to", "high", gaps.filled([band.high if band else None for band in usual]), "score"),
         ],
-        summary=f"Mean score of {len(points)} days; {len(unusual)} outside of what was usual in the 30 days before.",
-        unusual=unusual,
+        summary=f"Mean score of {len(points)} days; {len(unusual)} outside of what was usual in the 30 days before."
+        f"{gaps.told}",
+        unusual=gaps.placed(unusual),
     )
 
 
 def speed_chart(oldest_first: Sequence[Night]) -> Chart:
-    """Return each night's reviews per second."""
-    worked = [night for night in oldest_first if night.counts.read]
+    """Return each night's reviews per second of classifying, without what it took to load the model."""
+    worked = [night for night in oldest_first if night.reviews_per_second]
     return Chart(
         title="Throughput per run",
         kind="bars",
         row_title="Run",
         rows=[night.started_at for night in worked],
         series=[Series("reviews per second", "bar", [night.reviews_per_second for night in worked])],
-        summary=f"Reviews per second, start to end, of {len(worked)} runs.",
+        summary=f"Reviews per second that one task classified, of {len(worked)} runs.",
         y_title="reviews/s",
     )
 
@@ -123,6 +132,30 @@ def shifts(oldest_first: Sequence[Day]) -> list[Shift]:
         if band is not None and is_unusual(points[-1], band):
             found.append(Shift(what, points[-1].at.date(), points[-1].value, band, form))
     return found
+
+
+class _Gaps:
+    """The days from the first to the last one, of which some had no run that scored anything."""
+
+    def __init__(self, oldest_first: Sequence[Day], until: date | None) -> None:
+        there = [day.date for day in oldest_first]
+        last = max(there[-1], until or there[-1]) if there else None
+        count = (last - there[0]).days + 1 if last is not None else 0
+        self.dates = [there[0] + timedelta(days=n) for n in range(count)]
+        self._places = [(date - there[0]).days for date in there]
+        missing = count - len(there)
+        self.told = f" {missing} days are empty: no run scored a new review." if missing else ""
+
+    def filled(self, values: Sequence[float | None]) -> list[float | None]:
+        """Return values of the days with a run, and None for the others."""
+        found: list[float | None] = [None] * len(self.dates)
+        for place, value in zip(self._places, values, strict=True):
+            found[place] = value
+        return found
+
+    def placed(self, rows: frozenset[int]) -> frozenset[int]:
+        """Return where days with a run are among all days."""
+        return frozenset(self._places[n] for n in rows)
 
 
 def _labels(days: Sequence[Day]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -16,8 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from review_scoring.airflow.jobs import defined_jobs
 from review_scoring.airflow.web.rendering import html
 from review_scoring.airflow.web.security import path_below
+from review_scoring.airflow.web.warehouse import shown_first
 from review_scoring.errors import (
     ConfigurationError,
     ModelError,
@@ -25,7 +27,7 @@ from review_scoring.errors import (
     PreflightError,
     WarehouseUnavailableError,
 )
-from review_scoring.warehouse.errors import describe, lacks_tables, took_too_long
+from review_scoring.warehouse.errors import Fault, describe, fault_of, lacks_tables, took_too_long
 from review_scoring.warehouse.readonly import STATEMENT_S
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ SLOW = f"The warehouse took longer than {STATEMENT_S:.0f} seconds to answer."
 TABLES = "The scoring tables are not there, or of an earlier version."
 BUSY = "Others are waiting for the warehouse, too."
 AWAY = "The warehouse does not answer."
+REFUSED = "The warehouse refused the connection or the query."
+NOT_LET_IN = frozenset({Fault.LOGIN, Fault.TLS, Fault.DATABASE, Fault.RIGHTS})
 SOURCE = "The source of the reviews cannot be read."
 CATALOGUE = "The catalogue of models cannot be read."
 
@@ -52,7 +56,8 @@ class PageRoute(APIRoute):
                 return await handler(request)
             except (HTTPException, RequestValidationError) as error:
                 status, heading, advice = _refused(error)
-                return _answer(request, status, heading, advice, "")
+                known = status not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+                return _answer(request, status, heading, advice, "", _navigation(request) if known else NOWHERE)
             except Exception as error:
                 reference = secrets.token_hex(4)
                 status, heading, advice = _failed(error)
@@ -60,9 +65,29 @@ class PageRoute(APIRoute):
                     log.exception("page %s failed, reference %s", request.url.path, reference)
                 else:
                     log.warning("page %s: %s, reference %s", request.url.path, named(error), reference)
-                return _answer(request, status, heading, advice, reference)
+                return _answer(request, status, heading, advice, reference, _navigation(request))
 
         return told
+
+
+NOWHERE: Mapping[str, Any] = {"job": "", "jobs": ()}
+"""No navigation: for those who may not know which jobs there are."""
+
+
+def _navigation(request: Request) -> Mapping[str, Any]:
+    """Return the job that was asked for and all jobs, so that one that cannot be shown does not hide the others.
+
+    Only for those who may read the pages: Airflow is asked before a route does anything that could fail.
+    """
+    try:
+        jobs = tuple(defined_jobs())
+        if not jobs:
+            return NOWHERE
+        asked = request.query_params.get("job")
+        return {"job": asked if asked in jobs else shown_first(dict.fromkeys(jobs)), "jobs": jobs}
+    except Exception as error:  # noqa: BLE001 the first error is the one to tell
+        log.warning("no navigation on the page of an error: %s", named(error))
+        return NOWHERE
 
 
 def _refused(error: HTTPException | RequestValidationError) -> tuple[int, str, str]:
@@ -90,6 +115,10 @@ def _failed(error: Exception) -> tuple[int, str, str]:
         (took_too_long(error), (away, SLOW, "Narrow the search, or try again when the database has less to do.")),
         (isinstance(error, PoolTimeoutError), (away, BUSY, "Try again in a few seconds.")),
         (
+            fault_of(error) in NOT_LET_IN,
+            (away, REFUSED, "Check the login, the database and the privileges in the Connection of the job."),
+        ),
+        (
             isinstance(error, SQLAlchemyError | WarehouseUnavailableError),
             (away, AWAY, "Try again in a minute. If it stays so, check the Connection of the job."),
         ),
@@ -110,12 +139,16 @@ def named(error: Exception) -> str:
 async def nothing_here(request: Request, error: Exception) -> Response:
     """Answer an address that no route has, or a method that none takes. It tells nothing, so nobody is asked."""
     status = error.status_code if isinstance(error, StarletteHTTPException) else HTTPStatus.NOT_FOUND
-    return _answer(request, status, "There is nothing here.", "Check the address, or go on from the overview.", "")
+    return _answer(
+        request, status, "There is nothing here.", "Check the address, or go on from the overview.", "", NOWHERE
+    )
 
 
-def _answer(request: Request, status: int, heading: str, advice: str, reference: str) -> Response:
+def _answer(
+    request: Request, status: int, heading: str, advice: str, reference: str, navigation: Mapping[str, Any]
+) -> Response:
     if "application/json" in request.headers.get("accept", ""):
         return JSONResponse({"error": heading, "advice": advice, "reference": reference}, status_code=status)
     up = "../" * (path_below(request.scope).count("/") - 1)
     said = {"heading": heading, "advice": advice, "reference": reference}
-    return html("failure.html", status, up=up, page="", job="", jobs=(), **said)
+    return html("failure.html", status, up=up, page="", **navigation, **said)

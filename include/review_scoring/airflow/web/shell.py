@@ -24,9 +24,9 @@ def settings_of(request: Request) -> PageSettings:
 Settings = Annotated[PageSettings, Depends(settings_of)]
 
 
-def shown_job(settings: Settings, job: Annotated[str | None, Query(max_length=200)] = None) -> JobPlace:
+def shown_job(job: Annotated[str | None, Query(max_length=200)] = None) -> JobPlace:
     """Return the job that the query names, or the deployment's own."""
-    return place_of(job or None, settings.job)
+    return place_of(job or None)
 
 
 Place = Annotated[JobPlace, Depends(shown_job)]

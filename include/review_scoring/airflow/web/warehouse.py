@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.connections import address_of, connection_named, told_as_configuration
-from review_scoring.airflow.jobs import defined_jobs
+from review_scoring.airflow.jobs import defined_jobs, no_jobs
+from review_scoring.airflow.run_settings import JOB
+from review_scoring.airflow.variables import variable
 from review_scoring.errors import NoSuchJobError
 from review_scoring.job import ScoringJob
 from review_scoring.preflight import target_conn_id
@@ -61,18 +64,28 @@ class JobPlace:
         return Ledger(self.engine, record.id, record.id_type, self.owned)
 
 
-def place_of(name: str | None, preferred: str | None) -> JobPlace:
-    """Return the job to show: the one that is named, the preferred one, or the first.
+def place_of(name: str | None) -> JobPlace:
+    """Return the job to show: the one that is named, or the one that is shown first.
 
     :raises NoSuchJobError: where no job is defined, or not this one
     :raises ConfigurationError: where its settings in the Variable are wrong
     """
     jobs = defined_jobs()
-    wanted = name or (preferred if preferred in jobs else next(iter(jobs), None))
-    if wanted is None or wanted not in jobs:
-        known = ", ".join(jobs) or "none"
-        raise NoSuchJobError(f"there is no scoring job {wanted!r} in the Variable; it has {known}")
+    if not jobs:
+        raise NoSuchJobError(no_jobs())
+    wanted = name or shown_first(jobs)
+    if wanted not in jobs:
+        raise NoSuchJobError(f"there is no scoring job {wanted!r} in the Variable; it has {', '.join(jobs)}")
     return JobPlace(ScoringJob.from_mapping(wanted, jobs[wanted]), tuple(jobs))
+
+
+def shown_first(jobs: Mapping[str, object]) -> str:
+    """Return the job that is shown where none is named: the one that the DAGs are about, or else the first.
+
+    :param jobs: one at least
+    """
+    chosen = variable(JOB)
+    return chosen if chosen is not None and chosen in jobs else next(iter(jobs))
 
 
 _engines: dict[str, tuple[Address, Engine]] = {}

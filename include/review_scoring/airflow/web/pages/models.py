@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -18,13 +19,15 @@ from review_scoring.airflow.web.failures import PageRoute
 from review_scoring.airflow.web.shell import Place, Settings, page
 from review_scoring.airflow.web.warehouse import JobPlace
 from review_scoring.benchmark.verdicts import ReferenceVerdict
-from review_scoring.models.catalogue import catalogue
+from review_scoring.errors import ModelError
+from review_scoring.models.catalogue import readable_entries
 from review_scoring.models.entry import CatalogueEntry, Kind
 from review_scoring.models.store import ModelStore
 from review_scoring.warehouse.errors import lacks_tables
 from review_scoring.warehouse.evaluations import EvaluationDetails, EvaluationLine, details, evaluations
 from review_scoring.warehouse.promotions import champion
 
+log = logging.getLogger(__name__)
 router = APIRouter(route_class=PageRoute)
 
 
@@ -87,6 +90,7 @@ def models(place: Place, settings: Settings) -> HTMLResponse:
         promoted_is_unverified=any(line.champion and line.entry.unverified for line in lines),
         chart=model_charts.speed_chart([line.newest for line in lines if line.newest]),
         store_seen=_store().root.is_dir(),
+        unusable=[name or "the whole file" for name in _problems()],
     )
 
 
@@ -94,6 +98,8 @@ def models(place: Place, settings: Settings) -> HTMLResponse:
 def model(place: Place, settings: Settings, name: Annotated[str, Query(max_length=100)]) -> HTMLResponse:
     """Show one model: its newest evaluation in full, and how it went over time."""
     entry = _catalogue().get(name)
+    if entry is None and (problem := _problems().get(name)) is not None:
+        raise problem
     if entry is None:
         raise HTTPException(404, "The catalogue has no model of this name.")
     done = _evaluations(place, name)
@@ -150,7 +156,15 @@ def _published_by_class(entry: CatalogueEntry) -> Mapping[str, Mapping[str, str]
 
 
 def _catalogue() -> Mapping[str, CatalogueEntry]:
-    return catalogue(model_settings().catalogue)
+    return readable_entries(model_settings().catalogue).usable
+
+
+def _problems() -> Mapping[str, ModelError]:
+    """Return what is wrong with the other entries of the catalogue; it names a file, and so is for the log."""
+    problems = readable_entries(model_settings().catalogue).problems
+    for problem in problems.values():
+        log.warning("%s", problem)
+    return problems
 
 
 def _store() -> ModelStore:

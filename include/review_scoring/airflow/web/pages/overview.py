@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from review_scoring.airflow.web import charts, now
+from review_scoring.airflow.web import charts, dag_runs, now
+from review_scoring.airflow.web.dag_runs import DagState
 from review_scoring.airflow.web.failures import PageRoute
+from review_scoring.airflow.web.run_history import overdue, run_lines
+from review_scoring.airflow.web.settings import PageSettings
 from review_scoring.airflow.web.shell import Place, Settings, page
-from review_scoring.airflow.web.warehouse import JobPlace
+from review_scoring.airflow.web.warehouse import JobPlace, shown_first
 from review_scoring.remedies import remedy_of
 from review_scoring.warehouse.days import Day, days
 from review_scoring.warehouse.nights import Night, nights
@@ -28,21 +31,30 @@ NIGHTS = 90
 
 LISTED = 10
 
+DAGS = 3
+"""DAGs of a job whose runs are looked up in Airflow: a job has one, or was moved to another."""
+
 
 @router.get("/", response_class=HTMLResponse)
 def overview(place: Place, settings: Settings) -> HTMLResponse:
     """Show the overview."""
     newest_first = _nights(place, NIGHTS)
+    dags = _dags(place, settings, newest_first)
+    lines = run_lines(newest_first, dags)
     found = _days(place)
     ended = [night for night in newest_first[::-1] if night.state != RUNNING and not night.is_rescore]
-    drawn = [charts.shares_chart(found), charts.score_chart(found), charts.speed_chart(ended)]
+    today = datetime.now(UTC)
+    until = today.date() - timedelta(days=1)  # today may still come
+    drawn = [charts.shares_chart(found, until), charts.score_chart(found, until), charts.speed_chart(ended)]
     return page(
         "overview.html",
         "overview",
         place,
         settings,
-        last=newest_first[0] if newest_first else None,
-        listed=newest_first[:LISTED],
+        last=lines[0] if lines else None,
+        listed=lines[:LISTED],
+        overdue=overdue(lines, dags, today),
+        has_scored=bool(newest_first),
         charts=[chart for chart in drawn if chart.rows],
         shifts=charts.shifts(found),
         source=place.job.source_table,
@@ -75,6 +87,7 @@ def progress(place: Place) -> Mapping[str, Any]:
         "run": night.run_id,
         "state": night.state,
         "running": night.state == RUNNING,
+        "begun": night.has_begun,
         "read": night.counts.read,
         "scored": night.counts.scored,
         "rejected": night.counts.rejected,
@@ -84,6 +97,20 @@ def progress(place: Place) -> Mapping[str, Any]:
         "shards": night.shards,
         "shards_done": night.shards_done,
     }
+
+
+def _dags(place: JobPlace, settings: PageSettings, newest_first: Sequence[Night]) -> list[DagState]:
+    """Return what Airflow knows of the DAGs that score a job: the deployment's, and those of its last runs.
+
+    The deployment's DAG is about one job alone: of another one, its runs say nothing.
+    """
+    names = [night.dag_id for night in newest_first if not night.is_rescore]
+    if place.job.name == shown_first(dict.fromkeys(place.names)):
+        names = [settings.dag_id, *names]
+    else:
+        names = [name for name in names if name != settings.dag_id]
+    found = [dag_runs.dag_state(name) for name in list(dict.fromkeys(names))[:DAGS]]
+    return [dag for dag in found if dag is not None]
 
 
 def _nights(place: JobPlace, last: int) -> list[Night]:

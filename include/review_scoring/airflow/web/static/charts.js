@@ -72,7 +72,7 @@
         const plain = css("--c1");
         return {
           type: "line", label: each.name, data: each.values, borderColor: plain, borderWidth: 2, tension: 0, order: 0,
-          spanGaps: true, pointRadius: unusual.map((yes) => (yes ? 6 : 3)),
+          spanGaps: false, pointRadius: unusual.map((yes) => (yes ? 6 : 3)),
           pointStyle: unusual.map((yes) => (yes ? "rectRot" : "circle")),
           pointBackgroundColor: unusual.map((yes) => (yes ? mark : plain)),
           pointBorderColor: unusual.map((yes) => (yes ? mark : plain)),

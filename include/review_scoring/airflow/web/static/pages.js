@@ -168,9 +168,11 @@
             bar.value = found.read;
           }
           const shards = found.shards > 1 ? `, ${found.shards_done} of ${found.shards} shards done` : "";
-          line.textContent = `${number.format(found.read)} read, ${number.format(found.scored)} scored, ` +
-            `${number.format(found.rejected)} rejected in ${clock(found.seconds)}, ` +
-            `${found.reviews_per_second.toFixed(1)} reviews/s${shards}`;
+          const speed = found.reviews_per_second ? `, ${found.reviews_per_second.toFixed(1)} reviews/s` : "";
+          line.textContent = found.begun ?
+            `${number.format(found.read)} read, ${number.format(found.scored)} scored, ` +
+              `${number.format(found.rejected)} rejected in ${clock(found.seconds)}${speed}${shards}` :
+            `Started ${clock(found.seconds)} ago: loading the model, or at the first chunk. Nothing is committed yet.`;
           announce(`${isNew ? "A run is going: " : ""}${line.textContent}`, isNew);
         }
       } catch {

@@ -1,0 +1,103 @@
+"""The operator that every run of our DAGs begins with: it refuses a mistyped conf, and says what the run is about."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, XComArg
+
+from review_scoring.airflow.jobs import defined_jobs, job_named
+from review_scoring.airflow.operators.score_reviews import failing_at_once
+from review_scoring.airflow.run_settings import job_of_deployment, most_shards, required_benchmark
+from review_scoring.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+AIRFLOWS_OWN = "airflow/"
+"""Keys of a conf that begin so are Airflow's, such as `airflow/task_span_detail_level`."""
+
+
+class ResolveRunOperator(BaseOperator):
+    """Check the conf of a run, and resolve once what the run is about. Other tasks take it from here.
+
+    The worker that runs a task has parsed the DAG file itself, in its own environment and at its own time: what each
+    task found out for itself could differ within one run.
+
+    :param about_a_job: False for a DAG that is not about a scoring job; then only the conf is checked
+    """
+
+    template_fields: Sequence[str] = ()
+    ui_color = "#f1f3f4"
+
+    def __init__(self, *, about_a_job: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.about_a_job = about_a_job
+
+    @property
+    def job(self) -> Any:
+        """The settings of the job, for other tasks."""
+        return XComArg(self, key="job")
+
+    @property
+    def require_benchmark(self) -> Any:
+        """What a model must have passed before it may score, for other tasks."""
+        return XComArg(self, key="require_benchmark")
+
+    @property
+    def most_shards(self) -> Any:
+        """Among how many tasks the run is shared at most, for other tasks."""
+        return XComArg(self, key="most_shards")
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Check and resolve; fail without a retry if anything is wrong."""
+        with failing_at_once():
+            run: Any = context["dag_run"]
+            refuse_unknown_keys(run.conf or {}, context["params"], list(context["dag"].params))
+            resolved = self._resolve() if self.about_a_job else {}
+        for key, value in resolved.items():
+            context["ti"].xcom_push(key=key, value=value)
+        if self.about_a_job:
+            log.info("the run is about job %s", resolved["job"]["name"])
+        return resolved
+
+    def _resolve(self) -> dict[str, Any]:
+        return {
+            "job": job_named(job_of_deployment(defined_jobs())).as_settings(),
+            "require_benchmark": required_benchmark(),
+            "most_shards": most_shards(),
+        }
+
+
+def refuse_unknown_keys(conf: Mapping[str, Any], params: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuse a conf that would not do what it says. A value is never told: it may be anything.
+
+    :param conf: what the run was triggered with
+    :param params: what the tasks see
+    :param known: the keys of the DAG's form
+    :raises ConfigurationError: for a key that no field of the form has, and where Airflow is set to ignore the conf
+    """
+    given = {key: value for key, value in conf.items() if not key.startswith(AIRFLOWS_OWN)}
+    if unknown := [key for key in given if key not in known]:
+        told = ", ".join(f"{key!r}{_meant(key, known)}" for key in unknown)
+        raise ConfigurationError(
+            f"the conf of this run has {'an unknown key' if len(unknown) == 1 else 'unknown keys'}: {told}. "
+            f"Nothing was done. The keys of this DAG are {', '.join(known)}"
+        )
+    if ignored := [key for key, value in given.items() if params.get(key) != value]:
+        raise ConfigurationError(
+            f"the conf of this run is ignored ({', '.join(ignored)}): Airflow's setting "
+            "[core] dag_run_conf_overrides_params is False. Set it to True, or trigger the run without a conf"
+        )
+
+
+def _meant(key: str, known: Sequence[str]) -> str:
+    """Return which key was probably meant; the comparison leaves out case, dashes and underscores."""
+    plain = {each.replace("_", ""): each for each in known}
+    close = get_close_matches(key.lower().replace("-", "").replace("_", ""), plain, n=1, cutoff=0.5)
+    return f" (did you mean {plain[close[0]]!r}?)" if close else ""

@@ -1,0 +1,56 @@
+"""A run does what its conf says, or nothing: a mistyped key is refused by name before anything runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from review_scoring.demo import sample_reviews
+from tests.airflow.runner import AirflowHome
+from tests.airflow.test_score_reviews_dag import fill, query, tables_query
+
+JOB = {"source_table": "reviews"}
+CHOICES: dict[str, dict[str, Any]] = {
+    "score_reviews": {},
+    "rescore_reviews": {},
+    "benchmark_models": {},
+    "import_model": {"model": "allocine-camembert"},
+    "promote_model": {"model": "french-reviews-small", "reason": "it is good"},
+}
+"""DAG -> what its form asks for."""
+
+
+@pytest.mark.parametrize("dag_id", CHOICES)
+def test_a_mistyped_key_is_refused_by_name_in_every_dag_before_anything_is_written(
+    airflow_home: AirflowHome, sqlite_engine: Engine, dag_id: str
+) -> None:
+    fill(sqlite_engine, [(int(row["id"]), row["text"]) for row in sample_reviews()[:3]])
+    run = airflow_home.dags_test(dag_id, sqlite_engine, JOB, **CHOICES[dag_id], modell="secret value")
+    assert run.returncode == 1, run.stdout
+    assert "unknown key: 'modell' (did you mean 'model" in run.stdout, run.stdout
+    assert "secret value" not in run.stdout.replace("'modell': 'secret value'", "")
+    assert [name for (name,) in query(sqlite_engine, tables_query(sqlite_engine))] == ["reviews"]
+
+
+def test_a_mistyped_dry_run_scores_nothing_and_is_told_what_was_meant(
+    airflow_home: AirflowHome, sqlite_engine: Engine
+) -> None:
+    fill(sqlite_engine, [(1, "Une merveille, courez-y.")])
+    run = airflow_home.dags_test("score_reviews", sqlite_engine, JOB, dryrun=True)
+    assert run.returncode == 1, run.stdout
+    assert "unknown key: 'dryrun' (did you mean 'dry_run'?)" in run.stdout
+    assert "The keys of this DAG are dry_run, model, limit, long_texts, shards, chunk_rows" in run.stdout
+    assert [name for (name,) in query(sqlite_engine, tables_query(sqlite_engine))] == ["reviews"]
+
+
+def test_a_dry_run_that_airflow_is_set_to_ignore_scores_nothing(
+    airflow_home: AirflowHome, sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(sqlite_engine, [(1, "Une merveille, courez-y.")])
+    monkeypatch.setenv("AIRFLOW__CORE__DAG_RUN_CONF_OVERRIDES_PARAMS", "False")
+    run = airflow_home.dags_test("score_reviews", sqlite_engine, JOB, dry_run=True)
+    assert run.returncode == 1, run.stdout
+    assert "the conf of this run is ignored (dry_run)" in run.stdout
+    assert [name for (name,) in query(sqlite_engine, tables_query(sqlite_engine))] == ["reviews"]

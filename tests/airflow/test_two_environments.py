@@ -1,0 +1,96 @@
+"""A run by Airflow's own processes, of which the DAG processor has another environment than the workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import Engine
+
+from tests.airflow.runner import AirflowHome, airflow, connection
+from tests.airflow.test_score_reviews_dag import fill, query
+from tests.web.server import free_ports
+
+FILMS = {"source_conn_id": "reviews", "source_table": "reviews"}
+PATIENCE_S = 180
+
+
+@contextmanager
+def started(home: AirflowHome, component: str, environment: dict[str, str]) -> Iterator[None]:
+    """Run a component of Airflow in a session of its own."""
+    with (home.folder / f"{component}.log").open("w") as log:
+        process = subprocess.Popen(
+            [airflow(), component], env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # whatever it has started
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    return found
+
+
+@pytest.mark.timeout(600)
+def test_the_job_is_no_matter_of_the_environment_of_the_dag_processor(tmp_path: Path, sqlite_engine: Engine) -> None:
+    fill(sqlite_engine, [(1, "Une merveille, courez-y.")])
+    home = AirflowHome(tmp_path)
+    home.migrate()
+    port, logs, triggerer_logs = free_ports(3)
+    address = f"http://localhost:{port}"
+    workers = home.environment(
+        AIRFLOW_CONN_REVIEWS=connection(sqlite_engine),
+        AIRFLOW__API__PORT=str(port),
+        AIRFLOW__API__BASE_URL=address,
+        AIRFLOW__API__WORKERS="1",
+        AIRFLOW__CORE__EXECUTION_API_SERVER_URL=f"{address}/execution/",
+        AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION="False",
+        AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS="True",
+        AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=str(logs),
+        AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=str(triggerer_logs),
+    )
+    for name, value in {
+        "review_scoring_jobs": json.dumps({"films": FILMS, "books": FILMS}),
+        "review_scoring_job": "books",
+    }.items():
+        subprocess.run([airflow(), "variables", "set", name, value], env=workers, check=True, capture_output=True)
+    parser = {**workers, "AIRFLOW_VAR_REVIEW_SCORING_JOB": "films", "REVIEW_SCORING_SCHEDULE": "0 0 29 2 *"}
+    client = httpx.Client(base_url=address, timeout=30)
+
+    def answers() -> bool:
+        try:
+            return client.get("/api/v2/monitor/health").is_success
+        except httpx.TransportError:
+            return False
+
+    with started(home, "api-server", workers):
+        wait_for(answers)
+        token = client.get("/auth/token").json()["access_token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        runs = "/api/v2/dags/score_reviews/dagRuns"
+        with started(home, "scheduler", workers), started(home, "dag-processor", parser):
+            wait_for(lambda: client.get("/api/v2/dags/score_reviews").is_success)
+            client.post(runs, json={"logical_date": None, "conf": {}}).raise_for_status()
+            (run,) = wait_for(
+                lambda: [r for r in client.get(runs).json()["dag_runs"] if r["state"] in {"success", "failed"}]
+            )
+    assert run["state"] == "success"
+    scored = query(sqlite_engine, "SELECT j.name FROM scoring_runs r JOIN scoring_jobs j ON j.id = r.job_id")
+    assert [name for (name,) in scored] == ["books"]

@@ -1,0 +1,84 @@
+"""The import contracts are about the whole package: no module, and none that comes later, is missed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = "review_scoring"
+
+FORBIDDEN = [
+    ("trend", "import torch"),
+    ("champion", "import sqlalchemy"),
+    ("summary", "import review_scoring.airflow.web.rendering"),
+    ("summary", "import fastapi"),
+    ("remedies", "import airflow.sdk"),
+    ("progress", "import transformers"),
+    ("airflow/operators/shards", "import sqlalchemy"),
+    ("airflow/jobs", "import torch"),
+    ("benchmark/metrics", "import alembic"),
+    ("models/store", "import review_scoring.warehouse.engine"),
+    ("a_new_module", "import json"),
+    ("a_new_module", "import torch"),
+]
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package's modules and its contracts."""
+    folder = tmp_path_factory.mktemp("contracts")
+    source = ROOT / "include" / PACKAGE
+    for path in source.rglob("*.py"):
+        target = folder / PACKAGE / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def broken(folder: Path) -> list[str]:
+    """Return the contracts that do not hold."""
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert "Contracts:" in done.stdout, done.stdout + done.stderr
+    found = re.findall(r"^(.+) BROKEN\b", done.stdout, re.MULTILINE)
+    assert bool(found) == bool(done.returncode), done.stdout
+    return found
+
+
+def test_the_contracts_hold(copied: Path) -> None:
+    assert broken(copied) == []
+
+
+@pytest.mark.parametrize(("module", "line"), FORBIDDEN)
+def test_an_import_that_is_forbidden_is_found_in_whatever_module(copied: Path, module: str, line: str) -> None:
+    path = copied / PACKAGE / f"{module}.py"
+    before = path.read_text() if path.exists() else None
+    try:
+        path.write_text(f"{before or ''}\n{line}\n")
+        assert broken(copied) != [], f"{line} in {module}.py"
+    finally:
+        path.write_text(before) if before is not None else path.unlink()
+
+
+def test_every_contract_is_about_the_whole_package() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    for contract in contracts:
+        if contract["type"] == "layers":
+            assert (contract["containers"], contract["exhaustive"]) == ([PACKAGE], True)
+        else:
+            assert contract["source_modules"] == [PACKAGE], contract["name"]

@@ -1,0 +1,20 @@
+"""What the tests in a browser share."""
+
+from __future__ import annotations
+
+import shutil
+
+from tests.conftest import not_here
+
+TOO_WIDE = """document.documentElement.scrollWidth <= window.innerWidth ? [] :
+    [...document.querySelectorAll("body *")].filter(each => each.getBoundingClientRect().right > window.innerWidth)
+    .map(each => `${each.tagName} ${each.className} ${each.id}`)"""
+"""The elements that stick out, if the page is wider than its window."""
+
+
+def chromium() -> str:
+    """Return the browser that is installed; without one, the test is skipped."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        not_here("there is no Chromium on the PATH: apt-get install chromium")
+    return str(found)
