@@ -21,12 +21,12 @@ started = time.process_time()
 bag = DagBag(sys.argv[1], bundle_path=sys.argv[1])
 seconds = time.process_time() - started
 heavy = [name for name in ("torch", "transformers", "numpy", "pandas", "sklearn", "scipy") if name in sys.modules]
-names = ("pool", "queue", "priority_weight", "map_index_template")
+names = ("pool", "queue", "priority_weight", "map_index_template", "execution_timeout")
 tasks = {
     dag.dag_id: {task.task_id: {name: getattr(task, name, None) for name in names} for task in dag.tasks}
     for dag in bag.dags.values()
 }
-print(json.dumps({"errors": bag.import_errors, "tasks": tasks, "heavy": heavy, "seconds": seconds}))
+print(json.dumps({"errors": bag.import_errors, "tasks": tasks, "heavy": heavy, "seconds": seconds}, default=str))
 """
 SETTINGS = {
     "REVIEW_SCORING_POOL": "of GPUs",
@@ -84,3 +84,13 @@ def test_each_mapped_task_is_named_by_the_range_of_its_shard(parsed: dict[str, A
 def test_a_freed_slot_of_the_pool_goes_to_a_night_before_a_rescore(parsed: dict[str, Any]) -> None:
     night, rescore = (parsed["tasks"][dag_id]["score"] for dag_id in ("score_reviews", "rescore_reviews"))
     assert night["priority_weight"] > rescore["priority_weight"]
+
+
+def test_no_task_may_run_for_ever(parsed: dict[str, Any]) -> None:
+    endless = [
+        f"{dag}.{task}"
+        for dag, tasks in parsed["tasks"].items()
+        for task, settings in tasks.items()
+        if settings["execution_timeout"] in {None, "None"}
+    ]
+    assert endless == []

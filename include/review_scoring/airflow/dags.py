@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG
 
 from review_scoring.airflow.operators.resolve_run import ResolveRunOperator
 from review_scoring.airflow.run_settings import refuse_in_environment
+
+TASK_TIMEOUT = timedelta(hours=24)
+"""After this, Celery hands a task to another worker, and a task waits for nothing that takes so long. A retry goes on."""
 
 RESOLVE = "resolve_run"
 """Id of the task that each of our runs begins with."""
@@ -32,6 +35,7 @@ def scoring_dag(
     :raises ConfigurationError: for an environment variable that would decide what a run does
     """
     refuse_in_environment(os.environ)
+    default_args = {"execution_timeout": TASK_TIMEOUT, **settings.pop("default_args", {})}
     with DAG(
         dag_id,
         schedule=schedule,
@@ -39,6 +43,7 @@ def scoring_dag(
         catchup=False,
         params=dict(params),
         tags=["review_scoring"],
+        default_args=default_args,
         **settings,
     ) as dag:
         run = ResolveRunOperator(task_id=RESOLVE, about_a_job=about_a_job)
