@@ -14,7 +14,7 @@ from review_scoring.airflow.operators.resolve_run import ResolveRunOperator
 from review_scoring.airflow.run_settings import refuse_in_environment
 
 TASK_TIMEOUT = timedelta(hours=24)
-"""After this, Celery hands a task to another worker, and a task waits for nothing that takes so long. A retry goes on."""
+"""After this, Celery hands a task to another worker; no task waits for anything that long. A retry goes on."""
 
 RESOLVE = "resolve_run"
 """Id of the task that each of our runs begins with."""
