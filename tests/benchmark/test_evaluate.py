@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, insert, select, text
+from sqlalchemy.exc import OperationalError
 
 from review_scoring.benchmark.judging import first_rows
 from review_scoring.champion import require_benchmark
 from review_scoring.errors import BenchmarkError, DeviceError, ScoringInterruptedError
 from review_scoring.models.catalogue import find_entry
 from review_scoring.reviews import Reject, RejectReason
+from review_scoring.warehouse.benchmarks import BenchmarkStore
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.labelled import LabelledReview
 from tests.benchmark.synthetic import REVIEWS, Bench, ScriptedClassifier
@@ -274,3 +276,20 @@ def test_an_evaluation_that_is_stopped_leaves_nothing(bench: Bench) -> None:
     with pytest.raises(ScoringInterruptedError):
         bench.evaluate(bench.load(), classifier=ScriptedClassifier(stopped))
     assert rows(bench, "benchmark_runs") == []
+
+
+def test_a_connection_that_is_lost_at_the_end_does_not_cost_the_evaluation(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, lost = BenchmarkStore.keep, []
+
+    def losing_one(self: BenchmarkStore, *arguments: Any) -> int:
+        if not lost:
+            lost.append(1)
+            raise OperationalError("INSERT", {}, ConnectionError(), connection_invalidated=True)
+        return keep(self, *arguments)
+
+    monkeypatch.setattr(BenchmarkStore, "keep", losing_one)
+    bench.evaluate(bench.load(), FEW)
+    assert lost
+    assert len(rows(bench, "benchmark_runs")) == 1

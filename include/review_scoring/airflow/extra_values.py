@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from review_scoring.booleans import truth
 from review_scoring.errors import ConfigurationError
 
 FIELDS = frozenset({"user", "passwd", "password", "host", "port", "db", "database", "dbname"})
@@ -60,12 +61,10 @@ class Extras:
 
     def flag(self, name: str, value: Any) -> bool:
         """Read true or false, or a word for it."""
-        word = str(value).strip().lower()
-        if word in {"true", "1", "yes", "on"}:
-            return True
-        if word not in {"false", "0", "no", "off"}:
+        found = truth(value)
+        if found is None:
             raise self.wrong(name, value, "it must be true or false")
-        return False
+        return found
 
     def path(self, name: str, value: Any) -> str:
         """Read the name of a file or folder that is there."""

@@ -24,6 +24,7 @@ from review_scoring.models.entry import CatalogueEntry
 from review_scoring.models.folder import ModelFolder
 from review_scoring.stop import StopFlag
 from review_scoring.warehouse.benchmarks import BenchmarkStore, Evaluation
+from review_scoring.warehouse.retry import patiently
 from review_scoring.warehouse.runs import RunKey
 
 log = logging.getLogger(__name__)
@@ -73,13 +74,13 @@ def evaluate_model(
     chosen = store.find_set(set_id)
     last = store.last_run(set_id=set_id, row_limit=limit, model=model.name, revision=model.revision, key=key)
     reviews = first_rows(store.reviews(set_id), limit)
+    before = None if last is None else store.judged(last.id)
     started = store.now()
     classifier = load_classifier()
     judgements = judge(reviews, classifier, stop)
     figures = figures_of(judgements, peak_memory(classifier.device))
     references = references_of(entry, chosen.sample_of or chosen.name) if entry else ()
     reference = against_reference(figures, references)
-    before = None if last is None else store.judged(last.id)
     name = "" if last is None else f"evaluation {last.id} of {last.ended_at:%Y-%m-%d}"
     if last is not None and before is not None and last.set_id != set_id:
         texts = {review.id: review.text for review in store.reviews(last.set_id)}
@@ -108,9 +109,11 @@ def evaluate_model(
         "passed": passes(reference.verdict, last_run.verdict, below_chance=chance.below),
         "explanation": "; ".join(explanations),
         "started_at": started,
-        "ended_at": store.now(),
+        "ended_at": patiently(store.now, what="reading the database's time", stop=stop),
     }
-    kept = store.keep(key, _evaluation(columns, figures, judgements, references, last_run, chance, settings))
+    evaluation = _evaluation(columns, figures, judgements, references, last_run, chance, settings)
+    # An hour of the device's work must not be lost with a connection.
+    kept = patiently(lambda: store.keep(key, evaluation), what="recording the evaluation", stop=stop)
     log.info("%s on %s:\n%s", model.name, chosen.name, class_table_text(figures.classes, figures.accuracy))
     log.info("%s", breakdown_text(figures.more))
     log.info("%s", columns["explanation"])
