@@ -281,7 +281,8 @@ def test_an_evaluation_that_is_stopped_leaves_nothing(bench: Bench) -> None:
 def test_a_connection_that_is_lost_at_the_end_does_not_cost_the_evaluation(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep, lost = BenchmarkStore.keep, []
+    keep = BenchmarkStore.keep
+    lost: list[int] = []
 
     def losing_one(self: BenchmarkStore, *arguments: Any) -> int:
         if not lost:
