@@ -13,6 +13,7 @@ from urllib.parse import unquote_plus
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import delete, update
+from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.web import now
 from review_scoring.airflow.web import warehouse as web_warehouse
@@ -20,6 +21,7 @@ from review_scoring.airflow.web.pages import rejects
 from review_scoring.airflow.web.pages import reviews as reviews_page
 from review_scoring.job import Rescore
 from review_scoring.warehouse.engine import writing
+from review_scoring.warehouse.errors import Fault, fault_of
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]
@@ -312,5 +314,6 @@ def test_the_pages_connection_cannot_write(pages: Pages, warehouse: Warehouse) -
     warehouse.create()
     warehouse.engine.dispose()
     engine = web_warehouse.place_of("films").engine
-    with pytest.raises(Exception, match=r"(?i)read.?only"), engine.begin() as connection:
+    with pytest.raises(DBAPIError) as error, engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO reviews (id, body) VALUES (1, 'x')")
+    assert fault_of(error.value) is Fault.READ_ONLY

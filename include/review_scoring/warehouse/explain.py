@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from review_scoring.errors import PreflightError, WarehouseUnavailableError
 from review_scoring.stop import StopFlag
@@ -67,7 +68,7 @@ def explained(where: str, *, cannot: str, otherwise: str) -> Iterator[None]:
     """
     try:
         yield
-    except SQLAlchemyError as error:
+    except (DBAPIError, PoolTimeoutError) as error:
         fault = fault_of(error)
         found, remedy = _FOUND.get(fault, (cannot, otherwise))
         told = f"{where} {found} ({describe(error)}); {remedy}"
