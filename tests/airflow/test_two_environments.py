@@ -93,7 +93,7 @@ def test_the_job_is_no_matter_of_the_environment_of_the_dag_processor(tmp_path: 
         runs = "/api/v2/dags/score_reviews/dagRuns"
         with started(home, "scheduler", workers), started(home, "dag-processor", parser):
             wait_for(lambda: client.get("/api/v2/dags/score_reviews").is_success)
-            once = {"dag_run_id": "once", "logical_date": None, "conf": {}}
+            once: dict[str, Any] = {"dag_run_id": "once", "logical_date": None, "conf": {}}
             # Airflow's metadata are in SQLite here: a request may find it locked, and is made again.
             wait_for(lambda: client.post(runs, json=once).status_code in {HTTPStatus.OK, HTTPStatus.CONFLICT})
             run = wait_for(lambda: ended(client.get(f"{runs}/once")))
