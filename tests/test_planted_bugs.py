@@ -55,9 +55,9 @@ BUGS = (
     Bug(
         "an offset instead of a key",
         "warehouse/source.py",
-        ".where(*where).order_by(self.id).limit(limit)",
-        ".where(where[0]).order_by(self.id).limit(limit).offset(self.__dict__.setdefault('n', [0]).append(0) or"
-        " (len(self.__dict__['n']) - 2) * (limit or 0))",
+        ".where(*where).order_by(self.id).limit(rows)",
+        ".where(where[0]).order_by(self.id).limit(rows).offset(self.__dict__.setdefault('n', [0]).append(0) or"
+        " (len(self.__dict__['n']) - 2) * (rows or 0))",
         "tests/warehouse/test_source.py::test_rows_inserted_updated_and_deleted_between_pages_never_hide_another_row",
     ),
     Bug(

@@ -121,7 +121,7 @@ def score_reviews(
     )
     run = _Run(ledger, lease, load_classifier, options, stop)
     try:
-        done = lease.counts.scored + lease.counts.rejected
+        done = lease.counts.done
         left = None if shard.limit is None else max(shard.limit - done, 0)
         candidates = Candidates(
             source,

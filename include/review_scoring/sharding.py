@@ -78,7 +78,7 @@ def plan_run(
         revision=(prepared.model.name, prepared.model.revision),
     )
     kept = {run.map_index: run.counts.before_another_try() for run in before}
-    done = {index: counts.scored + counts.rejected for index, counts in kept.items()}
+    done = {index: counts.done for index, counts in kept.items()}
     shards = plan_shards(candidates, cut, scan, done)
     if any(run.map_index >= len(shards) for run in before):
         ledger.drop_shards(key, len(shards))

@@ -61,7 +61,7 @@ def test_an_extra_that_would_take_a_chunk_its_transaction_is_refused(
         connect_args(conn_type, {extra: True, "sqlalchemy_scheme": "mssql+pyodbc"})
 
 
-@pytest.mark.parametrize("extra", ["sslmode=require", "[1]", '"text"', "{"])
+@pytest.mark.parametrize("extra", ["sslmode=require", "[1]", '"text"', "{", "7"])
 def test_an_extra_that_is_no_json_object_is_told(extra: str) -> None:
     with pytest.raises(ConfigurationError, match="'db' has an extra that is not a JSON object"):
         connect_args("postgres", extra)
@@ -77,14 +77,14 @@ def test_what_the_user_says_of_a_postgresql_session_arrives_as_text() -> None:
     assert connect_args("postgres", extra) == found
 
 
-@pytest.mark.parametrize(("given", "arrives"), [(None, None), (5, 5), ("0", 0)])
+@pytest.mark.parametrize(("given", "arrives"), [(None, None), (5, 5), ("0", 0), ("null", None), ("None", None)])
 def test_prepare_threshold_is_a_number_or_null(given: object, arrives: int | None) -> None:
     assert connect_args("postgres", {"prepare_threshold": given}) == {"prepare_threshold": arrives}
 
 
 def test_a_value_of_another_type_is_refused_without_being_quoted() -> None:
-    with pytest.raises(ConfigurationError, match="the extra 'sslmode' is of type dict") as error:
-        connect_args("postgres", {"sslmode": {"secret": "hunter2"}})
+    with pytest.raises(ConfigurationError, match="the extra 'options' is of type dict") as error:
+        connect_args("postgres", {"options": {"secret": "hunter2"}})
     assert "hunter2" not in str(error.value)
 
 
@@ -113,7 +113,8 @@ def test_the_form_of_tls_that_airflow_documents_for_mysql_arrives(ca: str) -> No
     ("extra", "arrives"),
     [
         ({"ssl_mode": "REQUIRED"}, {"check_hostname": False, "verify_mode": "none"}),
-        ({"ssl": {}}, {"check_hostname": False, "verify_mode": "none"}),
+        ({"ssl": "true"}, {"check_hostname": False, "verify_mode": "none"}),
+        ({"ssl": {"verify_mode": "false"}}, {"check_hostname": False, "verify_mode": False}),
         ({"ssl": True}, {"check_hostname": False, "verify_mode": "none"}),
         ({"ssl_mode": "verify_ca"}, {"check_hostname": False, "verify_mode": True}),
         ({"ssl_verify_cert": "true"}, {"verify_mode": True}),
@@ -124,7 +125,18 @@ def test_tls_to_mysql_is_never_dropped_in_silence(extra: object, arrives: object
     assert connect_args("mysql", extra) == {"ssl": arrives}
 
 
-@pytest.mark.parametrize("extra", [{"ssl_mode": "DISABLED"}, {"ssl": False}, {"ssl": True, "ssl_disabled": True}])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"ssl_mode": "DISABLED"},
+        {"ssl": False},
+        {"ssl": True, "ssl_disabled": True},
+        {"ssl": {}},
+        {"ssl": None},
+        {"ssl": "false"},
+        {"ssl_ca": None, "ssl_mode": None, "connect_timeout": None},
+    ],
+)
 def test_tls_to_mysql_is_left_out_where_somebody_says_so(extra: object) -> None:
     assert connect_args("mysql", extra) == {}
 
@@ -148,3 +160,18 @@ def test_the_numbers_and_flags_of_mysql_arrive_as_such_from_a_uri_too() -> None:
 def test_what_the_texts_need_is_not_the_extras_to_say() -> None:
     assert connect_args("mysql", {"charset": "latin1"}) == {}
     assert connect_args("postgres", {"client_encoding": "LATIN1"}) == {}
+
+
+def test_a_setting_that_leaves_a_chunk_its_transaction_is_no_reason_to_refuse() -> None:
+    assert connect_args("mysql", {"autocommit": False}) == connect_args("postgres", {"autocommit": None}) == {}
+    assert connect_args("postgres", "null") == {}
+
+
+def test_a_part_of_ssl_that_pymysql_would_pass_over_is_refused(ca: str) -> None:
+    with pytest.raises(ConfigurationError, match="the extra 'ssl' has 'ssl_ca', which PyMySQL does not know"):
+        connect_args("mysql", {"ssl": {"ssl_ca": ca}})
+
+
+def test_a_mode_of_tls_that_libpq_does_not_know_is_refused_and_not_taken_for_a_server_that_is_away() -> None:
+    with pytest.raises(ConfigurationError, match="the extra 'sslmode' must be one of disable, allow, prefer, require"):
+        connect_args("postgres", {"sslmode": "required"})

@@ -108,8 +108,8 @@ def test_a_wrong_integer_that_was_believed_before_is_believed_no_longer(warehous
     insert(warehouse, (99, 10**9))
     warehouse.score("second")
     warehouse.run("UPDATE scoring_jobs SET cursor_seen = '[\"seq\", 1000000000]'")
-    insert(warehouse, (21, 21))
-    assert warehouse.score("third").counts.scored == 1
+    insert(warehouse, *((n, n) for n in range(21, 61)))
+    assert warehouse.score("third").counts.scored == 40  # all that it has hidden, and not only the last ones
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,10 @@ def test_a_wrong_integer_that_was_believed_before_is_believed_no_longer(warehous
         ([1_000_003, 1_000_002, 3, 2, 1], 1, 3),
         ([5, 4, 3, 2, 1], 1, 5),
         ([900, 3, 2, 1], 1, 900),  # no more than a small gap
-        ([2_000_000, 1_999_000, 1_998_000], 1_000_000, 2_000_000),
+        ([2_000_000, 1_999_000, 1_998_000, 1_997_000], 1_000_000, 2_000_000),
         ([10**13, 1_764_000_000_002, 1_764_000_000_001, 1_764_000_000_000], 1_700_000_000_000, 1_764_000_000_002),
-        ([2, 1], 1, None),  # too few to tell
+        ([10**9, 2, 1], 1, None),  # too few to tell
+        ([2, 1], 1, None),
         ([], None, None),
     ],
 )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -260,3 +263,55 @@ def test_each_number_of_mysql_means_one_kind_of_fault(code: tuple[int, Fault]) -
 def test_an_unknown_database_of_mysql_is_one_at_login_and_a_schema_in_a_statement() -> None:
     original = pymysql.err.OperationalError(1049, "inconnue")
     assert fault_of(OperationalError(None, None, original)) is Fault.DATABASE
+
+
+class FakeServer:
+    """Not a PostgreSQL server: it answers that it has no TLS, asks for a clear password, and keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            line, _ = self._listener.accept()
+            with line, suppress(OSError):
+                first = line.recv(1024)
+                self.received += first
+                if first[4:8] == b"\x04\xd2\x16\x2f":  # the question for TLS
+                    line.sendall(b"N")
+                    self.received += line.recv(1024)
+                line.sendall(b"R\x00\x00\x00\x08\x00\x00\x00\x03")  # a password in clear text, please
+                self.received += line.recv(1024)
+
+
+def test_looking_for_why_tls_fails_sends_no_password_wherever_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "hunter2")
+    server = FakeServer()
+    engine = make_engine(f"postgresql+psycopg://somebody@127.0.0.1:{server.port}/films?sslmode=verify-full")
+    with pytest.raises(DBAPIError) as error, engine.connect():
+        pass
+    assert fault_of(error.value) is Fault.TLS
+    assert b"hunter2" not in server.received
+    assert b"somebody" not in server.received
+
+
+def test_an_outage_that_is_over_when_it_is_looked_into_is_no_refused_login(postgres_engine: Engine) -> None:
+    connect, calls = psycopg.connect, []
+
+    def failing_once(*arguments: Any, **parameters: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise psycopg.OperationalError("the server closed the connection unexpectedly")
+        return connect(*arguments, **parameters)
+
+    warehouse = Warehouse(make_engine(postgres_engine.url))
+    warehouse.create()
+    warehouse.fill(2)
+    warehouse.engine.dispose()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(psycopg, "connect", failing_once)
+        assert warehouse.score().counts.scored == 2
+    assert len(calls) > 1

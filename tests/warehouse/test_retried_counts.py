@@ -179,3 +179,10 @@ def test_rows_without_an_id_stay_in_the_counts_of_a_run_with_a_cursor_that_is_ru
     first = warehouse.score("night").counts
     assert str(first) == "read=4 scored=3 unchanged=0 rejected=1"
     assert str(warehouse.score("night").counts) == str(first)
+
+
+def test_rows_that_repeat_an_id_do_not_use_up_the_limit_of_a_run_that_is_tried_again(warehouse: Warehouse) -> None:
+    warehouse.create("INTEGER")
+    warehouse.insert((1, "a"), (1, "b"), (1, "c"), (2, "d"), (3, "e"), (4, "f"))
+    fail_at(warehouse, "d", "night", limit=3)
+    assert warehouse.score("night", limit=3, chunk_rows=1).counts.scored == 3

@@ -149,3 +149,34 @@ def test_a_page_whose_database_falls_silent_gives_its_thread_back(
             connection.execute(text("SELECT 1"))
     assert fault_of(error.value) is Fault.AWAY
     assert time.monotonic() - started < 20
+
+
+def test_a_pages_connection_that_was_dropped_overnight_is_watched_no_longer(postgres_engine: Engine) -> None:
+    reading = readonly.reading_engine(postgres_engine.url)
+    with reading.connect() as connection:
+        pid = connection.scalar(text("SELECT pg_backend_pid()"))
+    with postgres_engine.connect() as killer:
+        killer.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+    with reading.connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+    assert watch._watch._steps == set()
+
+
+def test_a_closed_connection_does_not_end_the_watch(sqlite_engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    stop = StopFlag()
+    stop.set()
+    step = watch._Step("a step", stop, endless=False)
+    raw = sqlite_engine.raw_connection().driver_connection
+    assert raw is not None
+    raw.close()
+    step.connections.append(raw)
+    step.look(0.0)
+    step.look(100.0)  # cuts, and raises nothing
+
+
+def test_a_connection_that_was_given_back_is_not_cut_for_the_step_that_had_it(sqlite_engine: Engine) -> None:
+    with watch.watched("a step", StopFlag()):
+        with sqlite_engine.connect():
+            pass
+        (step,) = watch._watch._steps
+        assert step.connections == []

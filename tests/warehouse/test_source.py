@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import Engine, event, inspect
+from sqlalchemy.exc import DBAPIError
 
 from review_scoring.errors import PreflightError, WarehouseUnavailableError
 from review_scoring.job import Rescore
@@ -322,3 +324,22 @@ def test_lists_of_long_ids_are_cut_by_their_bytes(warehouse: Warehouse, monkeypa
     assert warehouse.score("rescore", Rescore.ALL).counts.scored == 40
     event.remove(warehouse.engine, "before_cursor_execute", keep)
     assert max(sent) < 6000
+
+
+def test_an_index_that_was_never_finished_and_a_key_that_heirs_do_not_share_make_no_id_unique(
+    postgres_engine: Engine,
+) -> None:
+    warehouse = Warehouse(postgres_engine)
+    warehouse.create("INTEGER")
+    warehouse.insert((1, "un"), (1, "deux"))
+    alone = postgres_engine.execution_options(isolation_level="AUTOCOMMIT")
+    with alone.connect() as connection, suppress(DBAPIError):
+        connection.exec_driver_sql("CREATE UNIQUE INDEX CONCURRENTLY unfinished ON reviews (id)")
+    assert not opened(warehouse).id_is_unique
+    warehouse.run("DROP TABLE reviews")
+    warehouse.create()
+    warehouse.run("CREATE TABLE more () INHERITS (reviews)")
+    warehouse.run("INSERT INTO more VALUES (1, 'une autre')")
+    warehouse.fill(3)
+    assert not opened(warehouse).id_is_unique
+    assert warehouse.score(chunk_rows=1).counts.read == 4

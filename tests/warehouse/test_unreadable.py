@@ -7,7 +7,7 @@ import traceback
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, ExceptionContext, event, text
 from sqlalchemy.exc import DBAPIError
 
 from review_scoring.job import Rescore
@@ -79,6 +79,50 @@ def test_a_view_of_which_no_row_can_be_read_fails_the_run_and_rejects_nothing(wa
     with pytest.raises(DBAPIError):
         warehouse.score()
     assert warehouse.rejects() == {}
+
+
+@pytest.mark.parametrize("bad", [range(1, 16), range(26, 41), range(11, 31)])
+def test_many_bad_rows_in_a_row_cost_no_good_one(warehouse: Warehouse, bad: range) -> None:
+    warehouse.run(
+        f'UPDATE stored SET body = \'{{"t": "bien"}}\' WHERE id NOT BETWEEN {bad[0]} AND {bad[-1]}'.replace(":", r"\:")
+    )
+    warehouse.run(f"UPDATE stored SET body = 'broken' WHERE id BETWEEN {bad[0]} AND {bad[-1]}")
+    counts = warehouse.score(chunk_rows=10).counts
+    assert (counts.scored, counts.rejected) == (40 - len(bad), len(bad))
+
+
+def test_bad_rows_that_repeat_an_id_are_counted_and_hide_no_page_behind_them(warehouse: Warehouse) -> None:
+    warehouse.run("DROP VIEW reviews")
+    warehouse.run("DROP TABLE stored")
+    name = warehouse.engine.dialect.name
+    warehouse.run(f"CREATE TABLE stored (id INTEGER, body {'LONGTEXT' if name == 'mysql' else 'TEXT'})")
+    rows = [(n, f'{{"t": "critique {n}"}}') for n in range(1, 41)]
+    with warehouse.engine.begin() as connection:
+        insert = text("INSERT INTO stored VALUES (:id, :body)")
+        values = [{"id": id_, "body": body} for id_, body in [*rows, (7, QUOTED), (7, QUOTED)]]
+        connection.execute(insert, values)
+    warehouse.run(f"CREATE VIEW reviews AS {VIEWS[name]}")
+    counts = warehouse.score(chunk_rows=10).counts
+    assert (counts.read, counts.scored, counts.rejected) == (42, 39, 3)
+    assert counts.unkeyed == {"duplicate_id": 2}
+    assert warehouse.score("next", chunk_rows=10).counts.read == 0
+
+
+def test_a_row_that_is_deleted_while_the_bad_one_is_looked_for_hides_no_page(warehouse: Warehouse) -> None:
+    deleted: list[int] = []
+
+    def delete_one(context: ExceptionContext) -> None:
+        if not deleted:
+            deleted.append(3)
+            with warehouse.engine.connect() as connection:
+                connection.exec_driver_sql("DELETE FROM stored WHERE id = 3")
+                connection.commit()
+        del context
+
+    if warehouse.engine.dialect.name in {"sqlite", "duckdb"}:
+        pytest.skip("these databases take one transaction that writes at a time")
+    event.listen(warehouse.engine, "handle_error", delete_one)
+    assert warehouse.score(chunk_rows=10).counts.scored == 37
 
 
 def test_no_word_of_the_driver_about_a_row_is_in_an_error_or_its_causes(warehouse: Warehouse) -> None:

@@ -82,7 +82,7 @@ def parsed(extra: object, named: str) -> dict[str, Any]:
     if isinstance(extra, Mapping):
         return dict(extra)
     try:
-        found = json.loads(str(extra)) if extra else {}
+        found = (json.loads(str(extra)) if extra else None) or {}
     except ValueError:
         found = None
     if not isinstance(found, dict):

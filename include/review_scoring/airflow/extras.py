@@ -7,13 +7,13 @@ is known to be Airflow's own and left out, or is refused by its name: none is dr
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 from airflow.sdk import Connection
 
 from review_scoring.airflow.extra_values import FIELDS, Extras, parsed
 from review_scoring.airflow.mysql_tls import mysql_tls
+from review_scoring.booleans import truth
 from review_scoring.errors import ConfigurationError
 
 SCHEME = "sqlalchemy_scheme"
@@ -35,6 +35,7 @@ _TRANSACTIONS = frozenset({"autocommit", "isolation_level"})
 _MYSQL_NUMBERS = frozenset({"connect_timeout", "read_timeout", "write_timeout", "client_flag", "max_allowed_packet"})
 _MYSQL_OBJECTS = frozenset({"conv", "cursorclass", "auth_plugin_map", "defer_connect", "compress", "named_pipe"})
 
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _LIBPQ_FILES = frozenset({"sslrootcert", "sslcert", "sslkey", "sslcrl"})
 
 
@@ -44,9 +45,14 @@ def connect_args_of(connection: Connection, backend: str) -> dict[str, Any]:
     :param backend: SQLAlchemy's name of the database: `postgresql`, `mysql`, `mariadb`, `sqlite` or `duckdb`
     :raises ConfigurationError: naming each extra that the driver does not know, or whose value it cannot take
     """
-    extras = {name: value for name, value in drivers_extras(connection).items() if name not in _NEEDED}
+    given = {name: value for name, value in drivers_extras(connection).items() if name not in _NEEDED}
+    named = f"connection {connection.conn_id!r}"
+    nothing = {name for name, value in given.items() if value is None}
+    if backend == "postgresql":
+        nothing.discard("prepare_threshold")
+    extras = {name: value for name, value in given.items() if name not in nothing}
     read = {"postgresql": _postgresql, "mysql": _mysql, "mariadb": _mysql, "sqlite": _sqlite, "duckdb": _duckdb}
-    return read[backend](Extras(extras, f"connection {connection.conn_id!r}"))
+    return read[backend](Extras(extras, named))
 
 
 def drivers_extras(connection: Connection) -> dict[str, Any]:
@@ -58,14 +64,14 @@ def drivers_extras(connection: Connection) -> dict[str, Any]:
     extras = parsed(connection.extra, named)
     if "__extra__" in extras:  # how a URI carries what its query cannot
         extras |= parsed(extras["__extra__"], named)
-    if undone := sorted(_TRANSACTIONS & extras.keys()):
+    if undone := sorted(name for name in _TRANSACTIONS & extras.keys() if truth(extras[name]) is not False):
         raise ConfigurationError(
             f"{named} has the extra {undone[0]!r}; each chunk of scores is one transaction, so remove it"
         )
     return {
         name: value
         for name, value in extras.items()
-        if name not in _AIRFLOWS_OWN and not name.startswith("extra__") and value != ""
+        if name not in _AIRFLOWS_OWN | _TRANSACTIONS and not name.startswith("extra__") and value != ""
     }
 
 
@@ -81,19 +87,25 @@ def _postgresql(extras: Extras) -> dict[str, Any]:
 
     keywords = frozenset(each.keyword.decode() for each in psycopg.pq.Conninfo.get_defaults()) - FIELDS
 
-    def nothing_or(read: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-        return lambda name, value: None if value is None else read(name, value)
+    def threshold(name: str, value: Any) -> int | None:
+        return None if str(value).strip().lower() in {"none", "null"} else extras.number(name, value)
+
+    def ssl_mode(name: str, value: Any) -> str:
+        if value not in _SSL_MODES:
+            raise ConfigurationError(f"{extras.named}: the extra {name!r} must be one of {', '.join(_SSL_MODES)}")
+        return str(value)
 
     def certificate(name: str, value: Any) -> str:
         return "system" if value == "system" else extras.path(name, value)
 
     found = {
-        **extras.take("prepare_threshold", nothing_or(extras.number)),
-        **extras.take_all(_LIBPQ_FILES, nothing_or(certificate)),
-        **extras.take_all(keywords, nothing_or(extras.text)),
+        **extras.take("prepare_threshold", threshold),
+        **extras.take("sslmode", ssl_mode),
+        **extras.take_all(_LIBPQ_FILES, certificate),
+        **extras.take_all(keywords, extras.text),
     }
     extras.refuse_rest("psycopg")
-    return {name: value for name, value in found.items() if value is not None or name == "prepare_threshold"}
+    return found
 
 
 def _mysql(extras: Extras) -> dict[str, Any]:

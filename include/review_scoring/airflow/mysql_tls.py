@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from review_scoring.airflow.extra_values import Extras, parsed
+from review_scoring.booleans import truth
 from review_scoring.errors import ConfigurationError
 
 _UNVERIFIED: Mapping[str, Any] = {"check_hostname": False, "verify_mode": "none"}
@@ -64,8 +65,27 @@ def _mode(extras: Extras, name: str, value: Any) -> Mapping[str, Any]:
 
 
 def _object(extras: Extras, name: str, value: Any) -> Mapping[str, Any]:
-    if isinstance(value, bool):
-        return _UNVERIFIED if value else {}
-    given = parsed(value, f"{extras.named}: extra {name!r}")
-    files = {key: extras.path(f"ssl.{key}", each) for key, each in given.items() if key in _FILES}
-    return {**given, **files} or _UNVERIFIED
+    if isinstance(value, bool) or truth(value) is not None:
+        return _UNVERIFIED if truth(value) else {}
+    given = {key: each for key, each in parsed(value, f"{extras.named}: extra {name!r}").items() if each is not None}
+    if unknown := sorted(given.keys() - _READ.keys()):
+        raise ConfigurationError(
+            f"{extras.named}: the extra {name!r} has {unknown[0]!r}, which PyMySQL does not know; it may have "
+            f"{', '.join(_READ)}"
+        )
+    return {key: _READ[key](extras, f"ssl.{key}", each) for key, each in given.items()}
+
+
+def _verify_mode(extras: Extras, name: str, value: Any) -> bool | str:
+    """Read whether the certificate is verified: a flag, or a word of Python's module `ssl`."""
+    word = str(value).strip().lower()
+    return word if word in {"none", "optional", "required"} else extras.flag(name, value)
+
+
+_READ: Mapping[str, Callable[[Extras, str, Any], Any]] = {
+    **dict.fromkeys(("ca", "capath", "cert", "key"), Extras.path),
+    **dict.fromkeys(("cipher", "password"), Extras.text),
+    "check_hostname": Extras.flag,
+    "verify_mode": _verify_mode,
+}
+"""What PyMySQL reads of its argument `ssl`, and how."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Engine, Uuid, bindparam, inspect, text
@@ -20,6 +20,15 @@ _MYSQL_COLUMNS = text(
     " numeric_scale AS scale, character_maximum_length AS length, collation_name AS collation"
     " FROM information_schema.columns WHERE table_name = :table AND table_schema = COALESCE(:schema, DATABASE())"
     " ORDER BY ordinal_position"
+)
+
+_POSTGRESQL_INVALID = text(
+    "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE NOT i.indisvalid"
+)
+_POSTGRESQL_HEIRS = text(
+    "SELECT count(*) FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhparent JOIN pg_namespace n ON n.oid ="
+    " c.relnamespace WHERE c.relkind = 'r' AND c.relname = :table"
+    " AND CASE WHEN CAST(:schema AS text) IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = :schema END"
 )
 
 
@@ -56,9 +65,25 @@ def leading_keys(engine: Engine, name: str, schema: str | None) -> list[tuple[tu
         if fault_of(error) is not Fault.RIGHTS:
             raise
         return []
-    whole = [each for each in indexes if not any(key.endswith("_where") for key in each.get("dialect_options", {}))]
+    untrue = _untrue_keys(engine, name, schema)
+    if untrue is None:
+        return [(tuple(each["column_names"]), False) for each in indexes if each["column_names"]]
+    partial = [
+        each["name"] for each in indexes if any(key.endswith("_where") for key in each.get("dialect_options", {}))
+    ]
+    whole = [each for each in indexes if each["name"] not in {*partial, *untrue}]
     keys: list[tuple[tuple[str | None, ...], bool]] = [(tuple(each), True) for each in (primary, *unique) if each]
     return keys + [(tuple(each["column_names"]), bool(each["unique"])) for each in whole if each["column_names"]]
+
+
+def _untrue_keys(engine: Engine, name: str, schema: str | None) -> Sequence[str] | None:
+    """Return the indexes that PostgreSQL has not finished; None for a table whose heirs no key of its own covers."""
+    if engine.dialect.name != "postgresql":
+        return []
+    with engine.connect() as connection:
+        if connection.scalar(_POSTGRESQL_HEIRS.bindparams(bindparam("table", name), bindparam("schema", schema))):
+            return None
+        return list(connection.scalars(_POSTGRESQL_INVALID).all())
 
 
 def table_names(engine: Engine, schema: str | None) -> list[str]:

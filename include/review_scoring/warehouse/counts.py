@@ -69,6 +69,11 @@ class Counts:
         seconds = self.device_seconds - earlier.device_seconds
         return (self.scored - earlier.scored) / seconds if seconds > 0 else 0.0
 
+    @property
+    def done(self) -> int:
+        """How many reviews were scored or rejected; rows without a key of their own are none."""
+        return self.scored + self.rejected - sum(self.unkeyed.values())
+
     def before_another_try(self) -> Counts:
         """Leave out what the next try meets and counts anew."""
         without_key = sum(self.unkeyed.get(reason, 0) for reason in (RejectReason.NULL_ID, RejectReason.UNUSABLE_ID))

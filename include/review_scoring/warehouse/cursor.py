@@ -31,7 +31,7 @@ JUMP_ROWS = 1000
 SMALLEST_JUMP = 1000
 
 FEWEST = 3
-"""Values from which on a jump can be told from the rest. Below that, all rows are looked at."""
+"""More values than these show which one jumps. Where there are fewer, all rows are looked at."""
 
 
 class Kept(NamedTuple):
@@ -105,7 +105,7 @@ def _before_a_jump(table: str, column: str, top: Sequence[int], lowest: int | No
     :param top: the highest values, the highest first
     """
     rising = sorted(top)
-    if lowest is None or len(rising) < FEWEST:
+    if lowest is None or len(rising) <= FEWEST:
         return None
     highest = rising[FEWEST - 1]
     for place in range(FEWEST, len(rising)):
@@ -134,16 +134,13 @@ def _value(kept: str) -> int | datetime:
 def _since(cursor: ColumnClause[Any], kept: str, highest: Any, lookback: int) -> int | datetime | None:
     """Return the kept value less the lookback, or None if it is another column's or of another type.
 
-    A kept value that is no longer believed, since it is above the highest one that is, counts as that.
+    None as well for a value above the highest one that is believed: what it has hidden is anywhere below it.
     """
     column, value = json.loads(kept)
     if column != cursor.name or isinstance(value, str) is isinstance(cursor.type, Integer):
         return None
     seen = _value(kept)
     if isinstance(seen, datetime):
-        return (
-            None
-            if (seen.tzinfo is None) is not (highest.tzinfo is None)
-            else (min(seen, highest) - timedelta(seconds=lookback))
-        )
-    return int(min(seen, highest) - lookback)
+        unlike = (seen.tzinfo is None) is not (highest.tzinfo is None)
+        return None if unlike or seen > highest else seen - timedelta(seconds=lookback)
+    return None if seen > highest else seen - lookback

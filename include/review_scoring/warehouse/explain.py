@@ -33,6 +33,10 @@ _FOUND: Mapping[Fault, tuple[str, str]] = {
     ),
     Fault.DATABASE: ("leads to no such database", "check the name of its database or file"),
     Fault.READ_ONLY: ("takes no writes", "name the primary server, and a user whose transactions may write"),
+    Fault.DATA: (
+        "holds a value that cannot be read",
+        "see that ids are valid text in the database's encoding, and that the view, if it is one, can compute them",
+    ),
     Fault.POOLER: (
         "leads to a pooler that loses prepared statements",
         "set its extra `prepare_threshold` to null, which is the default",

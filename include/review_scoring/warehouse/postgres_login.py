@@ -10,8 +10,11 @@ from __future__ import annotations
 import ctypes
 import re
 import select
+import socket
+import struct
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -29,6 +32,7 @@ NO_PASSWORD = "28P01"  # noqa: S105 the SQLSTATE of a password that does not fit
 _OK, _READING, _WRITING = 0, 1, 2  # ConnStatusType CONNECTION_OK; PostgresPollingStatusType
 _VERBOSITY_SQLSTATE = 3
 _ENCRYPTED = ("require", "verify-ca", "verify-full")
+_SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # PostgreSQL's documentation, chapter 55.7
 _CODE = re.compile(r": +([0-9A-Z]{5})\s*$")
 
 
@@ -43,40 +47,57 @@ def connect(*arguments: Any, **parameters: Any) -> psycopg.Connection[Any]:
 
 
 def failed_login(parameters: Mapping[str, Any]) -> str | None:
-    """Try to log in, and return the SQLSTATE of what the server answers, or None if it does not answer.
+    """Try to log in, and return the SQLSTATE of what the server answers.
+
+    None if it does not answer, and if it lets us in this time: what failed the first time has passed.
 
     :param parameters: libpq's keywords and, passed over, psycopg's own
     """
     known = {each.keyword.decode() for each in psycopg.pq.Conninfo.get_defaults()} | {"dbname"}
     login = {name: value for name, value in parameters.items() if name in known and value is not None}
-    code = _attempt(login)
-    if code is None and login.get("sslmode") in _ENCRYPTED:
-        # Does the server answer at all? No password is sent on an open line.
-        in_the_open = {name: value for name, value in login.items() if "password" not in name}
-        code = NO_TLS if _attempt({**in_the_open, "sslmode": "disable"}) else None
+    let_in, code = _attempt(login)
+    if code is None and not let_in and login.get("sslmode") in _ENCRYPTED and _speaks_postgresql(login):
+        return NO_TLS
     return code
 
 
-def _attempt(login: Mapping[str, Any]) -> str | None:
+def _attempt(login: Mapping[str, Any]) -> tuple[bool, str | None]:
+    """Return whether the server lets us in, and if not, the SQLSTATE of its answer, if there is one."""
     libpq = _libpq()
     if libpq is None:
-        return None
+        return False, None
     connection = libpq.PQconnectStart(make_conninfo("", **login).encode())
     try:
         libpq.PQsetErrorVerbosity(connection, _VERBOSITY_SQLSTATE)
         deadline, wants = time.monotonic() + PROBE_S, _WRITING
         while wants in {_READING, _WRITING} and (left := deadline - time.monotonic()) > 0:
-            if (socket := libpq.PQsocket(connection)) < 0:
+            if (socket_ := libpq.PQsocket(connection)) < 0:
                 break
-            reads, writes = ([socket], []) if wants == _READING else ([], [socket])
-            select.select(reads, writes, [], left)
+            ready = select.poll()
+            ready.register(socket_, select.POLLIN if wants == _READING else select.POLLOUT)
+            ready.poll(left * 1000)
             wants = libpq.PQconnectPoll(connection)
-        if libpq.PQstatus(connection) == _OK or libpq.PQconnectionNeedsPassword(connection):
-            return NO_PASSWORD
+        if libpq.PQstatus(connection) == _OK:
+            return True, None
+        if libpq.PQconnectionNeedsPassword(connection):
+            return False, NO_PASSWORD
         found = _CODE.search(libpq.PQerrorMessage(connection).decode(errors="replace"))
-        return found[1] if found else None
+        return False, found[1] if found else None
     finally:
         libpq.PQfinish(connection)
+
+
+def _speaks_postgresql(login: Mapping[str, Any]) -> bool:
+    """Say whether a server answers to the question for TLS. Nothing else is sent: no name, and no password."""
+    hosts = str(login.get("hostaddr") or login.get("host") or "localhost").split(",")
+    ports = str(login.get("port") or 5432).split(",")
+    for place, host in enumerate(hosts):
+        port = int(ports[place if len(ports) == len(hosts) else 0])
+        with suppress(OSError), socket.create_connection((host, port), timeout=PROBE_S / 2) as line:
+            line.sendall(_SSL_REQUEST)
+            if line.recv(1) in {b"S", b"N"}:
+                return True
+    return False
 
 
 @cache

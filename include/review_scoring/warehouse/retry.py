@@ -93,7 +93,6 @@ def retried(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: flo
     )
     try:
         return retrying(once)
-    except SQLAlchemyError as error:
-        if is_passing(error):
-            stop.check()
+    except SQLAlchemyError:
+        stop.check()  # the connection may have been cut for it
         raise

@@ -109,9 +109,13 @@ class MySQL(Session):
         connection.connect()
         connection._read_timeout = answers_within  # it has no public name
         is_mariadb = "mariadb" in connection.get_server_info().lower()
-        with connection.cursor() as cursor:
-            cursor.execute("SET " + ", ".join(self._settings + (self._mariadb if is_mariadb else ())))
-        connection.autocommit(False)  # whatever the Connection's `init_command` has set
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET " + ", ".join(self._settings + (self._mariadb if is_mariadb else ())))
+            connection.autocommit(False)  # whatever the Connection's `init_command` has set
+        except BaseException:
+            connection.close()
+            raise
         made: DBAPIConnection = connection
         return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -38,7 +39,7 @@ NativeId: TypeAlias = Any
 """An id as the driver gives and takes it: int, str, UUID or Decimal."""
 
 FEW_ROWS = 10
-"""Unreadable rows of one page, none of it readable, that may still be single rows and not a broken view."""
+"""Rows that are tried before a view of which nothing could be read yet is taken for broken."""
 
 _OF_A_ROW = (TypeError, ValueError, ArithmeticError, NotImplementedError)
 """What a driver raises for a value that Python has no equal of, where it raises no error of a database."""
@@ -91,6 +92,8 @@ class ReviewSource:
     cursor_is_nullable: bool = True
     other_names: frozenset[str] = frozenset()
     stop: StopFlag = field(default_factory=StopFlag)
+    _seen_readable: list[bool] = field(default_factory=list, compare=False, repr=False)
+    """Not empty once a text was read: then a row that cannot be read is one of few."""
 
     def pages(
         self, rows: int, *, texts: bool, where: ColumnElement[bool] | None = None, keys: KeyRange = EVERYTHING
@@ -103,10 +106,9 @@ class ReviewSource:
         condition = where if where is not None else true()
         while True:
             within = self._within(keys) or [self.id.is_not(None)]
-            page = self._rows([condition, *within], texts=texts, limit=rows)
-            if not page:
+            page, full = self._page([condition, *within], texts=texts, rows=rows)
+            if not page and not full:
                 return
-            full = len(page) >= rows
             if full and not self.id_is_unique:
                 page = self._completed(page, condition, texts=texts)
             keys = replace(keys, after=page[-1].id)
@@ -124,7 +126,8 @@ class ReviewSource:
         """Read one row, to see that it may be read; whether its text can be read is that row's own matter."""
         with self.engine.connect() as connection:
             try:
-                _all(connection, select(*self._columns(texts=True)).limit(1))
+                rows = _all(connection, select(*self._columns(texts=True)).limit(1))
+                self._note_readable(rows, texts=True)
             except (DBAPIError, UnreadableValueError) as error:
                 if not _of_rows(error):
                     raise
@@ -234,62 +237,87 @@ class ReviewSource:
     def _bound(self, value: NativeId) -> ColumnElement[Any]:
         return dialect_of(self.engine).bound(value, self.id.type)
 
-    def _rows(self, where: Sequence[ColumnElement[bool]], *, texts: bool, limit: int | None) -> Sequence[SourceRow]:
-        """Return the first rows that meet the conditions, in the source's order, also those that cannot be read."""
+    def _page(
+        self, where: Sequence[ColumnElement[bool]], *, texts: bool, rows: int | None
+    ) -> tuple[Sequence[SourceRow], bool]:
+        """Return the first rows that meet the conditions, in the source's order, also those that cannot be read.
+
+        And whether there may be more behind them. A page is given up only for a row that is still there.
+        """
 
         def statement(columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
-            return select(*columns).where(*where).order_by(self.id).limit(limit)
+            return select(*columns).where(*where).order_by(self.id).limit(rows)
 
-        try:
-            return self._fetch(statement(self._columns(texts=texts)))
-        except (DBAPIError, UnreadableValueError) as error:
-            if not texts or not _of_rows(error):
-                raise
-        ids = self._fetch(statement([self.id.label("id")]))
-        return self._readable([row.id for row in ids])
+        while True:
+            try:
+                page = self._fetch(statement(self._columns(texts=texts)))
+            except (DBAPIError, UnreadableValueError) as error:
+                if not texts or not _of_rows(error):
+                    raise
+            else:
+                self._note_readable(page, texts=texts)
+                return page, rows is not None and len(page) >= rows
+            ids = [row.id for row in self._fetch(statement([self.id.label("id")]))]
+            found = self._readable(ids, where)
+            if found or not ids:  # else all of them were deleted meanwhile
+                return found, rows is not None and len(ids) >= rows
 
-    def _readable(self, ids: Sequence[NativeId]) -> Sequence[SourceRow]:
+    def _readable(self, ids: Sequence[NativeId], where: Sequence[ColumnElement[bool]] = ()) -> Sequence[SourceRow]:
         """Return the rows with these ids, in the source's order; the ones that cannot be read are found by halves.
 
-        :raises sqlalchemy.exc.DBAPIError: if none of many rows can be read: then the view is broken, and not they
+        :raises sqlalchemy.exc.DBAPIError: if no row of the source can be read: then the view is broken, and not they
         """
         rows: list[SourceRow] = []
-        last: Exception | None = None
         parts = [list(dict.fromkeys(ids))]
         while parts:
             part = parts.pop()
             try:
-                rows += self._with_ids(part)
+                found = self._with_ids(part, where)
             except (DBAPIError, UnreadableValueError) as error:
-                if not _of_rows(error):
+                if not _of_rows(error) or (len(part) >= FEW_ROWS and not self._has_readable_rows(part)):
                     raise
                 if len(part) > 1:
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
                 else:
-                    last = error
-                    rows.append(UnreadableRow(part[0], self._updated_at_of(part[0]), Unreadable(describe(error))))
-                    if len(rows) >= FEW_ROWS and all(isinstance(row, UnreadableRow) for row in rows):
-                        break
-        if last is not None and len(rows) >= FEW_ROWS and all(isinstance(row, UnreadableRow) for row in rows):
-            raise last
+                    rows += self._unreadable(part[0], where, Unreadable(describe(error)))
+            else:
+                self._note_readable(found, texts=True)
+                rows += found
         return rows
 
-    def _updated_at_of(self, id_: NativeId) -> Any:
-        """Return a row's `updated_at` without its text, so that it is looked at again when that changes."""
-        if self.updated_at is None:
-            return None
-        statement = select(self.updated_at.label("updated_at")).where(self.id == self._bound(id_)).limit(1)
+    def _unreadable(
+        self, id_: NativeId, where: Sequence[ColumnElement[bool]], text: Unreadable
+    ) -> Sequence[UnreadableRow]:
+        """Return all rows with an id, without their text; with `updated_at`, so that a change of it is noticed."""
+        of_id = [*where, self.id == self._bound(id_)]
         try:
-            return next((row.updated_at for row in self._fetch(statement)), None)
+            found = self._fetch(select(*self._columns(texts=False)).where(*of_id))
         except (DBAPIError, UnreadableValueError) as error:
             if not _of_rows(error):
                 raise
-            return None
+            found = self._fetch(select(self.id.label("id")).where(*of_id))
+        return [UnreadableRow(id_, getattr(row, "updated_at", None), text) for row in found if row.id == id_]
 
-    def _with_ids(self, ids: Sequence[NativeId]) -> Sequence[SourceRow]:
+    def _note_readable(self, rows: Sequence[SourceRow], *, texts: bool) -> None:
+        if texts and rows and not self._seen_readable:
+            self._seen_readable.append(True)
+
+    def _has_readable_rows(self, ids: Sequence[NativeId]) -> bool:
+        """Say whether a row of the source could be read so far, or can be: one of the last, or one of these."""
+        last = self._fetch(
+            select(self.id.label("id")).where(self.id.is_not(None)).order_by(self.id.desc()).limit(FEW_ROWS)
+        )
+        for id_ in [*(row.id for row in last), *ids[:: max(len(ids) // FEW_ROWS, 1)]]:
+            if self._seen_readable:
+                return True
+            with suppress(DBAPIError, UnreadableValueError):
+                self._note_readable(self._with_ids([id_], ()), texts=True)
+        return bool(self._seen_readable)
+
+    def _with_ids(self, ids: Sequence[NativeId], where: Sequence[ColumnElement[bool]]) -> Sequence[SourceRow]:
         wanted = set(ids)
         member = dialect_of(self.engine).member(self.id, ids)
-        rows = self._fetch(select(*self._columns(texts=True)).where(member).order_by(self.id))
+        rows = self._fetch(select(*self._columns(texts=True)).where(*where, member).order_by(self.id))
         return [row for row in rows if row.id in wanted]  # the source may take other ids for equal
 
     def _completed(
@@ -302,7 +330,7 @@ class ReviewSource:
             whole = [row for row in page if row.id != last]
             if whole:
                 return whole
-        equal = self._rows([condition, self.id == self._bound(last)], texts=texts, limit=None)
+        equal, _ = self._page([condition, self.id == self._bound(last)], texts=texts, rows=None)
         ids = {row.id for row in equal}
         return [row for row in page if row.id not in ids] + list(equal)
 

@@ -75,7 +75,7 @@ class _Watch:
     def add(self, step: _Step) -> None:
         with self._lock:
             self._steps.add(step)
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._look, name="database watch", daemon=True)
                 self._thread.start()
 
@@ -144,10 +144,6 @@ def watch(engine: Engine, *, ping: bool, within_s: float | None = None) -> None:
 
     def checked_out(connection: Any, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
         waited_for(connection)
-        if within_s is not None:
-            step = record.info["step"] = _Step("a page", StopFlag(), endless=False, within_s=within_s)
-            step.connections.append(connection)
-            _watch.add(step)
         if ping and not record.info.pop("fresh", False):
             try:
                 engine.dialect.do_ping(connection)
@@ -156,8 +152,15 @@ def watch(engine: Engine, *, ping: bool, within_s: float | None = None) -> None:
                 if current is not None and current.stop.is_set():
                     raise
                 raise DisconnectionError from error
+        if within_s is not None:
+            step = record.info["step"] = _Step("a page", StopFlag(), endless=False, within_s=within_s)
+            step.connections.append(connection)
+            _watch.add(step)
 
-    def checked_in(_connection: Any, record: ConnectionPoolEntry) -> None:
+    def checked_in(connection: Any, record: ConnectionPoolEntry) -> None:
+        current: _Step | None = getattr(_watch.of_thread, "step", None)
+        if current is not None and connection in current.connections:
+            current.connections.remove(connection)  # another thread may have it next
         if (step := record.info.pop("step", None)) is not None:
             _watch.remove(step)
 
@@ -168,10 +171,10 @@ def watch(engine: Engine, *, ping: bool, within_s: float | None = None) -> None:
 
 def _cut(connection: Any) -> None:
     """End what a driver's connection waits for, from another thread."""
-    if hasattr(connection, "interrupt"):  # SQLite and DuckDB, in this process
-        connection.interrupt()
-        return
     with suppress(Exception):  # closed meanwhile, which is what is wanted
+        if hasattr(connection, "interrupt"):  # SQLite and DuckDB, in this process
+            connection.interrupt()
+            return
         pgconn = getattr(connection, "pgconn", None)
         if pgconn is None:
             connection._sock.shutdown(socket.SHUT_RDWR)  # PyMySQL has no public name for it
