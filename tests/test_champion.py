@@ -225,6 +225,7 @@ def test_a_revision_without_a_passing_evaluation_is_refused_in_preflight(warehou
 
 def test_passing_on_one_set_does_not_hide_failing_on_another(warehouse: Warehouse, bench: Bench) -> None:
     films, books = bench.load(), bench.load(name="books", content="b")
+    bench.evaluate(bench.load(name="albums", content="c"))  # before the failure as well as behind it
     bench.evaluate(films)
     bench.evaluate(films, WRONG)
     bench.evaluate(books)
