@@ -158,7 +158,7 @@ def with_one_token_more(folder: Path, kind: str) -> ModelFolder:
 def test_a_token_without_an_embedding_never_reaches_the_device(kind: str, tmp_path: Path) -> None:
     classifier = Classifier.load(with_one_token_more(tmp_path, kind), device="cpu", precision="float32")
     seen: list[int] = []
-    Failing(classifier, lambda reviews, before: seen.extend(i for ids in reviews for i in ids) or False)  # type: ignore[func-returns-value]
+    Failing(classifier, lambda reviews, before: seen.extend(i for ids in reviews for i in ids) or False)  # type: ignore[func-returns-value]  # nothing
     told: list[int] = []
     results = classifier.classify(["bien", "Nul 😡", "mal"], between_batches=told.append)
     assert [type(each) for each in results] == [Prediction, Reject, Prediction]
@@ -191,7 +191,7 @@ class PanicException(BaseException):
 @pytest.mark.parametrize("long_texts", ["truncate", "windows"])
 def test_a_text_on_which_the_tokenizer_fails_is_a_reject(error: type[BaseException], long_texts: str) -> None:
     classifier = loaded(long_texts=long_texts)
-    classifier.tokeniser._tokenizer = Brittle(classifier.tokeniser._tokenizer, "secret", error)  # type: ignore[assignment]
+    classifier.tokeniser._tokenizer = Brittle(classifier.tokeniser._tokenizer, "secret", error)  # type: ignore[assignment]  # a stand-in
     told: list[int] = []
     results = classifier.classify([*TEXTS, "un secret " * 30_000], between_batches=told.append)
     assert [n for n, each in enumerate(results) if isinstance(each, Reject)] == [POISON, len(TEXTS)]

@@ -41,6 +41,9 @@ NativeId: TypeAlias = Any
 FEW_ROWS = 10
 """Rows that are tried before a view of which nothing could be read yet is taken for broken."""
 
+TRIES = 5
+"""Looks at a page of which no row is there any more when it is read by its ids."""
+
 _OF_A_ROW = (TypeError, ValueError, ArithmeticError, NotImplementedError)
 """What a driver raises for a value that Python has no equal of, where it raises no error of a database."""
 
@@ -242,18 +245,20 @@ class ReviewSource:
     ) -> tuple[Sequence[SourceRow], bool]:
         """Return the first rows that meet the conditions, in the source's order, also those that cannot be read.
 
-        And whether there may be more behind them. A page is given up only for a row that is still there.
+        And whether there may be more behind them.
         """
 
         def statement(columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
             return select(*columns).where(*where).order_by(self.id).limit(rows)
 
-        while True:
+        failed: Exception | None = None
+        for _ in range(TRIES):
             try:
                 page = self._fetch(statement(self._columns(texts=texts)))
             except (DBAPIError, UnreadableValueError) as error:
                 if not texts or not _of_rows(error):
                     raise
+                failed = error
             else:
                 self._note_readable(page, texts=texts)
                 return page, rows is not None and len(page) >= rows
@@ -261,6 +266,8 @@ class ReviewSource:
             found = self._readable(ids, where)
             if found or not ids:  # else all of them were deleted meanwhile
                 return found, rows is not None and len(ids) >= rows
+        assert failed is not None
+        raise failed
 
     def _readable(self, ids: Sequence[NativeId], where: Sequence[ColumnElement[bool]] = ()) -> Sequence[SourceRow]:
         """Return the rows with these ids, in the source's order; the ones that cannot be read are found by halves.
@@ -304,15 +311,17 @@ class ReviewSource:
 
     def _has_readable_rows(self, ids: Sequence[NativeId]) -> bool:
         """Say whether a row of the source could be read so far, or can be: one of the last, or one of these."""
+        if self._seen_readable:
+            return True
         last = self._fetch(
             select(self.id.label("id")).where(self.id.is_not(None)).order_by(self.id.desc()).limit(FEW_ROWS)
         )
         for id_ in [*(row.id for row in last), *ids[:: max(len(ids) // FEW_ROWS, 1)]]:
-            if self._seen_readable:
-                return True
             with suppress(DBAPIError, UnreadableValueError):
                 self._note_readable(self._with_ids([id_], ()), texts=True)
-        return bool(self._seen_readable)
+            if self._seen_readable:
+                return True
+        return False
 
     def _with_ids(self, ids: Sequence[NativeId], where: Sequence[ColumnElement[bool]]) -> Sequence[SourceRow]:
         wanted = set(ids)
