@@ -29,14 +29,14 @@ import pandas as pd
 from report import report
 from sqlalchemy import Engine, text
 
+from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.job import ScoringJob
 from review_scoring.models.folder import ModelFolder
-from review_scoring.preflight import preflight
 from review_scoring.reviews import Prediction, Reject
-from review_scoring.scoring import RunSummary, ScoringOptions, score_reviews
-from review_scoring.stop import StopFlag
+from review_scoring.run.loop import RunSummary, ScoringOptions, score_reviews
+from review_scoring.run.preflight import preflight
 from review_scoring.warehouse.engine import make_engine
-from review_scoring.warehouse.runs import RunKey
+from review_scoring.warehouse.ledger.leases import RunKey
 
 SERVER = os.environ.get("REVIEW_SCORING_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1/postgres")
 DATABASE = os.environ.get("REVIEW_SCORING_BENCH_DATABASE", "review_scoring_bench")

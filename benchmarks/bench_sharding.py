@@ -26,16 +26,16 @@ from typing import Any
 from report import report
 from sqlalchemy import Engine, text
 
+from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.demo import sample_reviews
 from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
-from review_scoring.preflight import preflight
-from review_scoring.scoring import ScoringOptions, score_reviews
-from review_scoring.stop import StopFlag
+from review_scoring.run.loop import ScoringOptions, score_reviews
+from review_scoring.run.preflight import preflight
 from review_scoring.warehouse.engine import make_engine
-from review_scoring.warehouse.runs import RunKey
-from review_scoring.warehouse.shards import Shard
-from review_scoring.warehouse.source import KeyRange
+from review_scoring.warehouse.ledger.leases import RunKey
+from review_scoring.warehouse.selection.shards import Shard
+from review_scoring.warehouse.source.review_source import KeyRange
 
 SERVER = os.environ.get("REVIEW_SCORING_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1/postgres")
 DATABASE = "rs_cluster_bench"

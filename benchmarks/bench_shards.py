@@ -18,12 +18,12 @@ import time
 from bench_etl import JOB, MODEL, create, database, mark_all_scored, run, vacuum
 from report import report
 
-from review_scoring.preflight import preflight
-from review_scoring.sharding import plan_run
-from review_scoring.stop import StopFlag
+from review_scoring.concurrency.cancellation import StopFlag
+from review_scoring.run.planning import plan_run
+from review_scoring.run.preflight import preflight
 from review_scoring.warehouse.engine import make_engine
-from review_scoring.warehouse.runs import RunKey
-from review_scoring.warehouse.shards import Cut
+from review_scoring.warehouse.ledger.leases import RunKey
+from review_scoring.warehouse.selection.shards import Cut
 
 
 def planned(url: str, shards: int, apart: bool) -> tuple[int, float, float]:

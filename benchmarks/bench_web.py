@@ -27,10 +27,10 @@ from fastapi.testclient import TestClient
 from report import RESULTS, report
 from sqlalchemy import Engine, event
 
-from review_scoring.airflow.web import now
+from review_scoring.airflow.web import live_counts as now
 from review_scoring.airflow.web.app import create_app
-from review_scoring.preflight import preflight
-from review_scoring.stop import StopFlag
+from review_scoring.concurrency.cancellation import StopFlag
+from review_scoring.run.preflight import preflight
 
 PER_NIGHT = 10_000
 TARGET_MS = 300.0
@@ -159,7 +159,7 @@ def times(pages: TestClient, name: str, address: str, rounds: int) -> Iterator[f
 
 def show_plans(pages: TestClient) -> None:
     """Print the plan of each statement that a page sends, as PostgreSQL carried it out, and keep them in a file."""
-    from review_scoring.airflow.web import warehouse
+    from review_scoring.airflow.web import jobs as warehouse
 
     engine = next(iter(warehouse._engines.values()))[1]
     sent: list[tuple[str, Any]] = []

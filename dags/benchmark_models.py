@@ -9,20 +9,20 @@ from typing import Any, cast
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from review_scoring.airflow.benchmarks import own_sets
 from review_scoring.airflow.dags import scoring_dag
 from review_scoring.airflow.deployment import Deployment
-from review_scoring.airflow.forms import long_texts_param, offered_models
-from review_scoring.airflow.operators.benchmark import (
+from review_scoring.airflow.evaluation import own_sets
+from review_scoring.airflow.operators.evaluate_models import (
     BenchmarkModelOperator,
     LoadBenchmarkOperator,
     models_to_evaluate,
 )
 from review_scoring.airflow.operators.import_model import MODEL_STORE
+from review_scoring.airflow.params import long_texts_param, offered_models
 from review_scoring.airflow.run_settings import benchmark_set_of_deployment
-from review_scoring.benchmark.gate import failures
-from review_scoring.benchmark.report import comparison
-from review_scoring.benchmark.sets import benchmark_sets
+from review_scoring.evaluation.gate import failures
+from review_scoring.evaluation.sets import benchmark_sets
+from review_scoring.evaluation.tables import comparison
 from review_scoring.models.entry import CHAMPION
 
 DEPLOYMENT = Deployment.of()

@@ -8,7 +8,7 @@ from airflow.sdk import Param
 
 from review_scoring.airflow.dags import scoring_dag
 from review_scoring.airflow.deployment import Deployment
-from review_scoring.airflow.models import catalogue_setting
+from review_scoring.airflow.model_settings import catalogue_setting
 from review_scoring.airflow.operators.import_model import ImportModelOperator
 from review_scoring.models.catalogue import catalogue
 from review_scoring.models.entry import Kind

@@ -12,7 +12,9 @@ from airflow.sdk import Param
 
 from review_scoring.airflow.dags import scoring_dag
 from review_scoring.airflow.deployment import Deployment
-from review_scoring.airflow.forms import (
+from review_scoring.airflow.operators.score_reviews import PreflightScoringOperator, ScoreReviewsOperator
+from review_scoring.airflow.operators.shards import PlanShardsOperator, SummariseRunOperator
+from review_scoring.airflow.params import (
     RARELY,
     dry_run_param,
     long_texts_param,
@@ -20,8 +22,6 @@ from review_scoring.airflow.forms import (
     offered_models,
     shards_param,
 )
-from review_scoring.airflow.operators.score_reviews import PreflightScoringOperator, ScoreReviewsOperator
-from review_scoring.airflow.operators.shards import PlanShardsOperator, SummariseRunOperator
 
 DEPLOYMENT = Deployment.of()
 

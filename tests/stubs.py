@@ -12,16 +12,16 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine, func, select, text
 
+from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.folder import ModelFolder
-from review_scoring.preflight import Prepared, preflight
 from review_scoring.reviews import Prediction, Reject
-from review_scoring.scoring import RunSummary, ScoringOptions, score_reviews
-from review_scoring.stop import StopFlag
+from review_scoring.run.loop import RunSummary, ScoringOptions, score_reviews
+from review_scoring.run.preflight import Prepared, preflight
 from review_scoring.warehouse.engine import writing
-from review_scoring.warehouse.runs import RunKey
+from review_scoring.warehouse.ledger.leases import RunKey
 from review_scoring.warehouse.schema import Tables, tables
-from review_scoring.warehouse.shards import Shard
+from review_scoring.warehouse.selection.shards import Shard
 
 MODEL = ModelFolder("stub", "0" * 64, Path(), ("neg", "pos"), 512)
 

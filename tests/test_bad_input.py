@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 from sqlalchemy import Engine
 
+from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, ModelError, PreflightError
-from review_scoring.preflight import preflight
-from review_scoring.stop import StopFlag
+from review_scoring.run.preflight import preflight
 from review_scoring.warehouse.engine import make_engine
 from tests.stubs import MODEL, Warehouse
 
@@ -55,7 +55,7 @@ def test_nul_characters_and_lone_surrogates_in_sqlite_cost_no_other_row(sqlite_e
 
 def test_counting_what_waits_does_not_count_unusable_ids_into_the_run(warehouse: Warehouse) -> None:
     from review_scoring.job import Rescore
-    from review_scoring.warehouse.candidates import Candidates
+    from review_scoring.warehouse.selection.candidates import Candidates
 
     warehouse.create("TEXT PRIMARY KEY")
     warehouse.insert(("a", "un"), ("b" * 300, "deux"))

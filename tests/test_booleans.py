@@ -13,8 +13,8 @@ from review_scoring.airflow.operators import score_reviews
 from review_scoring.airflow.operators.score_reviews import ScoreReviewsOperator
 from review_scoring.airflow.web.settings import PageSettings
 from review_scoring.booleans import as_bool, truth
-from review_scoring.champion import as_required
 from review_scoring.errors import ConfigurationError
+from review_scoring.evaluation.champion import as_required
 
 ON = [True, 1, "1", "true", "True", " YES ", "on"]
 OFF = [False, 0, None, "0", "false", "False", "No", "off", "OFF", "none", "None", "", "  "]

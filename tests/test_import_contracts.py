@@ -16,15 +16,15 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "review_scoring"
 
 FORBIDDEN = [
-    ("trend", "import torch"),
-    ("champion", "import sqlalchemy"),
-    ("summary", "import review_scoring.airflow.web.rendering"),
-    ("summary", "import fastapi"),
-    ("remedies", "import airflow.sdk"),
-    ("progress", "import transformers"),
+    ("checks/control_chart", "import torch"),
+    ("evaluation/champion", "import sqlalchemy"),
+    ("run/report", "import review_scoring.airflow.web.rendering"),
+    ("run/report", "import fastapi"),
+    ("reviews", "import airflow.sdk"),
+    ("inference/progress", "import transformers"),
     ("airflow/operators/shards", "import sqlalchemy"),
     ("airflow/jobs", "import torch"),
-    ("benchmark/metrics", "import alembic"),
+    ("evaluation/metrics", "import alembic"),
     ("models/store", "import review_scoring.warehouse.engine"),
     ("a_new_module", "import json"),
     ("a_new_module", "import torch"),

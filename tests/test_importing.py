@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import DownloadRefusedError, ModelError, ScoringInterruptedError
 from review_scoring.importing import allowed_hosts, import_model
 from review_scoring.inference.classifier import Classifier
 from review_scoring.models.catalogue import find_model
-from review_scoring.models.fetch import Downloader
+from review_scoring.models.download import Downloader
 from review_scoring.models.folder import REQUIRED_FILES
 from review_scoring.models.settings import ModelSettings
 from review_scoring.models.store import MANIFEST
 from review_scoring.reviews import Prediction
-from review_scoring.stop import StopFlag
 from tests.models.fake_hub import COMMIT, REPOSITORY, fake_hub, with_hub
 from tests.models.own_catalogue import MINIATURES, archive_entry, entry, settings
 from tests.models.spark_nlp.test_fixtures import FIXTURES

@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import DateTime, Engine, Integer, MetaData, Table, Text, cast, func, select
 from sqlalchemy.schema import Column
 
-from review_scoring.benchmark.report import class_table_text
-from review_scoring.warehouse.benchmarks import BenchmarkStore
-from review_scoring.warehouse.counts import Counts
+from review_scoring.evaluation.tables import class_table_text
 from review_scoring.warehouse.engine import make_engine, writing
+from review_scoring.warehouse.evaluations.store import BenchmarkStore
+from review_scoring.warehouse.ledger.counts import Counts
 from review_scoring.warehouse.schema import tables
 
 SAMPLE = Path(__file__).parent / "data" / "sample_reviews.csv"

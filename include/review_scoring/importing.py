@@ -13,10 +13,10 @@ from typing import Any
 
 from review_scoring.errors import ArchiveError, DownloadFailedError, DownloadRefusedError, ModelError
 from review_scoring.models.catalogue import find_entry, readable_entries
+from review_scoring.models.download import Downloader
 from review_scoring.models.entry import CatalogueEntry, Kind, https_form
-from review_scoring.models.fetch import Downloader
 from review_scoring.models.folder import REQUIRED_FILES, file_hash, open_folder
-from review_scoring.models.local import check_content, copy_model
+from review_scoring.models.own_folders import check_content, copy_model
 from review_scoring.models.settings import ModelSettings
 from review_scoring.models.store import ModelStore
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TypeAlias
 from uuid import UUID
 
@@ -141,3 +143,56 @@ def text_hash(text: object) -> str:
     if isinstance(text, str):
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
     return hashlib.sha256(f"{type(text).__name__}:{text!r}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class RejectHelp:
+    """What a reject reason means and what to do about it. A test compares it with `docs/operations.md`."""
+
+    review: str
+    action: str
+
+
+_NO_TEXT = RejectHelp(
+    "has no text, or blanks only", "nothing, or mend the source and run `rescore_reviews` with *changed texts*"
+)
+_NO_ID = RejectHelp(
+    "has no id, or one that is longer than 255 characters or no valid text; counted every night", "mend the source"
+)
+
+REJECT_HELP: Mapping[RejectReason, RejectHelp] = MappingProxyType(
+    {
+        RejectReason.NULL_TEXT: _NO_TEXT,
+        RejectReason.EMPTY_TEXT: _NO_TEXT,
+        RejectReason.NOT_TEXT: RejectHelp("its column holds bytes or a number", "name the right `text_column`"),
+        RejectReason.UNREADABLE: RejectHelp(
+            "makes the view or conversion that is read fail, by its detail's error",
+            "correct the row or the view, and run `rescore_reviews` with *changed texts*",
+        ),
+        RejectReason.INVALID_UNICODE: RejectHelp(
+            "holds half a character or bytes that are no UTF-8", "mend the source"
+        ),
+        RejectReason.NO_TOKENS: RejectHelp("holds nothing that the model's tokenizer knows", "nothing"),
+        RejectReason.NOT_FINITE: RejectHelp(
+            "made the model's output no number",
+            'set `precision="float32"`, where its detail says so, and run `rescore_reviews` with *all*; else tell us',
+        ),
+        RejectReason.OUT_OF_MEMORY: RejectHelp(
+            "alone has more tokens than the device has memory for",
+            "score it on a worker with more memory, or import the model with fewer `max_tokens`",
+        ),
+        RejectReason.MODEL_ERROR: RejectHelp(
+            "makes the model or its tokenizer fail, even on its own",
+            "score it with another model; if there are many, import the model again, which checks it",
+        ),
+        RejectReason.DUPLICATE_ID: RejectHelp("repeats another row's id; counted, not kept", "make the id unique"),
+        RejectReason.NULL_ID: _NO_ID,
+        RejectReason.UNUSABLE_ID: _NO_ID,
+    }
+)
+
+
+def help_for(reason: str) -> RejectHelp:
+    """Return what to do about a reason as the warehouse holds it, also one that a newer version wrote."""
+    known = reason in list(RejectReason)
+    return REJECT_HELP[RejectReason(reason)] if known else RejectHelp("cannot be scored", "see docs/operations.md")

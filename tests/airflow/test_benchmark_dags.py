@@ -17,7 +17,7 @@ from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 from safetensors.torch import load_file, save_file
 from sqlalchemy import Engine
 
-from review_scoring.airflow.operators.benchmark import BenchmarkModelOperator, models_to_evaluate
+from review_scoring.airflow.operators.evaluate_models import BenchmarkModelOperator, models_to_evaluate
 from review_scoring.airflow.operators.import_model import MODEL_STORE
 from review_scoring.demo import sample_reviews
 from review_scoring.importing import import_model

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 
 from tests.airflow.runner import AirflowHome, airflow, connection
 from tests.airflow.test_score_reviews_dag import fill, query
-from tests.web.server import free_ports
+from tests.airflow.web.server import free_ports
 
 FILMS = {"source_conn_id": "reviews", "source_table": "reviews"}
 PATIENCE_S = 180

@@ -9,7 +9,7 @@ from multiprocessing.process import BaseProcess
 import pytest
 
 from review_scoring.job import Rescore
-from review_scoring.warehouse.runs import GAVE_WAY
+from review_scoring.warehouse.ledger.leases import GAVE_WAY
 from tests.exactly_once import worker
 from tests.exactly_once.worker import Telemetry, finish, start
 from tests.stubs import Warehouse

@@ -16,11 +16,11 @@ from sqlalchemy import event
 
 from review_scoring.errors import JobBusyError
 from review_scoring.job import Rescore
-from review_scoring.warehouse import chunk_writer
 from review_scoring.warehouse.engine import make_engine
-from review_scoring.warehouse.ledger import Ledger
-from review_scoring.warehouse.shards import Shard
-from review_scoring.warehouse.source import KeyRange, ReviewSource
+from review_scoring.warehouse.ledger import writing as chunk_writer
+from review_scoring.warehouse.ledger.ledger import Ledger
+from review_scoring.warehouse.selection.shards import Shard
+from review_scoring.warehouse.source.review_source import KeyRange, ReviewSource
 from tests.stubs import StubClassifier, Warehouse
 
 STAGES = ("starting", "reading", "classifying", "writing", "committing", "between chunks")

@@ -15,8 +15,8 @@ from review_scoring.errors import PreflightError
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.errors import describe, is_passing
-from review_scoring.warehouse.opening import open_source
-from review_scoring.warehouse.source import KeyRange
+from review_scoring.warehouse.source.opening import open_source
+from review_scoring.warehouse.source.review_source import KeyRange
 from tests.stubs import Warehouse
 
 

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from review_scoring.job import Rescore
-from review_scoring.warehouse import candidates
+from review_scoring.warehouse.selection import candidates
 from tests.stubs import Warehouse
 
 ROWS = 20_000

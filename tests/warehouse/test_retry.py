@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ScoringInterruptedError, WarehouseUnavailableError
-from review_scoring.stop import StopFlag
 from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.errors import is_passing
 from review_scoring.warehouse.retry import patiently

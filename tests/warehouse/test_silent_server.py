@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.background import BackgroundThread
+from review_scoring.concurrency.background_thread import BackgroundThread
+from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ScoringInterruptedError, WarehouseUnavailableError
-from review_scoring.stop import StopFlag
 from review_scoring.warehouse import readonly, watch
 from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.errors import Fault, fault_of
@@ -101,7 +101,7 @@ def test_preflight_that_is_told_to_stop_ends_although_its_source_is_silent(behin
 
 def test_a_process_ends_although_a_thread_of_it_waits_for_ever() -> None:
     program = (
-        "import threading; from review_scoring.background import BackgroundThread;"
+        "import threading; from review_scoring.concurrency.background_thread import BackgroundThread;"
         "BackgroundThread('waits').submit(threading.Event().wait); print('done')"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
@@ -124,7 +124,8 @@ def test_a_background_thread_does_one_thing_after_the_other_and_passes_errors_on
 
 def test_a_watch_goes_on_in_a_forked_process() -> None:
     program = (
-        "import os, time; from review_scoring.stop import StopFlag; from review_scoring.warehouse import watch;"
+        "import os, time; from review_scoring.concurrency.cancellation import StopFlag\n"
+        "from review_scoring.warehouse import watch\n"
         "watch.TOLD_EVERY_S = 0.1; watch.log.warning = lambda *a: print('told', flush=True)\n"
         "with watch.watched('parent', StopFlag()): pass\n"
         "if (child := os.fork()) == 0:\n"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from review_scoring.errors import ConfigurationError, DownloadFailedError, DownloadRefusedError, ModelError
 from review_scoring.models.folder import file_hash
-from review_scoring.models.local import CONFIG, TOKENIZER_FILES
-from review_scoring.models.shards import INDEX, WEIGHTS, join_shards, shards_of
+from review_scoring.models.joined_weights import INDEX, WEIGHTS, join_shards, shards_of
+from review_scoring.models.own_folders import CONFIG, TOKENIZER_FILES
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo

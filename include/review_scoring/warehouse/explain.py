@@ -9,8 +9,8 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import PreflightError, WarehouseUnavailableError
-from review_scoring.stop import StopFlag
 from review_scoring.warehouse.errors import PASSING, Fault, describe, fault_of
 from review_scoring.warehouse.retry import retried
 

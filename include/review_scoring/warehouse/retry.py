@@ -10,8 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay
 from tenacity import wait_exponential_jitter as backoff
 
+from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import WarehouseUnavailableError
-from review_scoring.stop import StopFlag
 from review_scoring.warehouse.errors import PASSING, Fault, describe, fault_of, is_passing
 from review_scoring.warehouse.watch import watched
 

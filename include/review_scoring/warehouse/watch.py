@@ -21,7 +21,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-from review_scoring.stop import StopFlag
+from review_scoring.concurrency.cancellation import StopFlag
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 
-from review_scoring.models.spark_nlp.crc32c import crc32c, masked
+from review_scoring.models.spark_nlp.formats.crc32c import crc32c, masked
 
 SYNC = bytes(range(100, 116))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from review_scoring.models.spark_nlp.crc32c import crc32c
+from review_scoring.models.spark_nlp.formats.crc32c import crc32c
 from tests.models.spark_nlp import formats
 
 ANNOTATORS = {

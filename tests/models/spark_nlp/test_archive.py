@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from review_scoring.models.spark_nlp import archive as archive_module
 from review_scoring.models.spark_nlp.convert import convert_archive
+from review_scoring.models.spark_nlp.formats import zip_archive as archive_module
 from tests.models.spark_nlp.generator import Spec, generate
 from tests.models.spark_nlp.refusals import generated_refusal, refusal
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from review_scoring.errors import ArchiveError
 from review_scoring.models.spark_nlp.architectures import BERT, check_weights
-from review_scoring.models.spark_nlp.crc32c import crc32c, masked
+from review_scoring.models.spark_nlp.formats.crc32c import crc32c, masked
+from review_scoring.models.spark_nlp.formats.sstable import read_table
+from review_scoring.models.spark_nlp.formats.tensor_bundle import TensorBundle
 from review_scoring.models.spark_nlp.graph_def import GraphConstants, read_constants
 from review_scoring.models.spark_nlp.object_graph import OBJECT_GRAPH_KEY
-from review_scoring.models.spark_nlp.sstable import read_table
-from review_scoring.models.spark_nlp.tensor_bundle import TensorBundle
 from review_scoring.models.spark_nlp.weight_names import torch_name
 from tests.models.spark_nlp import formats
 from tests.models.spark_nlp.generator import Spec, variables

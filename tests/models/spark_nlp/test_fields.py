@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from review_scoring.errors import ArchiveError
 from review_scoring.models.spark_nlp.convert import convert_archive
-from review_scoring.models.spark_nlp.java_serialization import decode_modified_utf8, read_pairs
-from review_scoring.models.spark_nlp.sequence_file import read_records
+from review_scoring.models.spark_nlp.formats.java_serialization import decode_modified_utf8, read_pairs
+from review_scoring.models.spark_nlp.formats.sequence_file import read_records
 from tests.models.spark_nlp import formats
 from tests.models.spark_nlp.generator import Spec, generate
 from tests.models.spark_nlp.refusals import generated_refusal, replacing

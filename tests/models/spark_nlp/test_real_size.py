@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from review_scoring.models.spark_nlp.protobuf import Message
+from review_scoring.models.spark_nlp.formats.protobuf import Message
 from tests.conftest import long_form
 from tests.models.spark_nlp.generator import Spec, generate, values
 from tests.models.spark_nlp.test_fixtures import FIXTURES

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from review_scoring.models.spark_nlp import safetensors_file
 from review_scoring.models.spark_nlp.convert import ConvertedModel, convert_archive
+from review_scoring.models.spark_nlp.formats import safetensors_file
 from review_scoring.models.spark_nlp.weight_names import torch_name
 from tests.models.spark_nlp.generator import SCOPES, Spec, generate, values, variables
 

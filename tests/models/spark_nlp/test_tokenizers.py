@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from review_scoring.errors import ArchiveError
-from review_scoring.models.spark_nlp.charsmap import check_charsmap
 from review_scoring.models.spark_nlp.convert import convert_archive
+from review_scoring.models.spark_nlp.formats.charsmap import check_charsmap
 from review_scoring.models.spark_nlp.sentencepiece import build_unigram
 from review_scoring.models.spark_nlp.wordpiece import build_wordpiece
 from tests.models.spark_nlp import formats

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
 
-from review_scoring.airflow.models import model_settings
+from review_scoring.airflow.model_settings import model_settings
 from review_scoring.airflow.operators.score_reviews import failing_at_once
+from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.importing import import_model
-from review_scoring.stop import StopFlag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

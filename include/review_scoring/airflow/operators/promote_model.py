@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from review_scoring.airflow.benchmarks import store_of
-from review_scoring.airflow.connections import engine_of
+from review_scoring.airflow.connections.engines import engine_of
+from review_scoring.airflow.evaluation import store_of
 from review_scoring.airflow.jobs import as_job
-from review_scoring.airflow.models import model_settings
+from review_scoring.airflow.model_settings import model_settings
 from review_scoring.airflow.operators.score_reviews import as_int, failing_at_once
 from review_scoring.booleans import as_bool
-from review_scoring.champion import ANY_SET, as_required
+from review_scoring.evaluation.champion import ANY_SET, as_required
+from review_scoring.evaluation.promotion import promote_model
 from review_scoring.job import ScoringJob
-from review_scoring.promoting import promote_model
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

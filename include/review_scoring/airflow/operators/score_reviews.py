@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
-from review_scoring.airflow.connections import engine_of
+from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.links import RunPageLink
-from review_scoring.airflow.models import model_settings
+from review_scoring.airflow.model_settings import model_settings
 from review_scoring.booleans import as_bool
-from review_scoring.champion import as_required, model_of_job
+from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, JobBusyError, UnaccountedError
+from review_scoring.evaluation.champion import as_required, model_of_job
 from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.entry import CHAMPION
-from review_scoring.preflight import Prepared, preflight, target_conn_id
-from review_scoring.scoring import RunSummary, ScoringOptions, score_reviews
-from review_scoring.sharding import pass_of_run
-from review_scoring.stop import StopFlag
-from review_scoring.warehouse.candidates import Candidates
-from review_scoring.warehouse.runs import RunKey
-from review_scoring.warehouse.shards import Shard
-from review_scoring.warehouse.source import EVERYTHING
+from review_scoring.run.loop import RunSummary, ScoringOptions, score_reviews
+from review_scoring.run.planning import pass_of_run
+from review_scoring.run.preflight import Prepared, preflight, target_conn_id
+from review_scoring.warehouse.ledger.leases import RunKey
+from review_scoring.warehouse.selection.candidates import Candidates
+from review_scoring.warehouse.selection.shards import Shard
+from review_scoring.warehouse.source.review_source import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,7 +219,7 @@ class ScoreReviewsOperator(ScoringOperator):
         )
 
     def _estimate(self, prepared: Prepared, options: ScoringOptions) -> dict[str, Any]:
-        from review_scoring.estimate import estimate
+        from review_scoring.run.estimate import estimate
 
         shard = self._shard(prepared) or self._undivided(prepared, options)
         candidates = Candidates(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from review_scoring.airflow.connections import engine_of
+from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.operators.score_reviews import (
     NOTHING,
@@ -24,13 +24,13 @@ from review_scoring.airflow.operators.score_reviews import (
 from review_scoring.booleans import as_bool
 from review_scoring.errors import ConfigurationError
 from review_scoring.job import Rescore, ScoringJob
-from review_scoring.preflight import target_conn_id
-from review_scoring.sharding import add_up, pass_of_run, plan_run
-from review_scoring.summary import paragraph, sentence
-from review_scoring.warehouse.candidates import TimeRange
-from review_scoring.warehouse.ledger import find_ledger
-from review_scoring.warehouse.shards import Cut, Shard
-from review_scoring.warehouse.source import KeyRange, NativeId, parse_id
+from review_scoring.run.planning import add_up, pass_of_run, plan_run
+from review_scoring.run.preflight import target_conn_id
+from review_scoring.run.report import paragraph, sentence
+from review_scoring.warehouse.ledger.ledger import find_ledger
+from review_scoring.warehouse.selection.candidates import TimeRange
+from review_scoring.warehouse.selection.shards import Cut, Shard
+from review_scoring.warehouse.source.review_source import KeyRange, NativeId, parse_id
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from review_scoring.trend import Band, Point, bands, is_unusual
-from review_scoring.warehouse.days import Day
-from review_scoring.warehouse.nights import Night
+from review_scoring.checks.control_chart import Band, Point, bands, is_unusual
+from review_scoring.warehouse.history.daily_labels import Day
+from review_scoring.warehouse.history.runs import Night
 
 TWO = 2
 DAY = "Day (UTC)"

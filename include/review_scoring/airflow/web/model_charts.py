@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from review_scoring.airflow.web.charts import Chart, Series
-from review_scoring.warehouse.evaluations import EvaluationLine
+from review_scoring.warehouse.evaluations.history import EvaluationLine
 
 
 def speed_chart(newest: Sequence[EvaluationLine]) -> Chart:

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from review_scoring.airflow.web import dag_runs
 from review_scoring.airflow.web.dag_runs import DagRunState, DagState
-from review_scoring.warehouse import runs
-from review_scoring.warehouse.nights import Night
+from review_scoring.warehouse.history.runs import Night
+from review_scoring.warehouse.ledger import leases as runs
 
 GRACE = timedelta(minutes=30)
 """How late a run may begin before the overview says so: schedulers and queues take their time."""

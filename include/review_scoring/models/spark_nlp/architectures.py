@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from review_scoring.models.spark_nlp.faults import damaged, unsupported
 from review_scoring.models.spark_nlp.graph_def import GraphConstants
+from review_scoring.models.spark_nlp.refusals import damaged, unsupported
 
 Shape = tuple[int, ...]
 

@@ -18,15 +18,15 @@ from review_scoring.models.spark_nlp.architectures import (
     count_heads,
     find_architecture,
 )
-from review_scoring.models.spark_nlp.archive import SafeZip
-from review_scoring.models.spark_nlp.faults import damaged, unsupported
+from review_scoring.models.spark_nlp.formats.safetensors_file import write_safetensors
+from review_scoring.models.spark_nlp.formats.tensor_bundle import Tensor, TensorBundle
+from review_scoring.models.spark_nlp.formats.zip_archive import SafeZip
 from review_scoring.models.spark_nlp.graph_def import GraphConstants, read_constants
 from review_scoring.models.spark_nlp.hugging_face import write_config, write_tokenizer
 from review_scoring.models.spark_nlp.metadata import Metadata, find_root, read_map, read_metadata
 from review_scoring.models.spark_nlp.object_graph import named_tensors
-from review_scoring.models.spark_nlp.safetensors_file import write_safetensors
+from review_scoring.models.spark_nlp.refusals import damaged, unsupported
 from review_scoring.models.spark_nlp.sentencepiece import build_unigram
-from review_scoring.models.spark_nlp.tensor_bundle import Tensor, TensorBundle
 from review_scoring.models.spark_nlp.weight_names import torch_name
 from review_scoring.models.spark_nlp.wordpiece import build_wordpiece
 

@@ -12,8 +12,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from review_scoring.models.spark_nlp.faults import damaged, unsupported
-from review_scoring.models.spark_nlp.protobuf import Message
+from review_scoring.models.spark_nlp.formats.protobuf import Message
+from review_scoring.models.spark_nlp.refusals import damaged, unsupported
 
 _HEADS = re.compile(r"attention/(self/)?Reshape/shape/2$")
 _EPSILON = re.compile(r"batchnorm/add/y$")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from review_scoring.models.spark_nlp import sentencepiece, wordpiece
 from review_scoring.models.spark_nlp.architectures import DISTILBERT, XLM_ROBERTA, Architecture, Sizes
-from review_scoring.models.spark_nlp.faults import unsupported
+from review_scoring.models.spark_nlp.refusals import unsupported
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

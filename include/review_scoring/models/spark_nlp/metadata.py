@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from review_scoring.models.spark_nlp.archive import SafeZip
-from review_scoring.models.spark_nlp.faults import damaged, unsupported
-from review_scoring.models.spark_nlp.java_serialization import read_pairs
-from review_scoring.models.spark_nlp.sequence_file import read_records
+from review_scoring.models.spark_nlp.formats.java_serialization import read_pairs
+from review_scoring.models.spark_nlp.formats.sequence_file import read_records
+from review_scoring.models.spark_nlp.formats.zip_archive import SafeZip
+from review_scoring.models.spark_nlp.refusals import damaged, unsupported
 
 METADATA_LIMIT, MAP_LIMIT = 1024**2, 32 * 1024**2
 """Bytes of the metadata, and of all parts of one map together: multilingual BERT's vocabulary has 5 MB."""

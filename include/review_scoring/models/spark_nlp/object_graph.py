@@ -6,9 +6,9 @@ https://github.com/tensorflow/tensorflow.
 
 from __future__ import annotations
 
-from review_scoring.models.spark_nlp.faults import damaged, unsupported
-from review_scoring.models.spark_nlp.protobuf import Message
-from review_scoring.models.spark_nlp.tensor_bundle import Tensor, TensorBundle
+from review_scoring.models.spark_nlp.formats.protobuf import Message
+from review_scoring.models.spark_nlp.formats.tensor_bundle import Tensor, TensorBundle
+from review_scoring.models.spark_nlp.refusals import damaged, unsupported
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _NODES, _ATTRIBUTES, _FULL_NAME, _CHECKPOINT_KEY = 1, 2, 2, 3

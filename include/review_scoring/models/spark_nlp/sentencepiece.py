@@ -12,9 +12,9 @@ import math
 import struct
 from typing import TYPE_CHECKING
 
-from review_scoring.models.spark_nlp.charsmap import check_charsmap
-from review_scoring.models.spark_nlp.faults import damaged, unsupported
-from review_scoring.models.spark_nlp.protobuf import Message
+from review_scoring.models.spark_nlp.formats.charsmap import check_charsmap
+from review_scoring.models.spark_nlp.formats.protobuf import Message
+from review_scoring.models.spark_nlp.refusals import damaged, unsupported
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from review_scoring.models.spark_nlp.faults import unsupported
+from review_scoring.models.spark_nlp.refusals import unsupported
 
 _LAYER = re.compile(r"_\._(\d+)")
 _LAST_PARTS = {"kernel": "weight", "gamma": "weight", "beta": "bias", "embeddings": "weight"}

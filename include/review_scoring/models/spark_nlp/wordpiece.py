@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from review_scoring.models.spark_nlp.faults import damaged
+from review_scoring.models.spark_nlp.refusals import damaged
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

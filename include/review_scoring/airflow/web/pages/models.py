@@ -13,19 +13,19 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.airflow.models import model_settings
+from review_scoring.airflow.model_settings import model_settings
 from review_scoring.airflow.web import model_charts
 from review_scoring.airflow.web.failures import PageRoute
-from review_scoring.airflow.web.shell import Place, Settings, page
-from review_scoring.airflow.web.warehouse import JobPlace
-from review_scoring.benchmark.verdicts import ReferenceVerdict
+from review_scoring.airflow.web.jobs import JobPlace
+from review_scoring.airflow.web.page import Place, Settings, page
 from review_scoring.errors import ModelError
+from review_scoring.evaluation.verdicts import ReferenceVerdict
 from review_scoring.models.catalogue import readable_entries
 from review_scoring.models.entry import CatalogueEntry, Kind
 from review_scoring.models.store import ModelStore
 from review_scoring.warehouse.errors import lacks_tables
-from review_scoring.warehouse.evaluations import EvaluationDetails, EvaluationLine, details, evaluations
-from review_scoring.warehouse.promotions import champion
+from review_scoring.warehouse.evaluations.history import EvaluationDetails, EvaluationLine, details, evaluations
+from review_scoring.warehouse.evaluations.promotions import champion
 
 log = logging.getLogger(__name__)
 router = APIRouter(route_class=PageRoute)

@@ -9,17 +9,18 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from review_scoring.airflow.web import charts, dag_runs, now
+from review_scoring.airflow.web import charts, dag_runs
+from review_scoring.airflow.web import live_counts as now
 from review_scoring.airflow.web.dag_runs import DagState
 from review_scoring.airflow.web.failures import PageRoute
+from review_scoring.airflow.web.jobs import JobPlace, shown_first
+from review_scoring.airflow.web.page import Place, Settings, page
 from review_scoring.airflow.web.run_history import overdue, run_lines
 from review_scoring.airflow.web.settings import PageSettings
-from review_scoring.airflow.web.shell import Place, Settings, page
-from review_scoring.airflow.web.warehouse import JobPlace, shown_first
-from review_scoring.remedies import remedy_of
-from review_scoring.warehouse.days import Day, days
-from review_scoring.warehouse.nights import Night, nights
-from review_scoring.warehouse.runs import RUNNING
+from review_scoring.reviews import help_for
+from review_scoring.warehouse.history.daily_labels import Day, days
+from review_scoring.warehouse.history.runs import Night, nights
+from review_scoring.warehouse.ledger.leases import RUNNING
 
 router = APIRouter(route_class=PageRoute)
 
@@ -71,7 +72,7 @@ def figures_now(place: Place) -> Mapping[str, Any]:
         "total": found.total,
         "scored": found.scored,
         "rejected": found.rejected,
-        "rejects": [{"reason": r, "count": n, "review": remedy_of(r).review} for r, n in found.rejects.items()],
+        "rejects": [{"reason": r, "count": n, "review": help_for(r).review} for r, n in found.rejects.items()],
         "counted_at": found.counted_at.isoformat(),
     }
 

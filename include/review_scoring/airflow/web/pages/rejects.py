@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
 from review_scoring.airflow.web.failures import PageRoute
-from review_scoring.airflow.web.shell import NO_NUL, Place, Settings, page
-from review_scoring.remedies import remedy_of
-from review_scoring.warehouse.figures import count_rejects, rejected
-from review_scoring.warehouse.nights import nights
-from review_scoring.warehouse.runs import RUNNING
+from review_scoring.airflow.web.page import NO_NUL, Place, Settings, page
+from review_scoring.reviews import help_for
+from review_scoring.warehouse.history.live_counts import count_rejects, rejected
+from review_scoring.warehouse.history.runs import nights
+from review_scoring.warehouse.ledger.leases import RUNNING
 
 router = APIRouter(route_class=PageRoute)
 
@@ -44,8 +44,8 @@ def rejects(
         "rejects",
         place,
         settings,
-        reasons=[(name, count, remedy_of(name)) for name, count in counts.items()],
-        unkeyed=[(name, count, remedy_of(name)) for name, count in sorted(unkeyed.items())],
+        reasons=[(name, count, help_for(name)) for name, count in counts.items()],
+        unkeyed=[(name, count, help_for(name)) for name, count in sorted(unkeyed.items())],
         rows=rows[:ROWS],
         reason=reason or "",
         after=after or "",

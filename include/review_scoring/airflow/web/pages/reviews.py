@@ -14,14 +14,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.web.failures import PageRoute, named
+from review_scoring.airflow.web.jobs import JobPlace
+from review_scoring.airflow.web.page import NO_NUL, Place, Settings, page
 from review_scoring.airflow.web.settings import PageSettings
-from review_scoring.airflow.web.shell import NO_NUL, Place, Settings, page
-from review_scoring.airflow.web.warehouse import JobPlace
 from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
 from review_scoring.models.catalogue import catalogue
-from review_scoring.remedies import remedy_of
-from review_scoring.warehouse import search
-from review_scoring.warehouse.nights import nights
+from review_scoring.reviews import help_for
+from review_scoring.warehouse.history import search
+from review_scoring.warehouse.history.runs import nights
 
 router = APIRouter(route_class=PageRoute)
 log = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ def review(
         found=found,
         classes=_classes(found) if found else [],
         reject=reject,
-        remedy=remedy_of(reject.reason) if reject else None,
+        remedy=help_for(reject.reason) if reject else None,
         text=texts.get(shown),
         note=note,
     )

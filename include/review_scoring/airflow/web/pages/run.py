@@ -9,11 +9,11 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse
 
 from review_scoring.airflow.web.failures import PageRoute
-from review_scoring.airflow.web.shell import NO_NUL, Place, Settings, page
-from review_scoring.remedies import remedy_of
-from review_scoring.summary import paragraph
-from review_scoring.warehouse.nights import Night, night_of
-from review_scoring.warehouse.runs import RUNNING
+from review_scoring.airflow.web.page import NO_NUL, Place, Settings, page
+from review_scoring.reviews import help_for
+from review_scoring.run.report import paragraph
+from review_scoring.warehouse.history.runs import Night, night_of
+from review_scoring.warehouse.ledger.leases import RUNNING
 
 router = APIRouter(route_class=PageRoute)
 
@@ -31,7 +31,7 @@ def run(
         night = night_of(connection, place.owned, job.id, dag_id, run_id) if job else None
     if night is None:
         raise HTTPException(404, "This run wrote nothing: a dry run does not, nor does one that failed early.")
-    unkeyed = [(reason, count, remedy_of(reason)) for reason, count in sorted(night.counts.unkeyed.items())]
+    unkeyed = [(reason, count, help_for(reason)) for reason, count in sorted(night.counts.unkeyed.items())]
     told = "" if night.state == RUNNING else paragraph(_summary(night, place.job.name))
     return page("run.html", "", place, settings, night=night, unkeyed=unkeyed, told=told)
 

@@ -1,0 +1,171 @@
+"""The operators that evaluate models on labelled reviews."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from review_scoring.airflow.connections.engines import engine_of
+from review_scoring.airflow.evaluation import own_sets, store_of
+from review_scoring.airflow.jobs import as_job
+from review_scoring.airflow.model_settings import model_settings
+from review_scoring.airflow.operators.import_model import MODEL_STORE
+from review_scoring.airflow.operators.score_reviews import as_int, failing_at_once, run_key
+from review_scoring.booleans import as_bool
+from review_scoring.concurrency.cancellation import StopFlag
+from review_scoring.errors import ConfigurationError, ModelNotImportedError
+from review_scoring.evaluation.champion import model_of_job
+from review_scoring.evaluation.evaluate import evaluate_model
+from review_scoring.evaluation.set_loading import load_set
+from review_scoring.evaluation.sets import DEFAULT_SET, find_set
+from review_scoring.job import ScoringJob
+from review_scoring.models.catalogue import readable_entries
+from review_scoring.models.entry import CHAMPION
+from review_scoring.warehouse import migrate
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+class LoadBenchmarkOperator(BaseOperator):
+    """Bring a benchmark set into the warehouse of a job, unless this very content is there.
+
+    :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated)
+    :param benchmark_set: name of a set of the catalogue (templated)
+    :param migrate: False where a DBA creates the tables
+    """
+
+    template_fields: Sequence[str] = ("job", "benchmark_set")
+    ui_color = "#fef7e0"
+
+    def __init__(
+        self,
+        *,
+        job: ScoringJob | Mapping[str, Any] | str,
+        benchmark_set: str = DEFAULT_SET,
+        migrate: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+        self.benchmark_set = benchmark_set
+        self.migrate = migrate
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Load the set, and return its id in the warehouse, its name, its content's hash and its size."""
+        del context
+        with failing_at_once():
+            store = store_of(as_job(self.job))
+            if as_bool(self.migrate, "migrate"):
+                migrate.upgrade(store.engine, store.schema)
+            stored = load_set(find_set(self.benchmark_set, own_sets()), store, engine_of)
+        return {
+            "id": stored.id,
+            "name": stored.name,
+            "content_hash": stored.content_hash,
+            "reviews": stored.reviews,
+            "changed": stored.changed,
+        }
+
+
+class BenchmarkModelOperator(BaseOperator):
+    """Evaluate a model on a benchmark set that was loaded, and keep figures, verdicts and predictions in the warehouse.
+
+    The classifier and its settings are those of :class:`ScoreReviewsOperator`. A model that is in the catalogue and not
+    in the model store is said so and skipped.
+
+    :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated); says
+        in which warehouse evaluations are kept, and which model is the champion
+    :param loaded: what :class:`LoadBenchmarkOperator` returned (templated)
+    :param model: name or alias of a model, `name@revision` or `champion` (templated); in DAG code also a folder
+    :param limit: evaluate on this many reviews at most, the same ones each time; None for all (templated)
+    :param device: `auto`, `cuda`, `mps`, `cpu` or a torch device such as `cuda:1` (templated)
+    :param precision: `auto`, `float32`, `bfloat16` or `float16` (templated)
+    :param long_texts: `truncate` or `windows`, as the nightly scoring is set (templated)
+    :param fused: False where scoring goes through transformers' own modules
+    """
+
+    template_fields: Sequence[str] = ("job", "loaded", "model", "limit", "device", "precision", "long_texts")
+    ui_color = "#fef7e0"
+
+    def __init__(
+        self,
+        *,
+        job: ScoringJob | Mapping[str, Any] | str,
+        loaded: Mapping[str, Any],
+        model: str | Path = CHAMPION,
+        limit: int | str | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        long_texts: str = "truncate",
+        fused: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+        self.loaded = loaded
+        self.model = model
+        self.limit = limit
+        self.device = device
+        self.precision = precision
+        self.long_texts = long_texts
+        self.fused = fused
+        self._stop = StopFlag()
+
+    def on_kill(self) -> None:
+        """Ask the evaluation to stop; it looks up between two batches. Called by Airflow as a signal handler."""
+        self._stop.set()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Evaluate, and return the evaluation's line of the comparison."""
+        with failing_at_once():
+            job = as_job(self.job)
+            store, settings = store_of(job), model_settings()
+            limit = None if self.limit in {None, "", "None"} else as_int(self.limit, "limit")
+            if limit is not None and limit < 1:
+                raise ConfigurationError(f"limit is {limit}; it must be at least 1, or None for all")
+            try:
+                model = model_of_job(self.model, job, lambda: store.engine, settings)
+            except ModelNotImportedError as error:
+                log.warning("%s", error)
+                return {"model": str(self.model), "skipped": str(error)}
+
+            loaded_with: dict[str, Any] = {"long_texts": self.long_texts, "fused": self.fused}
+
+            def load() -> Any:
+                from review_scoring.inference.classifier import Classifier
+
+                return Classifier.load(model, device=self.device, precision=self.precision, **loaded_with)
+
+            def peak(device: Any) -> int:
+                from review_scoring.inference.memory import peak_memory
+
+                return peak_memory(device)
+
+            return evaluate_model(
+                store,
+                int(self.loaded["id"]),
+                model,
+                entry=readable_entries(settings.catalogue).usable.get(model.name),
+                key=run_key(context),
+                limit=limit,
+                load_classifier=load,
+                peak_memory=peak,
+                settings=loaded_with,
+                stop=self._stop,
+            )
+
+
+def models_to_evaluate(chosen: Sequence[str] | None, context: Context) -> list[str]:
+    """Return which models a run evaluates: the chosen ones, or the champion and those whose import started the run."""
+    if chosen:
+        return list(dict.fromkeys(chosen))
+    events = (context.get("triggering_asset_events") or {}).get(MODEL_STORE) or ()
+    imported = [f"{event.extra['name']}@{event.extra['revision']}" for event in events if "revision" in event.extra]
+    return list(dict.fromkeys([CHAMPION, *imported]))

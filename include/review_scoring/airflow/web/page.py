@@ -1,0 +1,40 @@
+"""What every page has around it: the job, its switcher, and the settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+from fastapi.responses import HTMLResponse
+
+from review_scoring.airflow.web.jobs import JobPlace, place_of
+from review_scoring.airflow.web.rendering import html
+from review_scoring.airflow.web.settings import PageSettings
+
+NO_NUL = r"^[^\x00]*$"
+"""Pattern of texts that are compared with columns: PostgreSQL has no character 0, and fails when asked for it."""
+
+
+def settings_of(request: Request) -> PageSettings:
+    """Return the settings that the app was made with."""
+    settings: PageSettings = request.app.state.page_settings
+    return settings
+
+
+Settings = Annotated[PageSettings, Depends(settings_of)]
+
+
+def shown_job(job: Annotated[str | None, Query(max_length=200)] = None) -> JobPlace:
+    """Return the job that the query names, or the deployment's own."""
+    return place_of(job or None)
+
+
+Place = Annotated[JobPlace, Depends(shown_job)]
+
+
+def page(template: str, name: str, place: JobPlace, settings: PageSettings, **values: Any) -> HTMLResponse:
+    """Render a page of a job.
+
+    :param name: which entry of the navigation is the current one
+    """
+    return html(template, page=name, job=place.job.name, jobs=place.names, dag_id=settings.dag_id, **values)

@@ -1,0 +1,1 @@
+"""Whether what a run wrote is plausible."""

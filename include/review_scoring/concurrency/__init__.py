@@ -1,0 +1,1 @@
+"""A thread in the background, and the flag that cancels a run."""

@@ -1,0 +1,84 @@
+"""Which model a job's new reviews get: the one that is named, or the job's champion."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from review_scoring.booleans import truth
+from review_scoring.errors import ConfigurationError, NotApprovedError
+from review_scoring.job import ScoringJob
+from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
+from review_scoring.models.entry import CHAMPION
+from review_scoring.models.folder import ModelFolder
+from review_scoring.models.settings import ModelSettings
+from review_scoring.warehouse.evaluations.promotions import champion
+from review_scoring.warehouse.evaluations.store import BenchmarkStore
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+log = logging.getLogger(__name__)
+
+ANY_SET = "any"
+"""A model has to have passed on every set that its revision was evaluated on, and on one at least."""
+
+
+def model_of_job(
+    model: str | Path, job: ScoringJob, target: Callable[[], Engine], settings: ModelSettings
+) -> ModelFolder:
+    """Return the files of a model; `champion` means the one that was promoted last for the job.
+
+    Until one is promoted, the champion is the model that comes with the package.
+
+    :param target: gives the engine of the job's warehouse; called for the champion only
+    :raises ModelError: for a model that is not there
+    """
+    if model != CHAMPION:
+        return find_model(model, settings)
+    promoted = champion(target(), job.target_schema, job.name)
+    if promoted is None:
+        log.info("no model was promoted for job %s yet: its champion is %s", job.name, DEFAULT_MODEL)
+        return find_model(DEFAULT_MODEL, settings)
+    return find_model(f"{promoted.model}@{promoted.revision}", settings)
+
+
+def require_benchmark(store: BenchmarkStore, model: ModelFolder, required: str) -> int:
+    """See that a model's revision has passed its newest evaluation, and return the evaluation's id.
+
+    :param required: the name of the set that it has to have passed on, or `any`: each that it was evaluated on
+    :raises NotApprovedError: naming what is missing
+    """
+    newest = store.newest(model.name, model.revision)
+    wanted = newest if required == ANY_SET else [row for row in newest if row.set_name == required]
+    name = f"model {model.name!r} at revision {model.revision[:12]}"
+    if not wanted:
+        on = "any benchmark set" if required == ANY_SET else f"benchmark set {required!r}"
+        raise NotApprovedError(
+            f"{name} has no evaluation on {on}, and a passing one is required (require_benchmark): evaluate it with "
+            "the DAG benchmark_models, without a limit"
+        )
+    if failed := [row for row in wanted if not row.passed]:
+        worst = failed[-1]
+        raise NotApprovedError(
+            f"{name} has not passed evaluation {worst.id} on benchmark set {worst.set_name!r}, and a passing one is "
+            f"required (require_benchmark): {worst.explanation}"
+        )
+    return int(wanted[-1].id)
+
+
+def as_required(value: str | bool | None) -> str | None:
+    """Return what a setting requires: None, the name of a benchmark set, or `any`, which what is on means too.
+
+    :raises ConfigurationError: for a value that is neither
+    """
+    if value is None or isinstance(value, bool):
+        return ANY_SET if value else None
+    if not isinstance(value, str):
+        raise ConfigurationError(f"require_benchmark is {value!r}; it must be a set's name, `any`, True or False")
+    on = truth(value)
+    if on is None:
+        return ANY_SET if value.strip().lower() == ANY_SET else value.strip()
+    return ANY_SET if on else None

@@ -1,0 +1,138 @@
+"""What a model's publisher states of it, as counts that an evaluation can be compared with.
+
+A card prints shares, rounded: `0.95` may be anything from 0.945 to 0.955 of 20,000 reviews. Where it prints a table,
+its figures narrow each other down, so all counts are looked through for those that give every printed digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from review_scoring.evaluation.sets import NEG, POS
+from review_scoring.models.entry import CatalogueEntry, Figure
+
+TOLERANCE = 1e-9
+"""For figures that lie exactly half way between two printed ones, which may have been rounded either way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A published share of right answers.
+
+    :param metric: `accuracy`, or `recall` of the class `label`
+    :param printed: as it was published
+    :param reviews: that it was measured on
+    :param lowest: the smallest count of right answers that gives the printed figures
+    :param highest: the largest
+    """
+
+    metric: str
+    label: str | None
+    printed: str
+    reviews: int
+    lowest: int
+    highest: int
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return f"{self.metric} of {self.label}" if self.label else self.metric
+
+
+def references_of(entry: CatalogueEntry, benchmark_set: str) -> tuple[Reference, ...]:
+    """Return what an entry's figures say of a set: the accuracy, and where it is printed the recall of each class.
+
+    :param benchmark_set: the name of the set that the figures have to be of
+    """
+    return _references(entry.figures) if entry.figures_set == benchmark_set else ()
+
+
+@lru_cache(maxsize=32)
+def _references(figures: tuple[Figure, ...]) -> tuple[Reference, ...]:
+    accuracy = next((f for f in figures if f.metric in {"accuracy", "eval_accuracy"}), None)
+    if accuracy is None or (reviews := accuracy.support or _reviews_of_block(figures)) is None:
+        return ()
+    recalls = [f for f in figures if f.metric == "recall" and f.label in {NEG, POS} and f.support]
+    if {f.label for f in recalls} != {NEG, POS}:
+        return (_alone(accuracy, "accuracy", reviews),)
+    supports = {str(f.label): int(f.support or 0) for f in recalls}
+    neg, pos = _consistent(figures, supports)
+    if not len(neg):  # the card contradicts itself: each figure for itself, then
+        return (_alone(accuracy, "accuracy", reviews), *(_alone(f, "recall", f.support or 0) for f in recalls))
+    counts = {None: neg + pos, NEG: neg, POS: pos}
+    printed = {None: accuracy, **{f.label: f for f in recalls}}
+    return tuple(
+        Reference(
+            metric="recall" if label else "accuracy",
+            label=label,
+            printed=printed[label].value,
+            reviews=supports[label] if label else reviews,
+            lowest=int(found.min()),
+            highest=int(found.max()),
+        )
+        for label, found in counts.items()
+    )
+
+
+def _reviews_of_block(figures: Sequence[Figure]) -> int | None:
+    """Return on how many reviews an evaluation block was made: it tells the seconds, and the reviews in each."""
+    values = {f.metric: float(f.value) for f in figures if f.label is None}
+    if {"eval_runtime", "eval_samples_per_second"} <= values.keys():
+        return round(values["eval_runtime"] * values["eval_samples_per_second"])
+    return None
+
+
+def _alone(figure: Figure, metric: str, reviews: int) -> Reference:
+    import numpy as np
+
+    counts = np.arange(reviews + 1)
+    fitting = counts[_prints(counts / reviews, figure.value)]
+    exact = round(float(figure.value) * reviews)  # where more digits are printed than counts can give
+    return Reference(
+        metric=metric,
+        label=figure.label,
+        printed=figure.value,
+        reviews=reviews,
+        lowest=int(fitting.min()) if len(fitting) else exact,
+        highest=int(fitting.max()) if len(fitting) else exact,
+    )
+
+
+def _consistent(figures: Sequence[Figure], supports: Mapping[str, int]) -> tuple[Any, Any]:
+    """Return all pairs of right answers (neg, pos) that give every printed figure, as two arrays."""
+    import numpy as np
+
+    printed = {(f.metric, f.label): f.value for f in figures}
+    negatives, positives = supports[NEG], supports[POS]
+    one_class = [np.arange(supports[label] + 1) for label in (NEG, POS)]
+    kept = [
+        counts[_prints(counts / supports[label], printed["recall", label])]
+        for label, counts in zip((NEG, POS), one_class, strict=True)
+    ]
+    neg, pos = (grid.ravel() for grid in np.meshgrid(*kept))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = {NEG: neg / (neg + positives - pos), POS: pos / (pos + negatives - neg)}
+    recall = {NEG: neg / negatives, POS: pos / positives}
+    f1 = {NEG: 2 * neg / (neg + positives - pos + negatives), POS: 2 * pos / (pos + negatives - neg + positives)}
+    shares = {NEG: negatives / (negatives + positives), POS: positives / (negatives + positives)}
+    fits = _prints((neg + pos) / (negatives + positives), printed.get(("accuracy", None)))
+    for metric, values in (("precision", precision), ("recall", recall), ("f1-score", f1)):
+        for label in (NEG, POS):
+            fits &= _prints(values[label], printed.get((metric, label)))
+        fits &= _prints((values[NEG] + values[POS]) / 2, printed.get((metric, "macro avg")))
+        weighted = values[NEG] * shares[NEG] + values[POS] * shares[POS]
+        fits &= _prints(weighted, printed.get((metric, "weighted avg")))
+    return neg[fits], pos[fits]
+
+
+def _prints(values: Any, printed: str | None) -> Any:
+    """Say which values are printed so, with as many digits; all of them where nothing was printed."""
+    import numpy as np
+
+    if printed is None:
+        return np.ones(len(values), dtype=bool)
+    digits = len(printed.partition(".")[2])
+    return np.abs(values - float(printed)) <= 0.5 * 10.0**-digits + TOLERANCE

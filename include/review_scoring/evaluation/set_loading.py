@@ -1,0 +1,54 @@
+"""Bring a benchmark set into the warehouse, so that every evaluation says on exactly what it ran."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from sqlalchemy import Engine
+
+from review_scoring.evaluation.set_rows import MAX_SOURCE, pinned_source, read_set
+from review_scoring.evaluation.sets import BenchmarkSet
+from review_scoring.warehouse.evaluations.store import BenchmarkStore, StoredSet
+
+log = logging.getLogger(__name__)
+
+
+def load_set(entry: BenchmarkSet, store: BenchmarkStore, engine_of: Callable[[str], Engine]) -> StoredSet:
+    """Read a set and keep it, unless the warehouse has this very content already. Says so if it has changed.
+
+    A pinned commit of a hub is fetched once: what it holds cannot change, and the hub may be away the next time.
+
+    :param engine_of: gives the engine of an Airflow Connection
+    :raises BenchmarkError: for a set that cannot be read or used
+    """
+    pinned = pinned_source(entry)
+    if pinned is not None and (known := store.newest_set(entry.name, pinned)) is not None:
+        log.info("benchmark set %s: %s reviews, loaded before from %s", entry.name, f"{known.reviews:,}", pinned)
+        return known
+    found = read_set(entry, engine_of)
+    stored = store.keep_set(
+        name=entry.name,
+        content_hash=found.content_hash,
+        source=found.source[:MAX_SOURCE],
+        sample_of=entry.sample_of,
+        reviews=found.reviews,
+        counts=found.counts,
+    )
+    log.info(
+        "benchmark set %s: %s reviews (%s neg, %s pos) from %s, content %s, %s",
+        entry.name,
+        f"{stored.reviews:,}",
+        f"{found.counts['neg']:,}",
+        f"{found.counts['pos']:,}",
+        found.source,
+        stored.content_hash[:12],
+        "new" if stored.is_new else "as it was loaded before",
+    )
+    if stored.changed:
+        log.warning(
+            "benchmark set %s holds other reviews than the last time: the first evaluations on it are compared with "
+            "earlier ones on the reviews that both have",
+            entry.name,
+        )
+    return stored

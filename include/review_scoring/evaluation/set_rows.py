@@ -1,0 +1,183 @@
+"""Read a benchmark set from where it is, and see that an evaluation can use it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+import review_scoring
+from review_scoring.errors import BenchmarkError
+from review_scoring.evaluation.files import read_columns
+from review_scoring.evaluation.hub_files import fetch_data_file
+from review_scoring.evaluation.sets import NEG, POS, BenchmarkSet, Kind
+from review_scoring.reviews import canonical_id, screen_unicode
+from review_scoring.warehouse.evaluations.labelled import LabelledReview, labelled_rows
+
+SAMPLE = Path(review_scoring.__file__).parent / "data" / "sample_reviews.csv"
+SHOWN = 5
+"""Ids, labels and columns that an error names of many."""
+
+SHORT = 30
+"""Characters of an id or a label that an error names: longer ones may be texts, of a column mistaken for theirs."""
+
+MAX_SOURCE = 500
+"""Characters of a source that the warehouse keeps."""
+
+FEW = 20
+"""Different labels of which an error names some: more are no labels."""
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """A set as it was read: its reviews in the order of their ids, and where exactly they came from."""
+
+    entry: BenchmarkSet
+    source: str
+    reviews: Sequence[LabelledReview]
+    content_hash: str
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Reviews of each class."""
+        return Counter(review.label for review in self.reviews)
+
+
+def read_set(entry: BenchmarkSet, engine_of: Callable[[str], Engine]) -> LabelledSet:
+    """Read a set and check it.
+
+    :param engine_of: gives the engine of an Airflow Connection
+    :raises BenchmarkError: for what cannot be read or used, with everything that is wrong with its rows
+    :raises DownloadFailedError: for a hub that does not answer
+    """
+    source, rows = _rows(entry, engine_of)
+    reviews = sorted(_checked(entry, rows), key=lambda review: review.id)
+    return LabelledSet(entry, source, reviews, content_hash(reviews))
+
+
+def pinned_source(entry: BenchmarkSet) -> str | None:
+    """Return what :func:`read_set` will name as a set's source, if its content cannot have changed: a pinned commit."""
+    return _hub_source(entry, entry.commit) if entry.kind is Kind.HUB and entry.commit else None
+
+
+def content_hash(reviews: Iterable[LabelledReview]) -> str:
+    """Return the SHA-256 over the reviews in the order of their ids: for each a line of JSON, `[id, text, label]`."""
+    digest = hashlib.sha256()
+    for each in sorted(reviews, key=lambda review: review.id):
+        digest.update((json.dumps([each.id, each.text, each.label], ensure_ascii=False) + "\n").encode())
+    return digest.hexdigest()
+
+
+def _rows(entry: BenchmarkSet, engine_of: Callable[[str], Engine]) -> tuple[str, list[tuple[Any, Any, Any]]]:
+    """Return where a set is, in words, and its rows: id, text and label as they stand there."""
+    match entry.kind:
+        case Kind.BUNDLED:
+            return f"review_scoring {review_scoring.__version__}, {SAMPLE.name}", _file_rows(entry, SAMPLE, SAMPLE.name)
+        case Kind.FILE:
+            assert entry.path is not None
+            path = entry.where.parent / Path(entry.path).expanduser()
+            return path.name, _file_rows(entry, path, str(path))
+        case Kind.HUB:
+            assert entry.repository is not None
+            assert entry.path is not None
+            with tempfile.TemporaryDirectory() as folder:
+                commit, path = fetch_data_file(entry.repository, entry.commit, entry.path, Path(folder))
+                return _hub_source(entry, commit), _file_rows(entry, path, f"{entry.path} of {entry.repository}")
+        case Kind.TABLE:
+            assert entry.conn_id is not None
+            assert entry.table is not None
+            assert entry.id_column is not None
+            columns = (entry.id_column, entry.text_column, entry.label_column)
+            place = f"{entry.schema}.{entry.table}" if entry.schema else entry.table
+            rows = labelled_rows(engine_of(entry.conn_id), entry.conn_id, entry.schema, entry.table, columns)
+            return f"connection {entry.conn_id}, {place}", rows
+
+
+def _hub_source(entry: BenchmarkSet, commit: str) -> str:
+    labels = ", ".join(f"{theirs} = {ours}" for theirs, ours in entry.labels.items())
+    columns = ", ".join(filter(None, (entry.id_column, entry.text_column, entry.label_column)))
+    without = f"; without {', '.join(entry.excluded_labels)}" if entry.excluded_labels else ""
+    return f"{entry.repository}@{commit}, {entry.path} ({columns}; {labels}{without})"[:MAX_SOURCE]
+
+
+def _file_rows(entry: BenchmarkSet, path: Path, shown: str) -> list[tuple[Any, Any, Any]]:
+    """Return the rows of a file.
+
+    :param shown: what errors call the file, which may be a temporary one
+    """
+    wanted = [column for column in (entry.id_column, entry.text_column, entry.label_column) if column]
+    try:
+        columns = read_columns(path, wanted, entry.encoding)
+    except BenchmarkError as error:
+        raise BenchmarkError(f"benchmark set {entry.name!r}: {str(error).replace(str(path), shown)}") from None
+    if not any(columns.values()):
+        return []  # a file without a line has no columns either
+    if missing := [column for column in wanted if column not in columns]:
+        raise BenchmarkError(
+            f"benchmark set {entry.name!r}: {path.name} has no column {', '.join(map(repr, missing))}; it has "
+            f"{_some(columns)}"
+        )
+    texts, labels = columns[entry.text_column], columns[entry.label_column]
+    ids = columns[entry.id_column] if entry.id_column else range(1, len(texts) + 1)
+    return list(zip(ids, texts, labels, strict=True))
+
+
+def _checked(entry: BenchmarkSet, rows: Sequence[tuple[Any, Any, Any]]) -> list[LabelledReview]:
+    """Return the rows as reviews with the labels neg and pos, or tell everything that is wrong with them."""
+    rows = [row for row in rows if str(row[2]) not in entry.excluded_labels]
+    if not rows:
+        raise BenchmarkError(f"benchmark set {entry.name!r} is empty; there is nothing to evaluate on")
+    problems = []
+    ids = [canonical_id(id_) for id_, _, _ in rows]
+    if unusable := ids.count(None):
+        problems.append(f"{unusable} of {len(rows)} rows have no usable id (an integer, a string or a UUID)")
+    if repeated := [id_ for id_, count in Counter(ids).items() if count > 1 and id_ is not None]:
+        problems.append(f"{len(repeated)} ids occur more than once: {_some(_short(repeated))}")
+    labels = [str(label) for _, _, label in rows]
+    if unknown := sorted(set(labels) - entry.labels.keys()):
+        problems.append(
+            f"unknown labels in column {entry.label_column!r}: {_values(unknown)}; the set's entry names "
+            f"{', '.join(map(repr, entry.labels))}; add them there, or to `excluded_labels` to leave their reviews out"
+        )
+    elif len(found := {entry.labels[label] for label in labels}) < len((NEG, POS)):
+        problems.append(f"all {len(rows)} reviews are {found.pop()!r}; an evaluation needs both neg and pos")
+    if no_text := [id_ for id_, (_, text, _) in zip(ids, rows, strict=True) if not _storable(text)]:
+        problems.append(
+            f"{len(no_text)} reviews hold in {entry.text_column!r} what is no text, no valid Unicode, or a NUL "
+            f"character: {_some(_short(no_text))}"
+        )
+    if problems:
+        raise BenchmarkError(f"benchmark set {entry.name!r} cannot be used: {'; '.join(problems)}")
+    return [
+        LabelledReview(str(id_), text, entry.labels[label])
+        for id_, (_, text, _), label in zip(ids, rows, labels, strict=True)
+    ]
+
+
+def _storable(text: object) -> bool:
+    """Say whether every database can keep a text. A missing or empty one is kept, and rejected when it is evaluated."""
+    return text is None or (isinstance(text, str) and "\x00" not in text and screen_unicode(text) is None)
+
+
+def _values(unknown: Sequence[str]) -> str:
+    """Name labels, unless they look like something else, such as the reviews' texts."""
+    if len(unknown) > FEW or any(len(each) > SHORT for each in unknown):
+        return f"{len(unknown)} different values; is this the label column?"
+    return _some(map(repr, unknown))
+
+
+def _short(ids: Iterable[str | None]) -> list[str]:
+    """Return ids as an error names them: long ones are perhaps texts."""
+    return [repr(id_) if id_ is None or len(id_) <= SHORT else f"one of {len(id_)} characters" for id_ in ids]
+
+
+def _some(names: Iterable[str]) -> str:
+    known = list(names)
+    return ", ".join(known[:SHOWN]) + (", …" if len(known) > SHOWN else "")

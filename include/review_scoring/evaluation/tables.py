@@ -1,0 +1,85 @@
+"""Evaluations as tables of text: as the models' cards print them, and several models beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from review_scoring.evaluation.metrics import AVERAGES
+from review_scoring.warehouse.evaluations.store import ClassMetrics
+
+
+def class_table_text(classes: Sequence[ClassMetrics], accuracy: float, digits: int = 2) -> str:
+    """Return the table of the cards: `sklearn.metrics.classification_report`, from figures that are known already.
+
+    :param classes: the classes, then the two averages
+    """
+    width = max(len(each.label) for each in classes)
+    names = ("precision", "recall", "f1-score", "support")
+    lines = [" " * width + " " + "".join(f" {name:>9}" for name in names), ""]
+    for each in classes:
+        if each.label == AVERAGES[0]:
+            lines += ["", f"{'accuracy':>{width}} " + f" {'':>9}" * 2 + f" {accuracy:>9.{digits}f} {each.support:>9}"]
+        values = "".join(f" {value:>9.{digits}f}" for value in (each.precision, each.recall, each.f1))
+        lines.append(f"{each.label:>{width}} {values} {each.support:>9}")
+    return "\n".join(lines)
+
+
+def breakdown_text(figures: Mapping[str, Any]) -> str:
+    """Return how sure a model may be believed, and how good it is on short, long and truncated texts, in two lines.
+
+    :param figures: :attr:`review_scoring.evaluation.metrics.Figures.more`
+    """
+    bands = []
+    for band in figures["lengths"]:
+        tokens = (
+            f"{band['from_tokens']}-{band['to_tokens']}" if band["to_tokens"] else f"{band['from_tokens']} and more"
+        )
+        bands.append((f"{tokens} tokens", band))
+    parts = [
+        f"{name} {part['accuracy']:.4f} of {part['reviews']:,}"
+        for name, part in (*bands, ("truncated", figures["truncated"]))
+        if part["reviews"]
+    ]
+    return f"calibration error (ECE) {figures['calibration']['ece']:.4f}\naccuracy by length: {', '.join(parts)}"
+
+
+def comparison(evaluations: Sequence[Mapping[str, Any]]) -> str:
+    """Return models beside each other: quality against speed, the best first.
+
+    :param evaluations: what the evaluating tasks returned
+    """
+    done = sorted((e for e in evaluations if not e.get("skipped")), key=lambda e: -e["accuracy"])
+    columns = ("model", "accuracy", "95 %", "macro F1", "loss", "reviews/s", "tokens/s", "on", "reference", "last run")
+    rows = [
+        (
+            f"{each['model']}@{each['revision'][:8]}",
+            f"{each['accuracy']:.4f}",
+            "{:.3f}-{:.3f}".format(*each["interval"]),
+            f"{each['macro_f1']:.4f}",
+            f"{each['loss']:.4f}",
+            f"{each['samples_per_second']:,.1f}",
+            f"{each['tokens_per_second']:,.0f}",
+            f"{each['device']} {each['precision']}",
+            each["reference_verdict"],
+            each["last_run_verdict"],
+        )
+        for each in done
+    ]
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in (columns, *rows)]
+    lines += [
+        f"{each['model']}: {each['in_between']:,} of {each['reviews']:,} reviews are in between for it; they are "
+        "compared by the more probable of neg and pos"
+        for each in done
+        if each["in_between"]
+    ]
+    lines += [
+        f"{each['model']}: {each['rejected']:,} reviews without a text that can be scored are left out"
+        for each in done
+        if each["rejected"]
+    ]
+    lines += [f"not evaluated: {each['skipped']}" for each in evaluations if each.get("skipped")]
+    if done:
+        lines.insert(0, f"set {done[0]['set']}, {done[0]['reviews']:,} reviews")
+    return "\n".join(line.rstrip() for line in lines)

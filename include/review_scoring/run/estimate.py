@@ -1,0 +1,81 @@
+"""What a run would take, found out without writing anything."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from review_scoring.concurrency.cancellation import StopFlag
+from review_scoring.inference.classifier import Classifier
+from review_scoring.reviews import Review, screen
+from review_scoring.warehouse.selection.candidates import Candidates
+
+SAMPLE_REVIEWS = 1000
+"""Texts that are tokenised; all of them if no more are waiting."""
+
+TIMED_REVIEWS = 64
+"""Texts of the sample that are classified, to time it."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What waits, and what it would take on this worker. `tokens` is exact if every review was in the sample."""
+
+    waiting: int
+    unscorable: int
+    tokens: int
+    exact: bool
+    tokens_per_second: float
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that classifying would take."""
+        return self.tokens / self.tokens_per_second if self.tokens_per_second else 0.0
+
+    def __str__(self) -> str:
+        about = "" if self.exact else "about "
+        return (
+            f"dry run: {self.waiting:,} reviews wait, {about}{self.tokens:,} tokens; "
+            f"{about}{self.unscorable:,} of them cannot be scored; "
+            f"classifying would take about {self.seconds:,.0f} s at {self.tokens_per_second:,.0f} tokens/s. "
+            "Nothing was written."
+        )
+
+
+def estimate(candidates: Candidates, classifier: Classifier, stop: StopFlag) -> Estimate:
+    """Count what waits, tokenise a random sample of it, and time the model on a part of the sample.
+
+    Texts pass by one chunk at a time; only the sample is kept (Vitter's algorithm R, ACM TOMS 11(1), 1985).
+    """
+    chosen = random.Random(0)  # noqa: S311 a sample, not a secret; the same one each time
+    sample: list[object] = []
+    waiting = 0
+    for review in islice(_reviews(candidates, stop), candidates.limit):
+        waiting += 1
+        if len(sample) < SAMPLE_REVIEWS:
+            sample.append(review.text)
+        elif (place := chosen.randrange(waiting)) < SAMPLE_REVIEWS:
+            sample[place] = review.text
+    texts = [text for text in sample if isinstance(text, str) and screen(text) is None]
+    share = waiting / len(sample) if sample else 0.0
+    timed = chosen.sample(texts, min(TIMED_REVIEWS, len(texts)))
+    classifier.classify(timed[:8])  # the first batch of a fresh model is slower than any other
+    started = time.monotonic()
+    classifier.classify(timed, between_batches=lambda _: stop.check())
+    seconds = time.monotonic() - started
+    return Estimate(
+        waiting=waiting,
+        unscorable=round((len(sample) - len(texts)) * share),
+        tokens=round(classifier.count_tokens(texts) * share),
+        exact=waiting == len(sample),
+        tokens_per_second=classifier.count_tokens(timed) / seconds if timed else 0.0,
+    )
+
+
+def _reviews(candidates: Candidates, stop: StopFlag) -> Iterator[Review]:
+    for chunk in candidates.chunks():
+        stop.check()
+        yield from chunk.reviews

@@ -1,0 +1,150 @@
+"""Everything that can be wrong with a job's set-up, found before a device is loaded and told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import Engine
+
+from review_scoring.concurrency.cancellation import StopFlag
+from review_scoring.errors import ConfigurationError, PreflightError, WarehouseUnavailableError
+from review_scoring.evaluation.champion import require_benchmark
+from review_scoring.job import ScoringJob
+from review_scoring.models.folder import ModelFolder
+from review_scoring.warehouse import migrate
+from review_scoring.warehouse.dialects import dialect_name
+from review_scoring.warehouse.evaluations.store import BenchmarkStore
+from review_scoring.warehouse.explain import looked_at
+from review_scoring.warehouse.ledger.ledger import Ledger, open_ledger
+from review_scoring.warehouse.source.opening import checked_source
+from review_scoring.warehouse.source.review_source import ReviewSource
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job that is ready to be scored; `ledger` is None only for a dry run of a job that has nothing recorded."""
+
+    job: ScoringJob
+    source: ReviewSource
+    ledger: Ledger | None
+    model: ModelFolder
+
+
+def preflight(
+    job: ScoringJob,
+    *,
+    source_engine: Callable[[], Engine],
+    target_engine: Callable[[], Engine],
+    model: Callable[[], ModelFolder],
+    stop: StopFlag,
+    migrate_tables: bool = True,
+    dry_run: bool = False,
+    benchmark: str | None = None,
+) -> Prepared:
+    """Check connections, table, columns, model and rights, and bring the project's own tables up to date.
+
+    :param source_engine: gives the engine of the reviews; like the two below it may raise ConfigurationError
+    :param migrate_tables: False where the tables are somebody else's to create: then they are only checked
+    :param dry_run: write nothing, not even the project's tables
+    :param benchmark: what :func:`~review_scoring.evaluation.champion.require_benchmark` requires of the model; None for
+        nothing
+    :raises PreflightError: with everything that is wrong
+    :raises WarehouseUnavailableError: if nothing is wrong but that a server does not answer, which may pass
+    """
+    problems: list[str] = []
+    away: list[str] = []
+    found_source: ReviewSource | None = None
+    found_model: ModelFolder | None = None
+    target: Engine | None = None
+    with _collected(problems, away):
+        found_source = checked_source(source_engine(), job, stop)
+    with _collected(problems, away):
+        target = engine = target_engine()
+        # As long as it takes: a migration may build an index over all scores.
+        _of_target(
+            job,
+            stop,
+            lambda: _check_tables(engine, job, migrate_tables=migrate_tables, dry_run=dry_run),
+            endless=True,
+        )
+    of_model: list[str] = []
+    with _collected(of_model, away):  # behind the tables, which may have to say who is the champion
+        found_model = of_job = _of_target(job, stop, model)
+        if benchmark is not None and target is not None:
+            store, required = BenchmarkStore(target, job.target_schema), benchmark
+            _of_target(job, stop, lambda: require_benchmark(store, of_job, required))
+    problems += [each for each in of_model if each not in problems]
+    if problems:
+        raise PreflightError([*problems, *away])
+    if away or found_source is None or found_model is None or target is None:
+        raise WarehouseUnavailableError("; ".join(dict.fromkeys(away)))
+    ledger = None
+    with _collected(problems, away):
+        if not dry_run or migrate.current(target, job.target_schema) is not None:
+            engine, source = target, found_source
+            ledger = _of_target(job, stop, lambda: open_ledger(engine, job, source, stop, create=not dry_run))
+    if problems:
+        raise PreflightError(problems)
+    if away:
+        raise WarehouseUnavailableError(away[0])
+    return Prepared(job, found_source, ledger, found_model)
+
+
+def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_run: bool) -> None:
+    """See that the project's tables are there, of this version, and may be written."""
+    schema = job.target_schema
+    revision = migrate.current(target, schema)
+    migrate.refuse_newer(revision)
+    if dry_run:
+        return
+    if migrate_tables:
+        migrate.upgrade(target, schema)
+    elif revision != migrate.head():
+        found = f"at revision {revision}" if revision else "not there"
+        raise PreflightError(
+            [
+                f"the scoring tables in connection {target_conn_id(job)!r} are {found}, this version needs "
+                f"{migrate.head()}: let the run create them (migrate=True), or run the SQL that "
+                f"`review-scoring ddl {dialect_name(target)}{f' --from {revision}' if revision else ''}` prints"
+            ]
+        )
+    migrate.probe_rights(target, schema)
+
+
+def target_conn_id(job: ScoringJob) -> str:
+    """Return the connection that takes the scores."""
+    return job.target_conn_id or job.source_conn_id
+
+
+def _of_target(job: ScoringJob, stop: StopFlag, look: Callable[[], T], *, endless: bool = False) -> T:
+    """Look at what is beside the scores, and turn a database's error into one that says what is missing."""
+    schema = f"schema {job.target_schema!r} of " if job.target_schema else ""
+    return looked_at(
+        look,
+        where=f"{schema}connection {target_conn_id(job)!r}",
+        cannot="cannot take scores",
+        otherwise=(
+            "its user needs to read and write the scoring tables and their sequences, and to create them where "
+            "migrate=True"
+        ),
+        stop=stop,
+        endless=endless,
+    )
+
+
+@contextmanager
+def _collected(problems: list[str], away: list[str]) -> Iterator[None]:
+    """Keep what is wrong, and which servers are away, for later, so that the other checks still run."""
+    try:
+        yield
+    except PreflightError as error:
+        problems.extend(error.problems)
+    except ConfigurationError as error:
+        problems.append(str(error))
+    except WarehouseUnavailableError as error:
+        away.append(str(error))

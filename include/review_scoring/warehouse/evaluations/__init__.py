@@ -1,0 +1,1 @@
+"""Benchmark sets, evaluations and promotions in the warehouse."""

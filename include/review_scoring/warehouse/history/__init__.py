@@ -1,0 +1,1 @@
+"""What the pages read: runs, labels by day, live counts, and single reviews."""

@@ -1,0 +1,1 @@
+"""What is scored: leases, chunks, counts, and the rows of scores and rejects."""

@@ -1,0 +1,102 @@
+"""A chunk: the reviews that one transaction commits, before and after they are classified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from review_scoring.reviews import Prediction, Reject, RejectReason, Review
+from review_scoring.warehouse.ledger.counts import Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the warehouse holds of a review, scored or rejected: `at` is when it was scored, or first rejected.
+
+    A reject has no label; its model and revision are those of the run that rejected it.
+    """
+
+    text_hash: str
+    updated_at: str | None
+    run_id: int
+    label: str | None
+    model: str
+    revision: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Reviews that one transaction will commit.
+
+    `repeats` says of a review's id how many more rows have it; `recorded` is what the ledger holds of those it knows;
+    `uneven` are the ids whose rows have several `updated_at`.
+    """
+
+    reviews: Sequence[Review]
+    repeats: Mapping[str, int] = field(default_factory=dict)
+    recorded: Mapping[str | None, Recorded] = field(default_factory=dict)
+    uneven: frozenset[str] = frozenset()
+
+    @property
+    def duplicates(self) -> int:
+        """How many rows repeat the id of a review of this chunk."""
+        return self.repeats_of(self.reviews)
+
+    def repeats_of(self, reviews: Sequence[Review]) -> int:
+        """How many rows repeat the id of one of these reviews."""
+        return sum(self.repeats.get(review.id, 0) for review in reviews)
+
+    def is_met_again(self, review: Review) -> bool:
+        """Say whether a review that is unchanged is looked at once more by every later look at the source."""
+        return review.updated_at is None or review.id in self.uneven
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A review with the hash of its text, and what became of it."""
+
+    review: Review
+    text_hash: str
+    result: Prediction | Reject
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """All of one chunk, ready to be committed.
+
+    `unchanged` are reviews whose text has the hash that is recorded; `duplicates` counts rows that repeat the id of
+    another row of the chunk; `device` names what classified it; `relabelled` had another label before. `retimed` of the
+    unchanged have another `updated_at` than is recorded; `met_again` and `repeats_met_again` are as in :class:`Counts`.
+    """
+
+    outcomes: Sequence[Outcome]
+    unchanged: Sequence[Review] = ()
+    duplicates: int = 0
+    device: str = ""
+    device_seconds: float = 0.0
+    relabelled: int = 0
+    retimed: Sequence[Review] = ()
+    met_again: int = 0
+    repeats_met_again: int = 0
+
+    def counts(self) -> Counts:
+        """Return what this chunk adds to its run."""
+        scored = [o.result for o in self.outcomes if isinstance(o.result, Prediction)]
+        by_label: dict[str, list[float]] = {}
+        for prediction in scored:
+            by_label.setdefault(prediction.label, []).append(prediction.score)
+        return Counts(
+            read=len(self.outcomes) + len(self.unchanged) + self.duplicates,
+            scored=len(scored),
+            unchanged=len(self.unchanged),
+            rejected=len(self.outcomes) - len(scored) + self.duplicates,
+            tokens=sum(prediction.token_count for prediction in scored),
+            device_seconds=self.device_seconds,
+            relabelled=self.relabelled,
+            met_again=self.met_again,
+            repeats_met_again=self.repeats_met_again,
+            unkeyed={RejectReason.DUPLICATE_ID: self.duplicates} if self.duplicates else {},
+            labels={label: (len(scores), sum(scores)) for label, scores in by_label.items()},
+        )

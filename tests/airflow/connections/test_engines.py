@@ -1,0 +1,153 @@
+"""From an Airflow Connection to a database address."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from airflow.sdk import Connection
+from sqlalchemy import text
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+from review_scoring.airflow.connections import engines as connections
+from review_scoring.airflow.connections.engines import address_of, engine_of
+from review_scoring.airflow.jobs import job_named
+from review_scoring.errors import ConfigurationError
+from review_scoring.warehouse.dialects import Dialect, dialect_of
+
+
+class Untried(SQLiteDialect_pysqlite):
+    """A database that this package has never heard of, with SQLite in its place."""
+
+    name = "untried"
+    supports_statement_cache = True
+
+
+@pytest.fixture
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have SQLAlchemy find the dialect, as it finds those of installed packages."""
+    monkeypatch.setitem(registry.impls, "untried", lambda: Untried)
+    connections._tell_untested.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("uri", "url"),
+    [
+        (
+            "postgres://u:p%40ss@db:5433/films?sslmode=require",
+            "postgresql+psycopg://u:p%40ss@db:5433/films",
+        ),
+        ("postgresql://db/films", "postgresql+psycopg://db/films"),
+        ("mysql://u@db/films", "mysql+pymysql://u@db/films"),
+    ],
+)
+def test_the_fields_of_a_connection_make_an_address(uri: str, url: str) -> None:
+    connection = Connection.from_uri(uri, conn_id="db")
+    assert address_of(connection).url.render_as_string(hide_password=False) == url
+
+
+@pytest.mark.parametrize("field", ["host", "schema"])
+def test_a_sqlite_path_may_stand_in_the_host_field_or_the_schema(field: str, tmp_path: Path) -> None:
+    path = tmp_path / "a folder" / "films.db"
+    path.parent.mkdir()
+    path.touch()
+    connection = Connection(conn_id="db", conn_type="sqlite")
+    setattr(connection, field, str(path))
+    assert address_of(connection).url.database == str(path)
+
+
+@pytest.mark.parametrize("conn_type", ["sqlite", "duckdb"])
+def test_a_file_that_does_not_exist_is_named_and_not_made(conn_type: str, tmp_path: Path) -> None:
+    connection = Connection(conn_id="db", conn_type=conn_type, host=str(tmp_path / "typo.db"))
+    with pytest.raises(ConfigurationError, match=r"connection 'db': there is no file '.*typo.db'"):
+        address_of(connection)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mysql_connection_without_a_database_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="'db' names no database"):
+        address_of(Connection(conn_id="db", conn_type="mysql", host="db"))
+
+
+@pytest.mark.parametrize("scheme", ["postgresql+psycopg", "postgresql"])
+def test_the_drivers_of_tested_databases_are_not_told_as_untested(
+    scheme: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = Connection(conn_id="db", conn_type=scheme, host="db", schema="films")
+    assert address_of(connection).url.drivername == "postgresql+psycopg"
+    assert caplog.records == []
+
+
+def test_a_missing_connection_is_told_with_the_ways_to_add_it() -> None:
+    with pytest.raises(ConfigurationError, match="no Airflow Connection 'nowhere'.*AIRFLOW_CONN_NOWHERE"):
+        engine_of("nowhere")
+
+
+def test_a_connection_of_another_kind_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WEB", json.dumps({"conn_type": "http", "host": "x", "password": "hunter2hunter2"}))
+    with pytest.raises(ConfigurationError, match="'web' is of type 'http'") as error:
+        engine_of("web")
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_type_that_sqlalchemy_has_a_dialect_of_takes_the_plain_path_and_is_told_once(
+    untried: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OWN", json.dumps({"conn_type": "untried", "schema": str(tmp_path / "films.db")}))
+    with caplog.at_level(logging.WARNING):
+        engine = engine_of("own")
+        engine_of("own").dispose()
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+    assert type(dialect_of(engine)) is Dialect
+    engine.dispose()
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
+        "this package was never tested with untried"
+    ]
+
+
+def test_the_extra_sqlalchemy_scheme_names_the_dialect_of_a_type_that_is_called_otherwise(untried: None) -> None:
+    extra = json.dumps({"sqlalchemy_scheme": "untried", "warehouse": "small"})
+    connection = Connection(conn_id="db", conn_type="odbc", host="db", login="u", schema="films", extra=extra)
+    assert str(address_of(connection).url) == "untried://u@db/films?warehouse=small"
+
+
+@pytest.mark.parametrize("scheme", ["no_such_dialect", "a+b+c", "a b"])
+def test_a_scheme_that_sqlalchemy_has_no_dialect_of_is_told_with_what_to_install(scheme: str) -> None:
+    connection = Connection(conn_id="db", conn_type="odbc", extra=json.dumps({"sqlalchemy_scheme": scheme}))
+    with pytest.raises(ConfigurationError, match=r"none named '.*' is installed. Install the package that brings it"):
+        address_of(connection)
+
+
+def test_a_job_of_the_variable_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = {"films": {"source_conn_id": "db", "source_table": "reviews", "text_column": "body"}}
+    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps(jobs))
+    assert job_named("films").text_column == "body"
+    with pytest.raises(ConfigurationError, match="no scoring job 'books' .* it has films"):
+        job_named("books")
+
+
+def test_a_missing_variable_is_told_with_an_example() -> None:
+    with pytest.raises(ConfigurationError, match="no Airflow Variable 'review_scoring_jobs'.*source_table"):
+        job_named("films")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"films": {', "'review_scoring_jobs' is not valid JSON: Expecting .* line 1 column"),
+        ("films", "'review_scoring_jobs' is not valid JSON"),
+        ('["films"]', "'review_scoring_jobs' is a JSON array; it must be an object"),
+        ('"films"', "'review_scoring_jobs' is a JSON string; it must be an object"),
+    ],
+)
+def test_a_variable_with_broken_json_is_not_told_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch, text: str, told: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", text)
+    with pytest.raises(ConfigurationError, match=told) as refused:
+        job_named("films")
+    assert "there is no Airflow Variable" not in str(refused.value)

@@ -1,0 +1,44 @@
+"""The web app on a warehouse, without the rest of Airflow's API server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from fastapi.testclient import TestClient
+
+from review_scoring.airflow.web import dag_runs
+from review_scoring.airflow.web import jobs as web_warehouse
+from review_scoring.airflow.web import live_counts as now
+from review_scoring.airflow.web.app import create_app
+from review_scoring.airflow.web.settings import PageSettings
+from tests.airflow.runner import connection
+from tests.stubs import Warehouse
+
+
+@pytest.fixture
+def pages(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestClient]]:
+    """Return a function that opens the pages to whoever asks, with settings."""
+    warehouse.job = replace(warehouse.job, name="films")
+    job = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "body"}
+    monkeypatch.setattr(dag_runs, "dag_state", lambda _: None)  # there is no Airflow here
+    monkeypatch.setenv("AIRFLOW_CONN_REVIEWS", connection(warehouse.engine))
+    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"films": job}))
+
+    def opened(**settings: object) -> TestClient:
+        app = create_app(PageSettings(**settings))  # type: ignore[arg-type]
+        for route in app.routes:
+            for dependency in getattr(route, "dependencies", []):
+                app.dependency_overrides[dependency.dependency] = lambda: None
+        client = TestClient(app, headers={"Accept": "text/html"})
+        if warehouse.engine.dialect.name == "duckdb":  # which is read only when nothing writes
+            client.event_hooks["request"].append(lambda _: warehouse.engine.dispose())
+        return client
+
+    yield opened
+    for _, engine in web_warehouse._engines.values():
+        engine.dispose()
+    for cache in (web_warehouse._engines, web_warehouse._sources, now._known):
+        cache.clear()

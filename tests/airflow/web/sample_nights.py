@@ -1,0 +1,106 @@
+"""Forty nights made of the sample reviews, for looking at: scored by the bundled model, dated back night by night."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine, func, select, update
+
+from review_scoring.concurrency.cancellation import StopFlag
+from review_scoring.demo import UNUSABLE, reviews, sample_reviews
+from review_scoring.evaluation.evaluate import evaluate_model
+from review_scoring.evaluation.set_loading import load_set
+from review_scoring.evaluation.sets import DEFAULT_SET, benchmark_sets
+from review_scoring.inference.classifier import Classifier
+from review_scoring.job import ScoringJob
+from review_scoring.models.catalogue import DEFAULT_MODEL, catalogue, find_model
+from review_scoring.models.folder import ModelFolder
+from review_scoring.run.loop import ScoringOptions, score_reviews
+from review_scoring.run.preflight import preflight
+from review_scoring.warehouse.engine import make_engine, writing
+from review_scoring.warehouse.evaluations.store import BenchmarkStore
+from review_scoring.warehouse.ledger.leases import RunKey
+from review_scoring.warehouse.schema import tables
+
+JOB = ScoringJob(name="film_reviews", source_conn_id="reviews", source_table="film_reviews")
+NIGHTS = 40
+EVALUATIONS = 3
+FEWEST, MOST = 40, 90
+
+
+def make(path: Path, newest: datetime) -> None:
+    """Write a SQLite file with the table of reviews and what forty nights made of it.
+
+    :param newest: when the newest night began (aware)
+    """
+    engine = make_engine(f"sqlite:///{path}")
+    reviews.metadata.create_all(engine)
+    model = find_model(DEFAULT_MODEL)
+    classifier = Classifier.load(model, device="cpu")
+    for night, rows in enumerate(_drawn()):
+        began = newest - timedelta(days=NIGHTS - 1 - night)
+        with writing(engine).begin() as connection:
+            first = (connection.scalar(select(func.max(reviews.c.id))) or 0) + 1
+            connection.execute(reviews.insert(), [{"id": first + n, "text": row} for n, row in enumerate(rows)])
+        stop = StopFlag()
+        ready = preflight(
+            JOB, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: model, stop=stop
+        )
+        assert ready.ledger is not None
+        run = score_reviews(
+            job=JOB,
+            source=ready.source,
+            ledger=ready.ledger,
+            key=RunKey("score_reviews", "score", f"scheduled__{began.isoformat()}"),
+            model=model,
+            load_classifier=lambda: classifier,
+            options=ScoringOptions(),
+            stop=stop,
+        )
+        _date_back(engine, run.run, began, timedelta(seconds=run.seconds))
+    evaluate(engine, classifier, model, newest)
+
+
+def evaluate(engine: Engine, classifier: Classifier, model: ModelFolder, newest: datetime) -> None:
+    """Evaluate the model on the sample, week by week."""
+    store = BenchmarkStore(engine)
+    loaded = load_set(benchmark_sets()[DEFAULT_SET], store, lambda _: engine)
+    for weeks in range(EVALUATIONS - 1, -1, -1):
+        at = newest - timedelta(weeks=weeks)
+        found = evaluate_model(
+            store,
+            loaded.id,
+            model,
+            entry=catalogue()[model.name],
+            key=RunKey("benchmark_models", "evaluate_model", f"scheduled__{at.isoformat()}"),
+            limit=None,
+            load_classifier=lambda: classifier,
+            stop=StopFlag(),
+        )
+        runs = tables().benchmark_runs
+        with writing(engine).begin() as connection:
+            connection.execute(update(runs).where(runs.c.id == found["evaluation"]).values(ended_at=at))
+
+
+def _drawn() -> Iterator[list[str | None]]:
+    """Yield the texts of each night; every fourth has some that cannot be scored."""
+    chosen = random.Random(1)  # noqa: S311 a sample, not a secret; the same one each time
+    sample = sample_reviews()
+    bad = [row for row in sample if row["label"] == "neg"]
+    for night in range(NIGHTS):
+        drawn = chosen.choices(sample, k=chosen.randint(FEWEST, MOST))
+        if night == NIGHTS - 1:
+            drawn = chosen.choices(bad, k=MOST)
+        yield [*(row["text"] for row in drawn), *UNUSABLE[: night % 4]]
+
+
+def _date_back(engine: Engine, run: int, began: datetime, took: timedelta) -> None:
+    owned = tables()
+    ended = began + took
+    with writing(engine).begin() as connection:
+        connection.execute(update(owned.runs).where(owned.runs.c.id == run).values(started_at=began, ended_at=ended))
+        connection.execute(update(owned.scores).where(owned.scores.c.run_id == run).values(scored_at=ended))
+        connection.execute(update(owned.rejects).where(owned.rejects.c.run_id == run).values(first_seen=ended))

@@ -1,0 +1,122 @@
+"""What real ids and names do to the pages, in a real Chromium: none is wider than a phone or longer than needed."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from playwright.sync_api import Page, ViewportSize, sync_playwright
+
+from review_scoring.airflow.web import dag_runs
+from review_scoring.airflow.web import jobs as web_warehouse
+from review_scoring.airflow.web import live_counts as now
+from review_scoring.airflow.web.app import create_app
+from review_scoring.job import ScoringJob
+from review_scoring.warehouse.engine import make_engine
+from tests.airflow.runner import connection
+from tests.airflow.web.browser import TOO_WIDE, chromium
+from tests.airflow.web.server import free_ports
+from tests.stubs import Warehouse
+
+pytestmark = pytest.mark.services
+
+LONG_JOB = "reviews_of_everything_that_was_ever_sold_in_any_shop_of_ours_" * 3
+SCORED, REJECTED = 30, 12
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 360, "height": 740}
+LINES = """all => all.map(each => Math.round(each.getBoundingClientRect().height /
+    parseFloat(getComputedStyle(each).lineHeight)))"""
+"""How many lines each element takes."""
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The pages of a job with a long name, on reviews whose ids are UUIDs, open to whoever asks."""
+    engine = make_engine(f"sqlite:///{tmp_path_factory.mktemp('layout') / 'reviews.db'}")
+    job = ScoringJob(name=LONG_JOB, source_conn_id="reviews", source_table="reviews", text_column="body")
+    warehouse = Warehouse(engine, job=job)
+    warehouse.create("TEXT PRIMARY KEY")
+    text = "Une merveille, courez-y : deux heures de bonheur, et des acteurs que l'on n'oublie pas. "
+    warehouse.insert(*((str(uuid.UUID(int=n * 7919 << 64 | n)), text * (n % 4 + 1)) for n in range(SCORED)))
+    warehouse.insert(*((str(uuid.UUID(int=n * 104729 << 64 | n)), None) for n in range(1000, 1000 + REJECTED)))
+    warehouse.score("scheduled__2026-11-25T02:00:00+00:00")
+    settings = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "body"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dag_runs, "dag_state", lambda _: None)  # there is no Airflow here
+        patch.setenv("AIRFLOW_CONN_REVIEWS", connection(engine))
+        patch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({LONG_JOB: settings, "films": settings}))
+        with served() as found:
+            yield found
+    web_warehouse._engines.clear()
+    web_warehouse._sources.clear()
+    now._known.clear()
+
+
+class served:  # noqa: N801 used as a context manager
+    """The web app behind a port of its own."""
+
+    def __enter__(self) -> str:
+        app = create_app()
+        for route in app.routes:
+            for dependency in getattr(route, "dependencies", []):
+                app.dependency_overrides[dependency.dependency] = lambda: None
+        (port,) = free_ports(1)
+        self._server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.05)
+        return f"http://127.0.0.1:{port}"
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield browser.new_page(locale="en-GB")
+        browser.close()
+
+
+PAGES = ("", "reviews", "rejects", "models", "review?id=nobody", "run?dag_id=a&run_id=b")
+
+
+@pytest.mark.parametrize("below", PAGES)
+def test_a_long_name_of_a_job_does_not_widen_a_phones_page(page: Page, address: str, below: str) -> None:
+    page.set_viewport_size(PHONE)
+    page.goto(f"{address}/{below}")
+    assert page.evaluate(TOO_WIDE) == []
+    assert page.locator("select#job").evaluate("e => e.getBoundingClientRect().right <= innerWidth")
+
+
+@pytest.mark.parametrize("below", ["reviews", "rejects"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_a_uuid_takes_two_lines_at_most(page: Page, address: str, below: str, size: ViewportSize) -> None:
+    page.set_viewport_size(size)
+    page.goto(f"{address}/{below}")
+    ids = page.locator("tbody .id a")
+    assert ids.count() >= REJECTED
+    assert max(ids.evaluate_all(LINES)) <= 2
+
+
+@pytest.mark.parametrize("below", ["reviews", "rejects"])
+def test_a_list_is_not_longer_than_its_texts_need(page: Page, address: str, below: str) -> None:
+    page.set_viewport_size(DESKTOP)
+    page.goto(f"{address}/{below}")
+
+    assert page.evaluate("document.documentElement.scrollHeight") < 3000
+
+
+def test_a_reject_can_be_read_on_a_phone_without_scrolling_sideways(page: Page, address: str) -> None:
+    page.set_viewport_size(PHONE)
+    page.goto(f"{address}/rejects")
+    wider = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    assert page.evaluate(wider) == 0

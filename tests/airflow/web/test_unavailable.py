@@ -1,0 +1,153 @@
+"""What a reader is told when the warehouse is slow or gone, or we are at fault."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from fastapi.testclient import TestClient
+from psycopg.errors import QueryCanceled
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from review_scoring.airflow.web import jobs as web_warehouse
+from review_scoring.airflow.web import live_counts as now
+from review_scoring.airflow.web.pages import overview
+from review_scoring.warehouse import readonly
+from tests.stubs import Warehouse
+
+Pages = Callable[..., TestClient]
+
+
+def test_a_warehouse_that_is_gone_gives_a_message_with_a_reference_and_no_address(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_REVIEWS", '{"conn_type": "postgres", "host": "127.0.0.1", "port": 9, "password": "hunter2"}'
+    )
+    client = pages()
+    with caplog.at_level(logging.WARNING):
+        answer = client.get("/")
+    assert answer.status_code == 503
+    assert "The warehouse does not answer" in answer.text
+    found = re.search(r"Reference <code>(\w+)</code>", answer.text)
+    assert found is not None
+    assert found[1] in caplog.text
+    for secret in ("hunter2", "127.0.0.1", "Traceback"):
+        assert secret not in answer.text
+    assert "hunter2" not in caplog.text
+    assert (
+        client.get("/now", headers={"Accept": "application/json"}).json()["error"] == "The warehouse does not answer."
+    )
+
+
+def test_a_slow_warehouse_is_not_waited_for(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if warehouse.engine.dialect.name == "duckdb":
+        pytest.skip("DuckDB has no limit of time")
+    monkeypatch.setattr(readonly, "STATEMENT_S", 0.2)
+    monkeypatch.setattr(readonly, "PROGRESS_OPCODES", 100)
+    slow = {
+        "postgresql": "SELECT pg_sleep(30)",
+        "mysql": "SELECT sleep(30)",
+        "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+    }[warehouse.engine.dialect.name]
+
+    def busy(place: web_warehouse.JobPlace, last: int) -> object:
+        with place.engine.connect() as connection:
+            return connection.exec_driver_sql(slow).all()
+
+    monkeypatch.setattr(overview, "_nights", busy)
+    warehouse.create()
+    answer = pages().get("/")
+    assert answer.status_code == 503
+    assert "took longer than" in answer.text
+
+
+def test_a_count_that_takes_too_long_is_not_tried_by_each_who_looks(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[object] = []
+
+    def slow(place: web_warehouse.JobPlace, newest: object) -> now.Now:
+        tried.append(place)
+        raise DBAPIError("SELECT", {}, QueryCanceled("trop longtemps"))
+
+    monkeypatch.setattr(now, "_count", slow)
+    warehouse.create()
+    client = pages()
+    for _ in range(2):
+        answer = client.get("/now")
+        assert answer.status_code == 503
+        assert "took longer than" in answer.text
+    assert len(tried) == 1
+
+
+def test_whoever_looks_does_not_wait_for_anothers_count_for_ever(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(now, "WAIT_S", 0.1)
+    warehouse.create()
+    client = pages()
+    assert client.get("/now").status_code == 200
+    (lock,) = (now._locks[job] for job in now._known)
+    with lock:
+        answer = client.get("/now")
+    assert answer.status_code == 503
+    assert "Others are waiting for the warehouse" in answer.text
+
+
+def test_an_error_of_ours_shows_a_reference_and_no_stack_trace(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("inner workings")
+
+    monkeypatch.setattr(overview, "_nights", broken)
+    answer = pages().get("/")
+    assert answer.status_code == 500
+    assert "inner workings" not in answer.text
+    found = re.search(r"Reference <code>(\w+)</code>", answer.text)
+    assert found is not None
+    assert found[1] in caplog.text
+
+
+def test_a_wrong_password_is_not_told_as_a_warehouse_that_does_not_answer(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = warehouse.engine.url
+    if url.get_backend_name() in {"sqlite", "duckdb"}:
+        pytest.skip("a file has no password")
+    user, secret = "review_scoring_refused", "".join(["hunter", "2"])
+    if (
+        url.get_backend_name() == "mysql"
+    ):  # the PostgreSQL of the tests asks for no password: there, nobody has the name
+        with autocommit(warehouse.engine) as connection:
+            connection.exec_driver_sql(f"CREATE OR REPLACE USER {user} IDENTIFIED BY 'another'")
+    fields = {"conn_type": {"postgresql": "postgres"}.get(url.get_backend_name(), "mysql"), "host": url.host}
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_REVIEWS",
+        json.dumps({**fields, "port": url.port, "schema": url.database, "login": user, "password": secret}),
+    )
+    with caplog.at_level(logging.WARNING):
+        answer = pages().get("/")
+    if url.get_backend_name() == "mysql":
+        with autocommit(warehouse.engine) as connection:
+            connection.exec_driver_sql(f"DROP USER {user}")
+    assert answer.status_code == 503
+    assert "The warehouse refused the connection or the query" in answer.text
+    assert "Check the login" in answer.text
+    for hidden in (secret, user, "127.0.0.1"):
+        assert hidden not in answer.text
+    assert secret not in caplog.text
+
+
+@contextmanager
+def autocommit(engine: Engine) -> Iterator[Connection]:
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        yield connection

@@ -1,0 +1,56 @@
+"""A day is called unusual when it is, and only then."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from review_scoring.checks.control_chart import FEWEST_DAYS, FEWEST_REVIEWS, Band, Point, bands, is_unusual
+
+BEGAN = datetime(2026, 1, 1, 2, tzinfo=UTC)
+
+
+def points(*values: float, reviews: int = 100) -> list[Point]:
+    return [Point(BEGAN + timedelta(days=n), value, reviews) for n, value in enumerate(values)]
+
+
+def test_a_band_is_made_of_the_days_before_and_never_of_the_day_itself() -> None:
+    found = bands(points(*[0.5, 0.52, 0.48, 0.5, 0.5] * 2, 0.9))
+    assert found[:FEWEST_DAYS] == [None] * FEWEST_DAYS
+    band = found[-1]
+    assert band is not None
+    assert 0.4 < band.low < 0.5 < band.high < 0.6
+    assert is_unusual(points(0.9)[0], band)
+    assert not is_unusual(points(0.51)[0], band)
+
+
+def test_days_older_than_a_month_are_forgotten() -> None:
+    old = points(*[0.1] * FEWEST_DAYS)
+    new = [Point(p.at + timedelta(days=40), 0.8, 100) for p in points(*[0] * (FEWEST_DAYS + 1))]
+    assert bands([*old, *new])[-1] == Band(0.8, 0.8)
+
+
+def test_a_day_with_few_reviews_neither_makes_a_band_nor_breaks_one() -> None:
+    few = Point(BEGAN + timedelta(days=19), 0.0, FEWEST_REVIEWS - 1)
+    assert not is_unusual(few, Band(0.4, 0.6))
+    assert bands([*points(*[0.5] * (FEWEST_DAYS + 1), reviews=FEWEST_REVIEWS - 1), few])[-1] is None
+
+
+def test_a_day_that_has_only_begun_gets_a_wider_band() -> None:
+    month = points(*[0.5, 0.52, 0.48, 0.5, 0.5] * 2, reviews=400)
+    at = BEGAN + timedelta(days=20)
+    whole, begun = (bands([*month, Point(at, 0.55, reviews)])[-1] for reviews in (400, 100))
+    assert whole is not None
+    assert begun is not None
+    assert begun.high - begun.low == pytest.approx(2 * (whole.high - whole.low))
+    assert is_unusual(Point(at, 0.55, 400), whole)
+    assert not is_unusual(Point(at, 0.55, 100), begun)
+
+
+def test_days_that_differ_by_chance_are_seldom_called_unusual() -> None:
+    draw = random.Random(7)  # noqa: S311 reproducible, not secret
+    months = [points(*(draw.gauss(0.5, 0.05) for _ in range(31))) for _ in range(200)]
+    alarms = sum(is_unusual(p, band) for month in months for p, band in zip(month, bands(month), strict=True))
+    assert 0 < alarms < 0.02 * 200 * 21
