@@ -4,7 +4,7 @@
     python benchmarks/bench_web.py --plans          # and the plan of each statement, in results/web_plans.txt too
 
 REVIEW_SCORING_TEST_POSTGRES names the server; a database is made there and dropped again. Login and network are left
-out: routes are called in this process. Each night had 10,000 reviews; one review in ten was rejected besides, and 500
+out: routes are called in this process. Each run had 10,000 reviews; one review in ten was rejected besides, and 500
 evaluations were made of three models.
 """
 
@@ -27,12 +27,12 @@ from fastapi.testclient import TestClient
 from report import RESULTS, report
 from sqlalchemy import Engine, event
 
-from review_scoring.airflow.web import live_counts as now
+from review_scoring.airflow.web import live_counts
 from review_scoring.airflow.web.app import create_app
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.run.preflight import preflight
 
-PER_NIGHT = 10_000
+PER_RUN = 10_000
 TARGET_MS = 300.0
 EVALUATIONS = 500
 MODELS = ("french-reviews-small", "allocine-camembert", "stars-bert-multilingual")
@@ -40,16 +40,16 @@ LABELS = {"neg": [4800, 4100.0], "pos": [5200, 4700.0]}
 
 PAGES = {
     "overview": "/",
-    "figures, counted anew": "/now",
-    "figures, from the last minute": "/now",
+    "live counts, counted anew": "/live-counts",
+    "live counts, from the last minute": "/live-counts",
     "progress": "/progress",
     "reviews": "/reviews",
     "reviews, page 1,000": "/reviews?after_score=0.6&after_id=5",
     "reviews of a label and a model": "/reviews?label=neg&model=stub&truncated=no",
-    "reviews of one night": "/reviews?scored_from=2026-03-01&scored_to=2026-03-01",
+    "reviews of one day": "/reviews?scored_from=2026-03-01&scored_to=2026-03-01",
     "reviews, none of which match": "/reviews?scored_from=2030-01-01",
     "one review": "/review?id=500000",
-    "one run": "/run?dag_id=score_reviews&run_id=night%201",
+    "one run": "/run?dag_id=score_reviews&run_id=run%201",
     "rejects": "/rejects",
     "rejects of a reason": "/rejects?reason=no_tokens",
     "models": "/models",
@@ -58,7 +58,7 @@ PAGES = {
 
 
 def fill(engine: Engine, rows: int) -> None:
-    """Write the scores, rejects and runs of as many nights as there are parts of 10,000."""
+    """Write the scores, rejects and runs of as many runs as there are parts of 10,000."""
     stop = StopFlag()
     preflight(JOB, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: bench_etl.MODEL, stop=stop)
     run(
@@ -66,22 +66,22 @@ def fill(engine: Engine, rows: int) -> None:
         "INSERT INTO scoring_runs (job_id, dag_id, task_id, run_id, map_index, state, lease_until, fencing_token,"
         " chunks, read, scored, unchanged, rejected, unkeyed_rejects, label_counts, tokens, device_seconds, model,"
         " revision, device, started_at, ended_at)"
-        " SELECT j.id, 'score_reviews', 'score', 'night ' || n, -1, 'success', t, n, 10, 10000, 9990, 0, 10, '{}',"
+        " SELECT j.id, 'score_reviews', 'score', 'run ' || n, -1, 'success', t, n, 10, 10000, 9990, 0, 10, '{}',"
         " :labels, 1000000, 60, 'stub', repeat('0', 64), 'cpu', t, t + interval '2 minutes' FROM scoring_jobs j,"
-        " generate_series(0, :nights - 1) n,"
-        " LATERAL (SELECT date_trunc('day', now()) - (:nights - 1 - n) * interval '1 day' t) m",
+        " generate_series(0, :runs - 1) n,"
+        " LATERAL (SELECT date_trunc('day', now()) - (:runs - 1 - n) * interval '1 day' t) m",
         labels=json.dumps(LABELS),
-        nights=rows // PER_NIGHT,
+        runs=rows // PER_RUN,
     )
     run(
         engine,
         "INSERT INTO review_scores SELECT j.id, CAST(n AS text), CASE WHEN h < 0.48 THEN 'neg' ELSE 'pos' END,"
         " 0.5 + s / 2, '[0.25, 0.75]', 'stub', repeat('0', 64), md5(n::text) || md5(n::text), NULL, 100, n % 50 = 0,"
-        " timestamptz '2026-01-01 02:01Z' + (n / :per_night) * interval '1 day', 1"
+        " timestamptz '2026-01-01 02:01Z' + (n / :per_run) * interval '1 day', 1"
         " FROM scoring_jobs j, generate_series(1, CAST(:rows AS bigint)) n,"
         " LATERAL (SELECT random() h, sqrt(random()) s WHERE n > 0) r",
         rows=rows,
-        per_night=PER_NIGHT,
+        per_run=PER_RUN,
     )
     run(
         engine,
@@ -151,7 +151,7 @@ def times(pages: TestClient, name: str, address: str, rounds: int) -> Iterator[f
     assert pages.get(address).status_code == 200, address
     for _ in range(rounds):
         if name.endswith("anew"):
-            now._known.clear()
+            live_counts._known.clear()
         started = time.perf_counter()
         pages.get(address)
         yield 1000 * (time.perf_counter() - started)
@@ -167,7 +167,7 @@ def show_plans(pages: TestClient) -> None:
     event.listen(engine, "before_cursor_execute", lambda *of: sent.append((of[2], of[3])))
     for name, address in PAGES.items():
         sent.clear()
-        now._known.clear()
+        live_counts._known.clear()
         pages.get(address)
         for statement, parameters in [each for each in sent if each[0].startswith("SELECT") and "FROM" in each[0]]:
             with engine.connect() as connection:
@@ -186,7 +186,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     with database() as engine:
-        create(engine, arguments.rows + PER_NIGHT)
+        create(engine, arguments.rows + PER_RUN)
         fill(engine, arguments.rows)
         pages = client(engine)
         rows = []

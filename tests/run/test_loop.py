@@ -20,7 +20,7 @@ from review_scoring.run import loop as scoring
 from review_scoring.run.loop import ScoringOptions
 from review_scoring.run.reader import ReadAhead
 from review_scoring.warehouse import retry
-from review_scoring.warehouse.history.runs import find_job, nights
+from review_scoring.warehouse.history.runs import find_job, last_runs
 from review_scoring.warehouse.ledger import leases as runs
 from review_scoring.warehouse.ledger import writing as chunk_writer
 from review_scoring.warehouse.ledger.chunk import Chunk
@@ -75,8 +75,8 @@ def test_loading_the_model_does_not_make_a_small_run_look_slow(
     with sqlite_engine.connect() as connection:
         job = find_job(connection, warehouse.owned, "films")
         assert job is not None
-        (night,) = nights(connection, warehouse.owned, job.id, last=1)
-    assert round(night.reviews_per_second, 1) == summary.reviews_per_second
+        (run,) = last_runs(connection, warehouse.owned, job.id, last=1)
+    assert round(run.reviews_per_second, 1) == summary.reviews_per_second
 
 
 def test_rows_that_come_late_in_the_middle_of_the_range_are_found(warehouse: Warehouse) -> None:

@@ -1,4 +1,4 @@
-"""Whether a day looks like the month before it."""
+"""Control chart (Shewhart): whether a day's value lies within three standard deviations of the month before it."""
 
 from __future__ import annotations
 

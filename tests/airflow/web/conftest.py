@@ -9,9 +9,8 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 
-from review_scoring.airflow.web import dag_runs
-from review_scoring.airflow.web import jobs as web_warehouse
-from review_scoring.airflow.web import live_counts as now
+from review_scoring.airflow.web import dag_runs, live_counts
+from review_scoring.airflow.web import jobs as web_jobs
 from review_scoring.airflow.web.app import create_app
 from review_scoring.airflow.web.settings import PageSettings
 from tests.airflow.runner import connection
@@ -38,7 +37,7 @@ def pages(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
         return client
 
     yield opened
-    for _, engine in web_warehouse._engines.values():
+    for _, engine in web_jobs._engines.values():
         engine.dispose()
-    for cache in (web_warehouse._engines, web_warehouse._sources, now._known):
+    for cache in (web_jobs._engines, web_jobs._sources, live_counts._known):
         cache.clear()

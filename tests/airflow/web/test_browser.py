@@ -29,7 +29,7 @@ from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.schema import tables
 from tests.airflow.web.browser import TOO_WIDE, chromium
-from tests.airflow.web.sample_nights import evaluate
+from tests.airflow.web.sample_runs import evaluate
 from tests.airflow.web.server import Server, running
 from tests.stubs import StubClassifier, Warehouse
 
@@ -204,8 +204,8 @@ def drawn(frame: FrameLocator | Page) -> list[str]:
     return figures.locator("figcaption").all_inner_texts()
 
 
-def figure(frame: FrameLocator, name: str) -> Any:
-    return frame.locator(f"[data-figure={name}]")
+def count(frame: FrameLocator, name: str) -> Any:
+    return frame.locator(f"[data-count={name}]")
 
 
 BACKGROUND = "e => getComputedStyle(e).backgroundColor"
@@ -244,7 +244,7 @@ def test_the_navigation_leads_to_an_overview_that_says_what_to_do(page: Page, se
     page.get_by_role("link", name="Scoring", exact=True).click()
     frame = page.frame_locator("iframe")
     expect(frame.get_by_role("heading", name="Nothing has been scored yet")).to_be_visible()
-    expect(figure(frame, "waiting")).to_have_text(str(REVIEWS + len(demo.UNUSABLE) + len(HOSTILE)))
+    expect(count(frame, "waiting")).to_have_text(str(REVIEWS + len(demo.UNUSABLE) + len(HOSTILE)))
 
 
 def test_a_dry_run_from_the_form_writes_nothing(page: Page, server: Server) -> None:
@@ -256,9 +256,9 @@ def test_a_dry_run_from_the_form_writes_nothing(page: Page, server: Server) -> N
 def test_a_run_from_the_form_changes_the_figures(page: Page, server: Server) -> None:
     run = trigger(page, server, dry_run=False)
     frame = open_page(page, server)
-    expect(figure(frame, "waiting")).to_have_text("0")
-    expect(figure(frame, "scored")).to_have_text(str(REVIEWS + len(HOSTILE)))
-    expect(figure(frame, "rejected")).to_have_text(str(len(demo.UNUSABLE)))
+    expect(count(frame, "waiting")).to_have_text("0")
+    expect(count(frame, "scored")).to_have_text(str(REVIEWS + len(HOSTILE)))
+    expect(count(frame, "rejected")).to_have_text(str(len(demo.UNUSABLE)))
     expect(frame.locator("#reasons")).to_contain_text("null_text")
     expect(frame.locator("time").first).to_contain_text("GMT+9")
     assert drawn(frame) == ["Labels per day", "Mean score per day", "Throughput per run"]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from review_scoring.airflow.web import jobs as web_warehouse
-from review_scoring.airflow.web import live_counts as now
+from review_scoring.airflow.web import jobs as web_jobs
+from review_scoring.airflow.web import live_counts
 from review_scoring.airflow.web.app import create_app
 from review_scoring.airflow.web.pages import overview
 from review_scoring.errors import PreflightError
@@ -44,7 +44,7 @@ def test_a_driver_that_is_not_installed_is_named(
     def without_driver(*_: object) -> None:
         raise missing
 
-    monkeypatch.setattr(web_warehouse, "reading_engine", without_driver)
+    monkeypatch.setattr(web_jobs, "reading_engine", without_driver)
     answer = pages().get("/")
     assert answer.status_code == 503
     assert "not set up as it has to be" in answer.text
@@ -80,9 +80,9 @@ def test_scores_are_shown_where_the_source_has_no_connection_any_more(
         assert answer.status_code == 200, address
         assert 'class="label label-' in answer.text
         assert "their texts are missing" in answer.text
-    counted = client.get("/now").json()
+    counted = client.get("/live-counts").json()
     assert (counted["waiting"], counted["scored"], counted["rejected"]) == (None, 3, 1)
-    assert counted["note"] == now.UNREADABLE
+    assert counted["note"] == live_counts.UNREADABLE
 
 
 def test_a_source_that_cannot_be_read_hides_neither_scores_nor_figures(
@@ -95,7 +95,7 @@ def test_a_source_that_cannot_be_read_hides_neither_scores_nor_figures(
     set_job(monkeypatch, source_table="renamed")
     client = pages()
     with caplog.at_level(logging.WARNING):
-        answers = [client.get(address) for address in ("/reviews", "/review?id=2", "/now", "/")]
+        answers = [client.get(address) for address in ("/reviews", "/review?id=2", "/live-counts", "/")]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 200]
     assert answers[2].json()["scored"] == 3
     assert answers[2].json()["waiting"] is None
@@ -109,7 +109,7 @@ def test_what_preflight_finds_wrong_is_for_the_log(
     def wrong(*_: object) -> None:
         raise PreflightError(["connection 'reviews' has no table 'reviews'; there is salaries"])
 
-    monkeypatch.setattr(overview, "_nights", wrong)
+    monkeypatch.setattr(overview, "_last_runs", wrong)
     with caplog.at_level(logging.WARNING):
         answer = pages().get("/")
     assert answer.status_code == 503

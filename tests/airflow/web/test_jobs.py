@@ -21,7 +21,7 @@ JOB = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "b
     ("asked", "shown"),
     [
         ("/review?id=1", "reviews"),
-        ("/run?dag_id=dag&run_id=night 1", "./"),
+        ("/run?dag_id=dag&run_id=run 1", "./"),
         ("/model?name=french-reviews-small", "models"),
         ("/reviews?label=neg", "reviews"),
         ("/rejects?reason=null_text", "rejects"),
@@ -34,7 +34,7 @@ def test_another_job_is_one_step_away_from_every_page(
 ) -> None:
     warehouse.create()
     warehouse.fill(2)
-    warehouse.score()
+    warehouse.score("run 1")
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"films": JOB, "books": JOB}))
     client = pages()
     form = re.search(r'<form class="job" method="get" action="([^"]*)"', client.get(asked).text)
@@ -48,7 +48,7 @@ def test_another_job_is_one_step_away_from_every_page(
 BROKEN = {"source_conn_id": "reviews", "tabel": "reviews"}
 
 
-@pytest.mark.parametrize("asked", ["/", "/reviews", "/models", "/now"])
+@pytest.mark.parametrize("asked", ["/", "/reviews", "/models", "/live-counts"])
 def test_a_job_that_is_defined_wrong_does_not_hide_the_others(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, asked: str
 ) -> None:

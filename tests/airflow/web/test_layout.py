@@ -12,9 +12,8 @@ import pytest
 import uvicorn
 from playwright.sync_api import Page, ViewportSize, sync_playwright
 
-from review_scoring.airflow.web import dag_runs
-from review_scoring.airflow.web import jobs as web_warehouse
-from review_scoring.airflow.web import live_counts as now
+from review_scoring.airflow.web import dag_runs, live_counts
+from review_scoring.airflow.web import jobs as web_jobs
 from review_scoring.airflow.web.app import create_app
 from review_scoring.job import ScoringJob
 from review_scoring.warehouse.engine import make_engine
@@ -52,9 +51,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({LONG_JOB: settings, "films": settings}))
         with served() as found:
             yield found
-    web_warehouse._engines.clear()
-    web_warehouse._sources.clear()
-    now._known.clear()
+    web_jobs._engines.clear()
+    web_jobs._sources.clear()
+    live_counts._known.clear()
 
 
 class served:  # noqa: N801 used as a context manager

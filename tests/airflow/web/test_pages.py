@@ -15,8 +15,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import delete, update
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.airflow.web import jobs as web_warehouse
-from review_scoring.airflow.web import live_counts as now
+from review_scoring.airflow.web import jobs as web_jobs
+from review_scoring.airflow.web import live_counts
 from review_scoring.airflow.web.pages import rejects
 from review_scoring.airflow.web.pages import reviews as reviews_page
 from review_scoring.job import Rescore
@@ -43,7 +43,7 @@ def test_without_anything_scored_each_page_says_what_to_do_next(pages: Pages, wa
     assert "Nothing has been scored yet" in client.get("/reviews").text
     assert "No review is rejected" in client.get("/rejects").text
     assert "It waits for the next run" in client.get("/review?id=1").text
-    assert client.get("/now").json()["waiting"] == 3
+    assert client.get("/live-counts").json()["waiting"] == 3
     assert client.get("/progress").json() == {"run": None}
 
 
@@ -51,31 +51,31 @@ def test_the_overview_shows_what_the_last_run_did(pages: Pages, warehouse: Wareh
     warehouse.create()
     warehouse.fill(40)
     warehouse.insert((100, None), (101, "  "))
-    warehouse.score("night 1")
+    warehouse.score("run 1")
     warehouse.insert((102, "late"), (103, "later"))
     client = pages()
     shown = client.get("/").text
-    assert "night 1" not in shown.split("<main")[0]
-    assert "../dags/dag/runs/night%201" in shown
+    assert "run 1" not in shown.split("<main")[0]
+    assert "../dags/dag/runs/run%201" in shown
     for words in ("Labels per day", "Mean score per day", "Throughput per run", "success", "stub"):
         assert words in shown
-    now = client.get("/now").json()
-    assert (now["waiting"], now["scored"], now["rejected"]) == (2, 40, 2)
-    assert {each["reason"]: each["count"] for each in now["rejects"]} == {"null_text": 1, "empty_text": 1}
+    counted = client.get("/live-counts").json()
+    assert (counted["waiting"], counted["scored"], counted["rejected"]) == (2, 40, 2)
+    assert {each["reason"]: each["count"] for each in counted["rejects"]} == {"null_text": 1, "empty_text": 1}
     progress = client.get("/progress").json()
     assert (progress["state"], progress["read"], progress["scored"], progress["rejected"]) == ("success", 42, 40, 2)
 
-    warehouse.score("night 2")
-    assert client.get("/now").json()["waiting"] == 0, "figures are counted anew when a run has ended"
-    told = client.get("/run", params={"dag_id": "dag", "run_id": "night 2"}).text
+    warehouse.score("run 2")
+    assert client.get("/live-counts").json()["waiting"] == 0, "figures are counted anew when a run has ended"
+    told = client.get("/run", params={"dag_id": "dag", "run_id": "run 2"}).text
     assert "films: 2 reviews read, 2 scored" in told
-    assert client.get("/run", params={"dag_id": "dag", "run_id": "night 9"}).status_code == 404
+    assert client.get("/run", params={"dag_id": "dag", "run_id": "run 9"}).status_code == 404
 
 
 def test_a_rescore_is_called_one_and_left_out_of_the_charts(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(40)
-    warehouse.score("night 1")
+    warehouse.score("run 1")
     client = pages()
     before = client.get("/").text
     assert "rescore" not in before
@@ -85,7 +85,7 @@ def test_a_rescore_is_called_one_and_left_out_of_the_charts(pages: Pages, wareho
     assert after.count('<span class="state">rescore</span>') == 3, "last run, its figure, its line of the runs"
     assert re.findall(r"<figure.*?</figure>", after, re.DOTALL) == re.findall(r"<figure.*?</figure>", before, re.DOTALL)
     assert "rescore" in client.get("/run", params={"dag_id": "dag", "run_id": "again"}).text
-    assert "rescore" not in client.get("/run", params={"dag_id": "dag", "run_id": "night 1"}).text
+    assert "rescore" not in client.get("/run", params={"dag_id": "dag", "run_id": "run 1"}).text
 
 
 def test_an_hourly_schedule_is_charted_by_day_and_held_against_a_month(pages: Pages, warehouse: Warehouse) -> None:
@@ -119,18 +119,18 @@ def test_an_hourly_schedule_is_charted_by_day_and_held_against_a_month(pages: Pa
 def test_the_total_of_a_run_that_goes_is_told_where_it_is_known(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(8)
-    warehouse.score("night 1")
+    warehouse.score("run 1")
     warehouse.fill(2, first=9)
     client = pages()
-    assert client.get("/now").json()["total"] is None, "nothing goes"
+    assert client.get("/live-counts").json()["total"] is None, "nothing goes"
 
     def going(**values: object) -> tuple[int | None, int | None]:
-        now._known.clear()
+        live_counts._known.clear()
         runs = warehouse.owned.runs
         until = warehouse.runs()[-1].lease_until + timedelta(hours=1)
         with writing(warehouse.engine).begin() as connection:
             connection.execute(update(runs).values(state="running", ended_at=None, lease_until=until, **values))
-        found = client.get("/now").json()
+        found = client.get("/live-counts").json()
         return found["waiting"], found["total"]
 
     assert going(read=8) == (2, 10)
@@ -150,7 +150,7 @@ def test_the_total_of_a_run_stays_while_figures_of_the_last_minute_are_shown(
     totals: list[tuple[int, int, int]] = []
 
     def look(texts: object) -> None:
-        found, progress = client.get("/now").json(), client.get("/progress").json()
+        found, progress = client.get("/live-counts").json(), client.get("/progress").json()
         totals.append((found["total"], found["waiting"], progress["read"]))
 
     warehouse.classifier.before_batch = look
@@ -162,14 +162,14 @@ def test_the_total_of_a_run_stays_while_figures_of_the_last_minute_are_shown(
 def test_a_run_that_has_committed_nothing_yet_shows_no_zeros_and_no_device(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(3)
-    warehouse.score("night 1")
+    warehouse.score("run 1")
     runs = warehouse.owned.runs
     nothing = {"read": 0, "scored": 0, "tokens": 0, "device": None, "device_seconds": 0.0, "label_counts": "{}"}
     until = warehouse.runs()[-1].lease_until + timedelta(hours=1)
     with writing(warehouse.engine).begin() as connection:
         connection.execute(update(runs).values(state="running", ended_at=None, lease_until=until, **nothing))
     client = pages()
-    for address in ("/", "/run?dag_id=dag&run_id=night 1"):
+    for address in ("/", "/run?dag_id=dag&run_id=run 1"):
         shown = client.get(address).text
         facts = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]*)</dd>", shown))
         assert (facts["Read"], facts["Scored"], facts["Reviews/s"]) == ("\N{EN DASH}",) * 3
@@ -313,7 +313,7 @@ def test_rejects_are_listed_with_what_to_do(
 def test_the_pages_connection_cannot_write(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.engine.dispose()
-    engine = web_warehouse.place_of("films").engine
+    engine = web_jobs.place_of("films").engine
     with pytest.raises(DBAPIError) as error, engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO reviews (id, body) VALUES (1, 'x')")
     assert fault_of(error.value) is Fault.READ_ONLY

@@ -14,8 +14,8 @@ from psycopg.errors import QueryCanceled
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.airflow.web import jobs as web_warehouse
-from review_scoring.airflow.web import live_counts as now
+from review_scoring.airflow.web import jobs as web_jobs
+from review_scoring.airflow.web import live_counts
 from review_scoring.airflow.web.pages import overview
 from review_scoring.warehouse import readonly
 from tests.stubs import Warehouse
@@ -41,7 +41,8 @@ def test_a_warehouse_that_is_gone_gives_a_message_with_a_reference_and_no_addres
         assert secret not in answer.text
     assert "hunter2" not in caplog.text
     assert (
-        client.get("/now", headers={"Accept": "application/json"}).json()["error"] == "The warehouse does not answer."
+        client.get("/live-counts", headers={"Accept": "application/json"}).json()["error"]
+        == "The warehouse does not answer."
     )
 
 
@@ -58,11 +59,11 @@ def test_a_slow_warehouse_is_not_waited_for(
         "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
     }[warehouse.engine.dialect.name]
 
-    def busy(place: web_warehouse.JobPlace, last: int) -> object:
+    def busy(place: web_jobs.JobPlace, last: int) -> object:
         with place.engine.connect() as connection:
             return connection.exec_driver_sql(slow).all()
 
-    monkeypatch.setattr(overview, "_nights", busy)
+    monkeypatch.setattr(overview, "_last_runs", busy)
     warehouse.create()
     answer = pages().get("/")
     assert answer.status_code == 503
@@ -74,15 +75,15 @@ def test_a_count_that_takes_too_long_is_not_tried_by_each_who_looks(
 ) -> None:
     tried: list[object] = []
 
-    def slow(place: web_warehouse.JobPlace, newest: object) -> now.Now:
+    def slow(place: web_jobs.JobPlace, newest: object) -> live_counts.LiveCounts:
         tried.append(place)
         raise DBAPIError("SELECT", {}, QueryCanceled("trop longtemps"))
 
-    monkeypatch.setattr(now, "_count", slow)
+    monkeypatch.setattr(live_counts, "_count", slow)
     warehouse.create()
     client = pages()
     for _ in range(2):
-        answer = client.get("/now")
+        answer = client.get("/live-counts")
         assert answer.status_code == 503
         assert "took longer than" in answer.text
     assert len(tried) == 1
@@ -91,13 +92,13 @@ def test_a_count_that_takes_too_long_is_not_tried_by_each_who_looks(
 def test_whoever_looks_does_not_wait_for_anothers_count_for_ever(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(now, "WAIT_S", 0.1)
+    monkeypatch.setattr(live_counts, "WAIT_S", 0.1)
     warehouse.create()
     client = pages()
-    assert client.get("/now").status_code == 200
-    (lock,) = (now._locks[job] for job in now._known)
+    assert client.get("/live-counts").status_code == 200
+    (lock,) = (live_counts._locks[job] for job in live_counts._known)
     with lock:
-        answer = client.get("/now")
+        answer = client.get("/live-counts")
     assert answer.status_code == 503
     assert "Others are waiting for the warehouse" in answer.text
 
@@ -108,7 +109,7 @@ def test_an_error_of_ours_shows_a_reference_and_no_stack_trace(
     def broken(*_: object) -> None:
         raise RuntimeError("inner workings")
 
-    monkeypatch.setattr(overview, "_nights", broken)
+    monkeypatch.setattr(overview, "_last_runs", broken)
     answer = pages().get("/")
     assert answer.status_code == 500
     assert "inner workings" not in answer.text

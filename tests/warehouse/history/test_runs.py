@@ -1,4 +1,4 @@
-"""What the pages read: nights that agree with the tables, and engines that only read."""
+"""What the pages read: runs that agree with the tables, and engines that only read."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from review_scoring.job import Rescore
 from review_scoring.warehouse import readonly
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.errors import Fault, fault_of, lacks_tables, took_too_long
-from review_scoring.warehouse.history import daily_labels as days_module
-from review_scoring.warehouse.history.daily_labels import Day, days
-from review_scoring.warehouse.history.runs import STALLED, Night, find_job, night_of, nights
+from review_scoring.warehouse.history import daily_labels as daily_labels_module
+from review_scoring.warehouse.history.daily_labels import DailyLabels, daily_labels
+from review_scoring.warehouse.history.runs import STALLED, Run, find_job, find_run, last_runs
 from review_scoring.warehouse.history.search import Conditions, Place, search
 from review_scoring.warehouse.ledger.counts import add_labels
 from review_scoring.warehouse.readonly import reading_engine
 from tests.stubs import Warehouse
 
 
-def read(warehouse: Warehouse) -> list[Night]:
+def read(warehouse: Warehouse) -> list[Run]:
     with warehouse.engine.connect() as connection:
         job = find_job(connection, warehouse.owned, warehouse.job.name)
         assert job is not None
-        return nights(connection, warehouse.owned, job.id, last=10)
+        return last_runs(connection, warehouse.owned, job.id, last=10)
 
 
-def found(warehouse: Warehouse, back: timedelta = timedelta(days=120)) -> list[Day]:
+def found(warehouse: Warehouse, back: timedelta = timedelta(days=120)) -> list[DailyLabels]:
     with warehouse.engine.connect() as connection:
-        return list(days(connection, warehouse.owned, job_id(warehouse), back=back))
+        return list(daily_labels(connection, warehouse.owned, job_id(warehouse), back=back))
 
 
 def date_back(warehouse: Warehouse, run_id: str, back: timedelta) -> None:
@@ -55,24 +55,24 @@ def job_id(warehouse: Warehouse) -> int:
     return job.id
 
 
-def test_a_nights_labels_and_a_days_mean_score_are_those_of_the_table(warehouse: Warehouse) -> None:
+def test_a_runs_labels_and_a_days_mean_score_are_those_of_the_table(warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(70)
     warehouse.insert((100, None))
     warehouse.score("1", chunk_rows=16)
-    (night,) = read(warehouse)
+    (run,) = read(warehouse)
     rows = list(warehouse.scores().values())
-    assert {label: count for label, (count, _) in night.counts.labels.items()} == Counter(row.label for row in rows)
+    assert {label: count for label, (count, _) in run.counts.labels.items()} == Counter(row.label for row in rows)
     (day,) = found(warehouse)
     assert day.mean_score == pytest.approx(sum(row.score for row in rows) / len(rows))
-    assert (day.date, day.labelled, day.shares) == (night.started_at.date(), 70, night.shares)
-    assert sum(night.shares.values()) == pytest.approx(1)
-    assert (night.state, night.counts.read, night.counts.rejected, night.labelled) == ("success", 71, 1, 70)
+    assert (day.date, day.labelled, day.shares) == (run.started_at.date(), 70, run.shares)
+    assert sum(run.shares.values()) == pytest.approx(1)
+    assert (run.state, run.counts.read, run.counts.rejected, run.labelled) == ("success", 71, 1, 70)
     warehouse.score("2", Rescore.ALL)
-    assert read(warehouse)[0].counts.labels == night.counts.labels
+    assert read(warehouse)[0].counts.labels == run.counts.labels
 
 
-def test_shards_of_one_dag_run_are_one_night(warehouse: Warehouse) -> None:
+def test_shards_of_one_dag_run_are_one_run(warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(30)
     warehouse.score("1")
@@ -82,15 +82,15 @@ def test_shards_of_one_dag_run_are_one_night(warehouse: Warehouse) -> None:
         del row["id"]
         later = {"started_at": row["started_at"] + timedelta(hours=1), "ended_at": row["ended_at"] + timedelta(hours=2)}
         connection.execute(runs.insert().values({**row, **later, "map_index": 1, "state": "failed", "device": "gpu"}))
-    (night,) = read(warehouse)
-    assert (night.counts.read, night.state, night.shards, night.shards_done) == (60, "failed", 2, 1)
-    assert night.labelled == 60
-    assert night.devices == ("stub", "gpu")
-    assert night.seconds > 7199
+    (run,) = read(warehouse)
+    assert (run.counts.read, run.state, run.shards, run.shards_done) == (60, "failed", 2, 1)
+    assert run.labelled == 60
+    assert run.devices == ("stub", "gpu")
+    assert run.seconds > 7199
     with warehouse.engine.connect() as connection:
-        same = night_of(connection, warehouse.owned, job_id(warehouse), night.dag_id, night.run_id)
+        same = find_run(connection, warehouse.owned, job_id(warehouse), run.dag_id, run.run_id)
     assert same is not None
-    assert replace(same, seen_at=night.seen_at) == night
+    assert replace(same, seen_at=run.seen_at) == run
 
 
 @pytest.mark.parametrize("rescore", [Rescore.CHANGED, Rescore.REVISION, Rescore.ALL])
@@ -103,7 +103,7 @@ def test_a_rescore_says_nothing_about_its_day(warehouse: Warehouse, rescore: Res
     warehouse.fill(5, first=100)  # which a rescore that meets them scores as well
     assert warehouse.score("2", rescore).counts.scored >= 5
     assert found(warehouse) == before
-    assert [night.is_rescore for night in read(warehouse)] == [True, False]
+    assert [run.is_rescore for run in read(warehouse)] == [True, False]
     assert [run.is_rescore for run in warehouse.runs()] == [False, True]
 
 
@@ -116,7 +116,7 @@ def test_a_day_is_all_its_runs_whatever_the_schedule(warehouse: Warehouse) -> No
     warehouse.score("nothing new")
     assert [day.labelled for day in found(warehouse)] == [11 + 12, 13 + 14, 15]
     assert [day.labelled for day in found(warehouse, timedelta(days=1))] == [13 + 14, 15]
-    first, second = (night.counts.labels for night in read(warehouse)[4:6])
+    first, second = (run.counts.labels for run in read(warehouse)[4:6])
     assert found(warehouse)[0].labels == add_labels(first, second)
 
 
@@ -141,7 +141,7 @@ def test_a_run_that_goes_is_no_part_of_its_day_yet(warehouse: Warehouse) -> None
 def test_more_tasks_than_a_page_reads_shorten_the_days_and_cut_none(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(days_module, "MOST_TASKS", 3)
+    monkeypatch.setattr(daily_labels_module, "MOST_TASKS", 3)
     warehouse.create()
     for n, back in enumerate((2, 1, 1, 0)):
         warehouse.fill(10 + n, first=100 * n)
@@ -155,7 +155,7 @@ def test_a_run_tells_its_limit(warehouse: Warehouse) -> None:
     warehouse.fill(10)
     warehouse.score("1", limit=4)
     warehouse.score("2")
-    assert [night.limit for night in read(warehouse)] == [None, 4]
+    assert [run.limit for run in read(warehouse)] == [None, 4]
 
 
 def test_a_run_without_a_sign_of_life_is_told_from_one_that_goes(warehouse: Warehouse) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from review_scoring.checks.control_chart import Band, Point, bands, is_unusual
-from review_scoring.warehouse.history.daily_labels import Day
-from review_scoring.warehouse.history.runs import Night
+from review_scoring.warehouse.history.daily_labels import DailyLabels
+from review_scoring.warehouse.history.runs import Run
 
 TWO = 2
 DAY = "Day (UTC)"
@@ -33,7 +33,7 @@ class Series:
 class Chart:
     """A chart with its table.
 
-    :param kind: `shares` (bars that add up to one), `bars`, `trend` (a line with a band) or `points`
+    :param kind: `shares` (bars that add up to one), `bars`, `control` (a line with its band), `line` or `points`
     :param rows: what each row is of: a day (UTC), a time, or a name
     :param summary: what the chart shows, in a sentence, for those who do not see it
     :param unusual: rows that are outside of their band
@@ -61,7 +61,7 @@ class Shift:
     form: str
 
 
-def shares_chart(oldest_first: Sequence[Day], until: date | None = None) -> Chart:
+def shares_chart(oldest_first: Sequence[DailyLabels], until: date | None = None) -> Chart:
     """Return each day's shares of the labels.
 
     :param until: the day to which days without a run are shown as gaps; None for the last one with a run
@@ -85,14 +85,14 @@ def shares_chart(oldest_first: Sequence[Day], until: date | None = None) -> Char
     )
 
 
-def score_chart(oldest_first: Sequence[Day], until: date | None = None) -> Chart:
+def score_chart(oldest_first: Sequence[DailyLabels], until: date | None = None) -> Chart:
     """Return each day's mean score with the band of the month before it; `until` as of :func:`shares_chart`."""
     gaps = _Gaps(oldest_first, until)
     points = _mean_scores(oldest_first)
     usual, unusual = bands(points), _unusual(points)
     return Chart(
         title="Mean score per day",
-        kind="trend",
+        kind="control",
         row_title=DAY,
         rows=gaps.dates,
         series=[
@@ -106,21 +106,21 @@ def score_chart(oldest_first: Sequence[Day], until: date | None = None) -> Chart
     )
 
 
-def speed_chart(oldest_first: Sequence[Night]) -> Chart:
-    """Return each night's reviews per second of classifying, without what it took to load the model."""
-    worked = [night for night in oldest_first if night.reviews_per_second]
+def throughput_chart(oldest_first: Sequence[Run]) -> Chart:
+    """Return each run's reviews per second of classifying, without what it took to load the model."""
+    worked = [run for run in oldest_first if run.reviews_per_second]
     return Chart(
         title="Throughput per run",
         kind="bars",
         row_title="Run",
-        rows=[night.started_at for night in worked],
-        series=[Series("reviews per second", "bar", [night.reviews_per_second for night in worked])],
+        rows=[run.started_at for run in worked],
+        series=[Series("reviews per second", "bar", [run.reviews_per_second for run in worked])],
         summary=f"Reviews per second that one task classified, of {len(worked)} runs.",
         y_title="reviews/s",
     )
 
 
-def shifts(oldest_first: Sequence[Day]) -> list[Shift]:
+def shifts(oldest_first: Sequence[DailyLabels]) -> list[Shift]:
     """Return what is unusual about the newest day: its mean score, and the share of each label."""
     series = [("The mean score", "score", _mean_scores(oldest_first))]
     labels = _labels(oldest_first)
@@ -137,7 +137,7 @@ def shifts(oldest_first: Sequence[Day]) -> list[Shift]:
 class _Gaps:
     """The days from the first to the last one, of which some had no run that scored anything."""
 
-    def __init__(self, oldest_first: Sequence[Day], until: date | None) -> None:
+    def __init__(self, oldest_first: Sequence[DailyLabels], until: date | None) -> None:
         there = [day.date for day in oldest_first]
         last = max(there[-1], until or there[-1]) if there else None
         count = (last - there[0]).days + 1 if last is not None else 0
@@ -158,15 +158,15 @@ class _Gaps:
         return frozenset(self._places[n] for n in rows)
 
 
-def _labels(days: Sequence[Day]) -> list[str]:
+def _labels(days: Sequence[DailyLabels]) -> list[str]:
     return sorted({label for day in days for label in day.labels})
 
 
-def _shares(days: Sequence[Day], label: str) -> list[Point]:
+def _shares(days: Sequence[DailyLabels], label: str) -> list[Point]:
     return [Point(day.at, day.shares.get(label, 0.0), day.labelled) for day in days]
 
 
-def _mean_scores(days: Sequence[Day]) -> list[Point]:
+def _mean_scores(days: Sequence[DailyLabels]) -> list[Point]:
     return [Point(day.at, day.mean_score, day.labelled) for day in days]
 
 

@@ -1,4 +1,4 @@
-"""How much waits, is scored and is rejected: counted at most once a minute, or when a run has ended.
+"""Live counts for the overview: cached for a minute, and counted again as soon as a run begins or ends.
 
 A count that took too long is not tried again before the minute is over, either.
 """
@@ -20,7 +20,7 @@ from review_scoring.airflow.web.jobs import JobPlace
 from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
 from review_scoring.warehouse.errors import took_too_long
 from review_scoring.warehouse.history.live_counts import count_rejects, count_scored, count_waiting
-from review_scoring.warehouse.history.runs import Night, nights
+from review_scoring.warehouse.history.runs import Run, last_runs
 from review_scoring.warehouse.ledger.leases import RUNNING
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ UNREADABLE = "not counted: the source of the reviews cannot be read now"
 
 
 @dataclass(frozen=True)
-class Now:
-    """The figures of one moment. `waiting` is None where it could not be counted, and `note` says why.
+class LiveCounts:
+    """The counts of one moment. `waiting` is None where it could not be counted, and `note` says why.
 
     `total` is how many reviews the run that goes will have read at its end; None where that cannot be told.
     """
@@ -54,12 +54,12 @@ class Now:
         return sum(self.rejects.values())
 
 
-_known: dict[object, tuple[float, object, Now | DBAPIError]] = {}
+_known: dict[object, tuple[float, object, LiveCounts | DBAPIError]] = {}
 _locks: dict[object, threading.Lock] = {}
 
 
-def figures(place: JobPlace) -> Now:
-    """Return the figures of a job, those of the last minute if no run has begun or ended since.
+def live_counts(place: JobPlace) -> LiveCounts:
+    """Return the counts of a job, those of the last minute if no run has begun or ended since.
 
     :raises DBAPIError: for a count that takes too long, or did in the last minute
     :raises sqlalchemy.exc.TimeoutError: where another's count is not done within `WAIT_S`
@@ -81,13 +81,13 @@ def figures(place: JobPlace) -> Now:
     return known[2]
 
 
-def _newest(place: JobPlace) -> Night | None:
+def _newest(place: JobPlace) -> Run | None:
     with place.engine.connect() as connection:
         job = place.record(connection)
-        return next(iter(nights(connection, place.owned, job.id, last=1)), None) if job else None
+        return next(iter(last_runs(connection, place.owned, job.id, last=1)), None) if job else None
 
 
-def _count_or_why_not(place: JobPlace, newest: Night | None) -> Now | DBAPIError:
+def _count_or_why_not(place: JobPlace, newest: Run | None) -> LiveCounts | DBAPIError:
     try:
         return _count(place, newest)
     except DBAPIError as error:
@@ -96,7 +96,7 @@ def _count_or_why_not(place: JobPlace, newest: Night | None) -> Now | DBAPIError
         return error
 
 
-def _count(place: JobPlace, newest: Night | None) -> Now:
+def _count(place: JobPlace, newest: Run | None) -> LiveCounts:
     scored, rejects, ledger = 0, dict[str, int](), None
     with place.engine.connect() as connection:
         job = place.record(connection)
@@ -113,10 +113,10 @@ def _count(place: JobPlace, newest: Night | None) -> Now:
         note = TOO_MANY if took_too_long(error) else UNREADABLE
         log.warning("reviews of job %s that wait cannot be counted: %s", place.job.name, named(error))
     note = "" if waiting is not None else note
-    return Now(waiting, note, scored, rejects, datetime.now(UTC), _total(newest, waiting))
+    return LiveCounts(waiting, note, scored, rejects, datetime.now(UTC), _total(newest, waiting))
 
 
-def _total(newest: Night | None, waiting: int | None) -> int | None:
+def _total(newest: Run | None, waiting: int | None) -> int | None:
     """Return how many reviews a run will have read: what it has, and what waited then. A rescore's cannot be told."""
     if newest is None or newest.state != RUNNING or newest.is_rescore or waiting is None:
         return None

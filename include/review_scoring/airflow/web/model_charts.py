@@ -9,7 +9,7 @@ from review_scoring.airflow.web.charts import Chart, Series
 from review_scoring.warehouse.evaluations.history import EvaluationLine
 
 
-def speed_chart(newest: Sequence[EvaluationLine]) -> Chart:
+def accuracy_speed_chart(newest: Sequence[EvaluationLine]) -> Chart:
     """Return quality against speed, a point for each model."""
     return Chart(
         title="Quality against speed",
@@ -50,7 +50,7 @@ def history_chart(oldest_first: Sequence[EvaluationLine]) -> Chart:
     """Return the accuracy of each evaluation on one set, over time; those that did not pass are marked."""
     return Chart(
         title="History",
-        kind="trend",
+        kind="line",
         row_title="Evaluation",
         rows=[each.ended_at for each in oldest_first],
         series=[Series("accuracy", "line", [each.accuracy for each in oldest_first], "percent")],

@@ -1,4 +1,4 @@
-"""The runs of a job as a person means them: what the warehouse counted, and what Airflow says became of them."""
+"""Run history of a job, merged from the warehouse (counts) and Airflow (failed, queued and overdue runs)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from review_scoring.airflow.web import dag_runs
 from review_scoring.airflow.web.dag_runs import DagRunState, DagState
-from review_scoring.warehouse.history.runs import Night
+from review_scoring.warehouse.history.runs import Run
 from review_scoring.warehouse.ledger import leases as runs
 
 GRACE = timedelta(minutes=30)
@@ -17,7 +17,7 @@ GRACE = timedelta(minutes=30)
 
 @dataclass(frozen=True)
 class RunLine:
-    """One run. `night` is None for one that has not written anything to the warehouse.
+    """One run. `recorded` is None for a run that has written nothing to the warehouse.
 
     :param state: the worse one of what the warehouse and Airflow say
     :param failed_tasks: the tasks that failed, where Airflow knows
@@ -28,12 +28,12 @@ class RunLine:
     state: str
     started_at: datetime
     failed_tasks: tuple[str, ...]
-    night: Night | None
+    recorded: Run | None
 
     @property
     def is_rescore(self) -> bool:
         """Whether it scored again what was scored before."""
-        return self.night is not None and self.night.is_rescore
+        return self.recorded is not None and self.recorded.is_rescore
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,19 @@ class Overdue:
     why: str
 
 
-def run_lines(newest_first: Sequence[Night], dags: Sequence[DagState]) -> list[RunLine]:
+def run_lines(newest_first: Sequence[Run], dags: Sequence[DagState]) -> list[RunLine]:
     """Return the runs of a job, the newest first: those in the warehouse, and those that never got there.
 
     A run without an entry in the warehouse that ended as success was a dry run, or one of another job.
     """
-    known = {(run.dag_id, run.run_id): run for dag in dags for run in dag.runs}
-    lines = [_with_airflow(night, known.get((night.dag_id, night.run_id))) for night in newest_first]
-    there = {(night.dag_id, night.run_id) for night in newest_first}
-    oldest = min((night.started_at for night in newest_first), default=None)
-    for key, run in known.items():
-        at = run.started_at or run.due_at
-        if key not in there and run.state != dag_runs.SUCCESS and (oldest is None or at > oldest):
-            lines.append(RunLine(*key, run.state, at, run.failed_tasks, None))
+    known = {(state.dag_id, state.run_id): state for dag in dags for state in dag.runs}
+    lines = [_with_airflow(run, known.get((run.dag_id, run.run_id))) for run in newest_first]
+    there = {(run.dag_id, run.run_id) for run in newest_first}
+    oldest = min((run.started_at for run in newest_first), default=None)
+    for key, state in known.items():
+        at = state.started_at or state.due_at
+        if key not in there and state.state != dag_runs.SUCCESS and (oldest is None or at > oldest):
+            lines.append(RunLine(*key, state.state, at, state.failed_tasks, None))
     return sorted(lines, key=lambda line: line.started_at, reverse=True)
 
 
@@ -84,14 +84,14 @@ def overdue(lines: Sequence[RunLine], dags: Sequence[DagState], now: datetime) -
     return None
 
 
-def _with_airflow(night: Night, run: DagRunState | None) -> RunLine:
+def _with_airflow(run: Run, known: DagRunState | None) -> RunLine:
     """Return a run's line: shards that succeeded do not make a run that did, if Airflow knows better."""
-    state, failed = night.state, run.failed_tasks if run else ()
-    if run is not None and run.state == dag_runs.FAILED:
+    state, failed = run.state, known.failed_tasks if known else ()
+    if known is not None and known.state == dag_runs.FAILED:
         state = runs.FAILED
-    elif run is not None and run.state in {dag_runs.RUNNING, dag_runs.QUEUED} and state == runs.SUCCESS:
+    elif known is not None and known.state in {dag_runs.RUNNING, dag_runs.QUEUED} and state == runs.SUCCESS:
         state = runs.RUNNING
-    return RunLine(night.dag_id, night.run_id, state, night.started_at, failed, night)
+    return RunLine(run.dag_id, run.run_id, state, run.started_at, failed, run)
 
 
 def _due(dag: DagState, now: datetime) -> datetime | None:

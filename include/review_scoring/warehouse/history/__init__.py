@@ -1,1 +1,1 @@
-"""What the pages read: runs, labels by day, live counts, and single reviews."""
+"""What the pages and checks read: run history, daily label counts, live counts, rejects, and single reviews."""

@@ -1,4 +1,4 @@
-"""What each day found, whatever the schedule: the labels of new reviews, from the runs' own rows."""
+"""Daily label counts: how many new reviews of each day got which label, from the rows of `scoring_runs`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_TASKS = 20_000
 
 
 @dataclass(frozen=True)
-class Day:
+class DailyLabels:
     """The new reviews of one day (UTC), by the beginning of the run that scored them."""
 
     date: date
@@ -46,7 +46,7 @@ class Day:
         return sum(scores for _, scores in self.labels.values()) / self.labelled
 
 
-def days(connection: Connection, owned: Tables, job_id: int, *, back: timedelta) -> Sequence[Day]:
+def daily_labels(connection: Connection, owned: Tables, job_id: int, *, back: timedelta) -> Sequence[DailyLabels]:
     """Return the days on which new reviews were scored, the oldest first.
 
     A rescore tells of old reviews, and is left out; so is a run that still goes, whose part may not be like the whole.
@@ -72,4 +72,4 @@ def days(connection: Connection, owned: Tables, job_id: int, *, back: timedelta)
             found[day] = add_labels(found.get(day, {}), json.loads(row.label_counts))
     if len(rows) == MOST_TASKS:
         found.pop(min(found, default=date.min), None)
-    return [Day(day, labels) for day, labels in sorted(found.items()) if labelled(labels)]
+    return [DailyLabels(day, labels) for day, labels in sorted(found.items()) if labelled(labels)]

@@ -1,4 +1,4 @@
-"""What a job holds now: counted, not remembered."""
+"""Live counts: how many reviews of a job are waiting, scored and rejected at this moment, and its rejects."""
 
 from __future__ import annotations
 

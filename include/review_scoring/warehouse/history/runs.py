@@ -1,4 +1,4 @@
-"""What each night did, from the runs' own rows: the shards of one DAG run together are one night."""
+"""Run history: each DAG run that scored, with the counts of all its shards added up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class JobRecord:
 
 
 @dataclass(frozen=True)
-class Night:
+class Run:
     """One DAG run that scored: its shards' counts, added up. Times are aware, UTC; `ended_at` is None while it goes.
 
     `is_rescore` says that none of its tasks scored what is new; `limit` is the most reviews that it does, if any.
@@ -87,8 +87,8 @@ def find_job(connection: Connection, owned: Tables, name: str) -> JobRecord | No
     return None if row is None else JobRecord(*row)
 
 
-def nights(connection: Connection, owned: Tables, job_id: int, *, last: int) -> list[Night]:
-    """Return the last nights of a job, the newest first.
+def last_runs(connection: Connection, owned: Tables, job_id: int, *, last: int) -> list[Run]:
+    """Return the last runs of a job, the newest first.
 
     :param last: how many
     """
@@ -111,20 +111,20 @@ def nights(connection: Connection, owned: Tables, job_id: int, *, last: int) -> 
     return _grouped(connection, connection.execute(statement).all())
 
 
-def night_of(connection: Connection, owned: Tables, job_id: int, dag_id: str, run_id: str) -> Night | None:
-    """Return the night that a DAG run was, or None if it scored nothing of this job."""
+def find_run(connection: Connection, owned: Tables, job_id: int, dag_id: str, run_id: str) -> Run | None:
+    """Return one run of a job, or None if this DAG run scored nothing of the job."""
     runs = owned.runs
     mine = and_(runs.c.job_id == job_id, runs.c.dag_id == dag_id, runs.c.run_id == run_id)
     found = _grouped(connection, connection.execute(select(runs).where(mine).order_by(runs.c.id)).all())
     return found[0] if found else None
 
 
-def _grouped(connection: Connection, rows: Sequence[Row[Any]]) -> list[Night]:
+def _grouped(connection: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
     now = dialect_of(connection).now(connection)
-    return [_night(list(shards), now) for _, shards in groupby(rows, key=lambda row: (row.dag_id, row.run_id))]
+    return [_run(list(shards), now) for _, shards in groupby(rows, key=lambda row: (row.dag_id, row.run_id))]
 
 
-def _night(rows: Sequence[Row[Any]], now: datetime) -> Night:
+def _run(rows: Sequence[Row[Any]], now: datetime) -> Run:
     alive = [row for row in rows if row.state == RUNNING and row.lease_until > now]
     states = {row.state for row in rows}
     if alive:
@@ -136,7 +136,7 @@ def _night(rows: Sequence[Row[Any]], now: datetime) -> Night:
     else:
         state = SUCCESS if states == {SUCCESS} else FAILED
     ends = [row.ended_at or row.lease_until for row in rows]
-    return Night(
+    return Run(
         dag_id=rows[0].dag_id,
         run_id=rows[0].run_id,
         state=state,

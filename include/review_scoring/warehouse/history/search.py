@@ -1,4 +1,4 @@
-"""Finding scored reviews: one by its id, or the least certain first among those that meet some conditions."""
+"""Search of scored reviews: by id, or by label, score, time and model with the least certain first."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class ModelLine:
 
 
 @router.get("/models", response_class=HTMLResponse)
-def models(place: Place, settings: Settings) -> HTMLResponse:
+def show_models(place: Place, settings: Settings) -> HTMLResponse:
     """Show the catalogue."""
     promoted = champion(place.engine, place.job.target_schema, place.job.name)
     done = _evaluations(place)
@@ -88,14 +88,14 @@ def models(place: Place, settings: Settings) -> HTMLResponse:
         lines=lines,
         promoted=promoted,
         promoted_is_unverified=any(line.champion and line.entry.unverified for line in lines),
-        chart=model_charts.speed_chart([line.newest for line in lines if line.newest]),
+        chart=model_charts.accuracy_speed_chart([line.newest for line in lines if line.newest]),
         store_seen=_store().root.is_dir(),
         unusable=[name or "the whole file" for name in _problems()],
     )
 
 
 @router.get("/model", response_class=HTMLResponse)
-def model(place: Place, settings: Settings, name: Annotated[str, Query(max_length=100)]) -> HTMLResponse:
+def show_model(place: Place, settings: Settings, name: Annotated[str, Query(max_length=100)]) -> HTMLResponse:
     """Show one model: its newest evaluation in full, and how it went over time."""
     entry = _catalogue().get(name)
     if entry is None and (problem := _problems().get(name)) is not None:

@@ -1,4 +1,4 @@
-"""How the nights go: what waits, the last run, labels and speed over time; and the figures while a run goes."""
+"""Overview page: live counts, the last run, charts of labels, score and speed, and the progress of a run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from review_scoring.airflow.web import charts, dag_runs
-from review_scoring.airflow.web import live_counts as now
+from review_scoring.airflow.web import charts, dag_runs, live_counts
 from review_scoring.airflow.web.dag_runs import DagState
 from review_scoring.airflow.web.failures import PageRoute
 from review_scoring.airflow.web.jobs import JobPlace, shown_first
@@ -18,8 +17,8 @@ from review_scoring.airflow.web.page import Place, Settings, page
 from review_scoring.airflow.web.run_history import overdue, run_lines
 from review_scoring.airflow.web.settings import PageSettings
 from review_scoring.reviews import help_for
-from review_scoring.warehouse.history.daily_labels import Day, days
-from review_scoring.warehouse.history.runs import Night, nights
+from review_scoring.warehouse.history.daily_labels import DailyLabels, daily_labels
+from review_scoring.warehouse.history.runs import Run, last_runs
 from review_scoring.warehouse.ledger.leases import RUNNING
 
 router = APIRouter(route_class=PageRoute)
@@ -27,7 +26,7 @@ router = APIRouter(route_class=PageRoute)
 BACK = timedelta(days=120)
 """Days that are charted: a season, with the month that the first band needs."""
 
-NIGHTS = 90
+CHARTED_RUNS = 90
 """Runs whose throughput is charted."""
 
 LISTED = 10
@@ -37,16 +36,16 @@ DAGS = 3
 
 
 @router.get("/", response_class=HTMLResponse)
-def overview(place: Place, settings: Settings) -> HTMLResponse:
+def show_overview(place: Place, settings: Settings) -> HTMLResponse:
     """Show the overview."""
-    newest_first = _nights(place, NIGHTS)
+    newest_first = _last_runs(place, CHARTED_RUNS)
     dags = _dags(place, settings, newest_first)
     lines = run_lines(newest_first, dags)
-    found = _days(place)
-    ended = [night for night in newest_first[::-1] if night.state != RUNNING and not night.is_rescore]
+    found = _daily_labels(place)
+    ended = [run for run in newest_first[::-1] if run.state != RUNNING and not run.is_rescore]
     today = datetime.now(UTC)
     until = today.date() - timedelta(days=1)  # today may still come
-    drawn = [charts.shares_chart(found, until), charts.score_chart(found, until), charts.speed_chart(ended)]
+    drawn = [charts.shares_chart(found, until), charts.score_chart(found, until), charts.throughput_chart(ended)]
     return page(
         "overview.html",
         "overview",
@@ -62,10 +61,10 @@ def overview(place: Place, settings: Settings) -> HTMLResponse:
     )
 
 
-@router.get("/now")
-def figures_now(place: Place) -> Mapping[str, Any]:
+@router.get("/live-counts")
+def show_live_counts(place: Place) -> Mapping[str, Any]:
     """Return how much waits, is scored and is rejected."""
-    found = now.figures(place)
+    found = live_counts.live_counts(place)
     return {
         "waiting": found.waiting,
         "note": found.note,
@@ -78,34 +77,34 @@ def figures_now(place: Place) -> Mapping[str, Any]:
 
 
 @router.get("/progress")
-def progress(place: Place) -> Mapping[str, Any]:
+def show_progress(place: Place) -> Mapping[str, Any]:
     """Return how far the newest run is."""
-    newest = _nights(place, 1)
+    newest = _last_runs(place, 1)
     if not newest:
         return {"run": None}
-    night = newest[0]
+    run = newest[0]
     return {
-        "run": night.run_id,
-        "state": night.state,
-        "running": night.state == RUNNING,
-        "begun": night.has_begun,
-        "read": night.counts.read,
-        "scored": night.counts.scored,
-        "rejected": night.counts.rejected,
-        "seconds": round(night.seconds, 1),
-        "reviews_per_second": round(night.reviews_per_second, 1),
-        "devices": list(night.devices),
-        "shards": night.shards,
-        "shards_done": night.shards_done,
+        "run": run.run_id,
+        "state": run.state,
+        "running": run.state == RUNNING,
+        "begun": run.has_begun,
+        "read": run.counts.read,
+        "scored": run.counts.scored,
+        "rejected": run.counts.rejected,
+        "seconds": round(run.seconds, 1),
+        "reviews_per_second": round(run.reviews_per_second, 1),
+        "devices": list(run.devices),
+        "shards": run.shards,
+        "shards_done": run.shards_done,
     }
 
 
-def _dags(place: JobPlace, settings: PageSettings, newest_first: Sequence[Night]) -> list[DagState]:
+def _dags(place: JobPlace, settings: PageSettings, newest_first: Sequence[Run]) -> list[DagState]:
     """Return what Airflow knows of the DAGs that score a job: the deployment's, and those of its last runs.
 
     The deployment's DAG is about one job alone: of another one, its runs say nothing.
     """
-    names = [night.dag_id for night in newest_first if not night.is_rescore]
+    names = [run.dag_id for run in newest_first if not run.is_rescore]
     if place.job.name == shown_first(dict.fromkeys(place.names)):
         names = [settings.dag_id, *names]
     else:
@@ -114,15 +113,15 @@ def _dags(place: JobPlace, settings: PageSettings, newest_first: Sequence[Night]
     return [dag for dag in found if dag is not None]
 
 
-def _nights(place: JobPlace, last: int) -> list[Night]:
-    """Return the newest nights; none where the project's tables are not there yet."""
+def _last_runs(place: JobPlace, last: int) -> list[Run]:
+    """Return the newest runs; none where the project's tables are not there yet."""
     with place.engine.connect() as connection:
         job = place.record(connection)
-        return nights(connection, place.owned, job.id, last=last) if job else []
+        return last_runs(connection, place.owned, job.id, last=last) if job else []
 
 
-def _days(place: JobPlace) -> Sequence[Day]:
+def _daily_labels(place: JobPlace) -> Sequence[DailyLabels]:
     """Return what the days of the last months found."""
     with place.engine.connect() as connection:
         job = place.record(connection)
-        return days(connection, place.owned, job.id, back=BACK) if job else []
+        return daily_labels(connection, place.owned, job.id, back=BACK) if job else []

@@ -11,7 +11,7 @@ from review_scoring.airflow.web.failures import PageRoute
 from review_scoring.airflow.web.page import NO_NUL, Place, Settings, page
 from review_scoring.reviews import help_for
 from review_scoring.warehouse.history.live_counts import count_rejects, rejected
-from review_scoring.warehouse.history.runs import nights
+from review_scoring.warehouse.history.runs import last_runs
 from review_scoring.warehouse.ledger.leases import RUNNING
 
 router = APIRouter(route_class=PageRoute)
@@ -20,7 +20,7 @@ ROWS = 50
 
 
 @router.get("/rejects", response_class=HTMLResponse)
-def rejects(
+def show_rejects(
     place: Place,
     settings: Settings,
     reason: Annotated[str | None, Query(max_length=50, pattern=NO_NUL)] = None,
@@ -36,8 +36,8 @@ def rejects(
             counts = dict(count_rejects(connection, place.owned, job.id))
             found = rejected(connection, place.owned, job.id, reason=reason or None, after=after or None, rows=ROWS + 1)
             rows = list(found)
-            ended = (n for n in nights(connection, place.owned, job.id, last=2) if n.state != RUNNING)
-            unkeyed = dict(next((night.counts.unkeyed for night in ended), {}))
+            ended = (run for run in last_runs(connection, place.owned, job.id, last=2) if run.state != RUNNING)
+            unkeyed = dict(next((run.counts.unkeyed for run in ended), {}))
     more = len(rows) > ROWS
     return page(
         "rejects.html",

@@ -21,7 +21,7 @@ from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
 from review_scoring.models.catalogue import catalogue
 from review_scoring.reviews import help_for
 from review_scoring.warehouse.history import search
-from review_scoring.warehouse.history.runs import nights
+from review_scoring.warehouse.history.runs import last_runs
 
 router = APIRouter(route_class=PageRoute)
 log = logging.getLogger(__name__)
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 Found = TypeVar("Found")
 UTC_NAME = "UTC"
 ROWS = 25
-NIGHTS_LOOKED_AT = 90
-"""Labels and models to choose from are those of so many nights: asking the scores themselves would read them all."""
+RUNS_LOOKED_AT = 90
+"""Labels and models to choose from are those of so many runs: asking the scores themselves would read them all."""
 
 
 def _empty_is_none(value: object) -> object:
@@ -85,7 +85,7 @@ class Asked(BaseModel):
 
 
 @router.get("/reviews", response_class=HTMLResponse)
-def reviews(place: Place, settings: Settings, asked: Annotated[Asked, Query()]) -> HTMLResponse:
+def show_reviews(place: Place, settings: Settings, asked: Annotated[Asked, Query()]) -> HTMLResponse:
     """Show a page of reviews, the least certain first."""
     rows: list[search.ScoredReview] = []
     labels: set[str] = set()
@@ -96,9 +96,9 @@ def reviews(place: Place, settings: Settings, asked: Annotated[Asked, Query()]) 
             rows = search.search(
                 connection, place.owned, job.id, asked.conditions(), after=asked.place(), rows=ROWS + 1
             )
-            for night in nights(connection, place.owned, job.id, last=NIGHTS_LOOKED_AT):
-                labels |= set(night.counts.labels)
-                models |= {model for model, _ in night.models}
+            for run in last_runs(connection, place.owned, job.id, last=RUNS_LOOKED_AT):
+                labels |= set(run.counts.labels)
+                models |= {model for model, _ in run.models}
     shown = rows[:ROWS]
     texts, note = _texts(place, settings, [row.review_id for row in shown])
     form = asked.form()
@@ -120,7 +120,7 @@ def reviews(place: Place, settings: Settings, asked: Annotated[Asked, Query()]) 
 
 
 @router.get("/review", response_class=HTMLResponse)
-def review(
+def show_review(
     place: Place,
     settings: Settings,
     id: Annotated[str, Query(max_length=255, pattern=NO_NUL)],  # noqa: A002 the address reads ?id=

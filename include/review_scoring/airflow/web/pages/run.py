@@ -12,14 +12,14 @@ from review_scoring.airflow.web.failures import PageRoute
 from review_scoring.airflow.web.page import NO_NUL, Place, Settings, page
 from review_scoring.reviews import help_for
 from review_scoring.run.report import paragraph
-from review_scoring.warehouse.history.runs import Night, night_of
+from review_scoring.warehouse.history.runs import Run, find_run
 from review_scoring.warehouse.ledger.leases import RUNNING
 
 router = APIRouter(route_class=PageRoute)
 
 
 @router.get("/run", response_class=HTMLResponse)
-def run(
+def show_run(
     place: Place,
     settings: Settings,
     dag_id: Annotated[str, Query(max_length=250, pattern=NO_NUL)],
@@ -28,17 +28,17 @@ def run(
     """Show one run of a job."""
     with place.engine.connect() as connection:
         job = place.record(connection)
-        night = night_of(connection, place.owned, job.id, dag_id, run_id) if job else None
-    if night is None:
+        run = find_run(connection, place.owned, job.id, dag_id, run_id) if job else None
+    if run is None:
         raise HTTPException(404, "This run wrote nothing: a dry run does not, nor does one that failed early.")
-    unkeyed = [(reason, count, help_for(reason)) for reason, count in sorted(night.counts.unkeyed.items())]
-    told = "" if night.state == RUNNING else paragraph(_summary(night, place.job.name))
-    return page("run.html", "", place, settings, night=night, unkeyed=unkeyed, told=told)
+    unkeyed = [(reason, count, help_for(reason)) for reason, count in sorted(run.counts.unkeyed.items())]
+    told = "" if run.state == RUNNING else paragraph(_summary(run, place.job.name))
+    return page("run.html", "", place, settings, run=run, unkeyed=unkeyed, told=told)
 
 
-def _summary(night: Night, job: str) -> Mapping[str, Any]:
-    """Return a night in the form of what a scoring task returns."""
-    counts = night.counts
+def _summary(run: Run, job: str) -> Mapping[str, Any]:
+    """Return a run in the form of what a scoring task returns."""
+    counts = run.counts
     return {
         "job": job,
         "read": counts.read,
@@ -46,8 +46,8 @@ def _summary(night: Night, job: str) -> Mapping[str, Any]:
         "unchanged": counts.unchanged,
         "rejected": counts.rejected,
         "labels": {label: count for label, (count, _) in counts.labels.items()},
-        "model": ", ".join(model for model, _ in night.models),
-        "device": ", ".join(night.devices),
-        "seconds": night.seconds,
-        "reviews_per_second": night.reviews_per_second,
+        "model": ", ".join(model for model, _ in run.models),
+        "device": ", ".join(run.devices),
+        "seconds": run.seconds,
+        "reviews_per_second": run.reviews_per_second,
     }

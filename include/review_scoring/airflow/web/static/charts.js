@@ -4,6 +4,7 @@
   const KNOWN = { neg: "--neg", neu: "--neu", pos: "--pos" };
   const OTHERS = ["--c1", "--c2", "--c3", "--c4"];
   const POINTS = ["points", "reliability"];
+  const LINES = ["control", "line"];
   const DIAGONAL = "as sure as right";
   const drawn = [];
 
@@ -154,7 +155,7 @@
     const kind = element.dataset.chart;
     const table = read(element);
     const chart = new Chart(canvas, {
-      type: POINTS.includes(kind) ? "scatter" : kind === "trend" ? "line" : "bar",
+      type: POINTS.includes(kind) ? "scatter" : LINES.includes(kind) ? "line" : "bar",
       data: { labels: table.names.map((name) => name.short), datasets: datasets(kind, table) },
       options: options(kind, table, element),
       plugins: kind === "points" ? [names] : [],

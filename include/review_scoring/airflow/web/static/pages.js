@@ -70,20 +70,20 @@
   }
 
   // Shows the figures, and returns how many reviews the run that goes will have read: null where that is not known.
-  async function showNow() {
-    const list = document.querySelector("[data-now]");
+  async function showCounts() {
+    const list = document.querySelector("[data-counts]");
     if (!list) return null;
     const note = list.querySelector("[data-note]");
     try {
-      const found = await fetched(list.dataset.now);
+      const found = await fetched(list.dataset.counts);
       for (const name of ["waiting", "scored", "rejected"]) {
-        list.querySelector(`[data-figure=${name}]`).textContent = found[name] === null ? "–" : number.format(found[name]);
+        list.querySelector(`[data-count=${name}]`).textContent = found[name] === null ? "–" : number.format(found[name]);
       }
       note.textContent = found.note || (found.waiting ? "the next run scores them" : "nothing is new");
       showReasons(found.rejects);
       return found.total;
     } catch (error) {
-      for (const each of list.querySelectorAll("[data-figure]")) each.textContent = "–";
+      for (const each of list.querySelectorAll("[data-count]")) each.textContent = "–";
       note.textContent = error.message;
       const none = document.querySelector("#no-reasons");
       if (none) none.textContent = error.message;
@@ -156,7 +156,7 @@
           window.location.reload();
           return;
         }
-        if (isNew && found.running) total = await showNow();
+        if (isNew && found.running) total = await showCounts();
         before = found;
         live.hidden = !found.running;
         if (found.running) {
@@ -199,6 +199,6 @@
   airflowLinks();
   openAlone();
   jobSwitch();
-  showNow();
+  showCounts();
   followRun();
 })();

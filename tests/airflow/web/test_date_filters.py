@@ -1,4 +1,4 @@
-"""Narrowing the list by days: those of the viewer's zone."""
+"""Date filters of the reviews page: those of the viewer's zone."""
 
 from __future__ import annotations
 
