@@ -20,7 +20,8 @@ from review_scoring.run import loop as scoring
 from review_scoring.run.loop import ScoringOptions
 from review_scoring.run.reader import ReadAhead
 from review_scoring.warehouse import retry
-from review_scoring.warehouse.history.runs import find_job, last_runs
+from review_scoring.warehouse.history.jobs import find_job
+from review_scoring.warehouse.history.runs import last_runs
 from review_scoring.warehouse.ledger import leases as runs
 from review_scoring.warehouse.ledger import writing as chunk_writer
 from review_scoring.warehouse.ledger.chunk import Chunk
@@ -75,7 +76,7 @@ def test_loading_the_model_does_not_make_a_small_run_look_slow(
     with sqlite_engine.connect() as connection:
         job = find_job(connection, warehouse.owned, "films")
         assert job is not None
-        (run,) = last_runs(connection, warehouse.owned, job.id, last=1)
+        (run,) = last_runs(connection, job, limit=1)
     assert round(run.reviews_per_second, 1) == summary.reviews_per_second
 
 

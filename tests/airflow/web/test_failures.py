@@ -14,7 +14,6 @@ from fastapi.testclient import TestClient
 from review_scoring.airflow.web import jobs as web_jobs
 from review_scoring.airflow.web import live_counts
 from review_scoring.airflow.web.app import create_app
-from review_scoring.airflow.web.pages import overview
 from review_scoring.errors import PreflightError
 from tests.models.own_catalogue import archive_entry
 from tests.stubs import Warehouse
@@ -109,7 +108,7 @@ def test_what_preflight_finds_wrong_is_for_the_log(
     def wrong(*_: object) -> None:
         raise PreflightError(["connection 'reviews' has no table 'reviews'; there is salaries"])
 
-    monkeypatch.setattr(overview, "_last_runs", wrong)
+    monkeypatch.setattr(web_jobs, "find_job", wrong)
     with caplog.at_level(logging.WARNING):
         answer = pages().get("/")
     assert answer.status_code == 503

@@ -313,7 +313,7 @@ def test_rejects_are_listed_with_what_to_do(
 def test_the_pages_connection_cannot_write(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.engine.dispose()
-    engine = web_jobs.place_of("films").engine
+    engine = web_jobs.select_job("films").engine
     with pytest.raises(DBAPIError) as error, engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO reviews (id, body) VALUES (1, 'x')")
     assert fault_of(error.value) is Fault.READ_ONLY

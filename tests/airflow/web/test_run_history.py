@@ -18,7 +18,8 @@ from review_scoring.airflow.web.dag_runs import DagRunState, DagState
 from review_scoring.airflow.web.run_history import RunLine, overdue, run_lines
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.history.daily_labels import DailyLabels
-from review_scoring.warehouse.history.runs import Run, find_job, last_runs
+from review_scoring.warehouse.history.jobs import find_job
+from review_scoring.warehouse.history.runs import Run, last_runs
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]
@@ -37,7 +38,7 @@ def recorded(sqlite_engine: Engine) -> Run:
     with sqlite_engine.connect() as connection:
         job = find_job(connection, warehouse.owned, "films")
         assert job is not None
-        (found,) = last_runs(connection, warehouse.owned, job.id, last=1)
+        (found,) = last_runs(connection, job, limit=1)
     return replace(found, started_at=DUE - DAY, ended_at=DUE - DAY + HOUR)
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.web import jobs as web_jobs
 from review_scoring.airflow.web import live_counts
-from review_scoring.airflow.web.pages import overview
+from review_scoring.airflow.web.jobs import SelectedJob
 from review_scoring.warehouse import readonly
 from tests.stubs import Warehouse
 
@@ -59,11 +59,10 @@ def test_a_slow_warehouse_is_not_waited_for(
         "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
     }[warehouse.engine.dialect.name]
 
-    def busy(place: web_jobs.JobPlace, last: int) -> object:
-        with place.engine.connect() as connection:
-            return connection.exec_driver_sql(slow).all()
+    def busy(connection: Connection, *_: object) -> object:
+        return connection.exec_driver_sql(slow).all()
 
-    monkeypatch.setattr(overview, "_last_runs", busy)
+    monkeypatch.setattr(web_jobs, "find_job", busy)
     warehouse.create()
     answer = pages().get("/")
     assert answer.status_code == 503
@@ -75,8 +74,8 @@ def test_a_count_that_takes_too_long_is_not_tried_by_each_who_looks(
 ) -> None:
     tried: list[object] = []
 
-    def slow(place: web_jobs.JobPlace, newest: object) -> live_counts.LiveCounts:
-        tried.append(place)
+    def slow(selected: SelectedJob, newest: object) -> live_counts.LiveCounts:
+        tried.append(selected)
         raise DBAPIError("SELECT", {}, QueryCanceled("trop longtemps"))
 
     monkeypatch.setattr(live_counts, "_count", slow)
@@ -109,7 +108,7 @@ def test_an_error_of_ours_shows_a_reference_and_no_stack_trace(
     def broken(*_: object) -> None:
         raise RuntimeError("inner workings")
 
-    monkeypatch.setattr(overview, "_last_runs", broken)
+    monkeypatch.setattr(web_jobs, "find_job", broken)
     answer = pages().get("/")
     assert answer.status_code == 500
     assert "inner workings" not in answer.text

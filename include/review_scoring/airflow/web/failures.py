@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from review_scoring.airflow.jobs import defined_jobs
-from review_scoring.airflow.web.jobs import shown_first
+from review_scoring.airflow.web.jobs import default_job
 from review_scoring.airflow.web.rendering import html
 from review_scoring.airflow.web.security import path_below
 from review_scoring.errors import (
@@ -84,7 +84,7 @@ def _navigation(request: Request) -> Mapping[str, Any]:
         if not jobs:
             return NOWHERE
         asked = request.query_params.get("job")
-        return {"job": asked if asked in jobs else shown_first(dict.fromkeys(jobs)), "jobs": jobs}
+        return {"job": asked if asked in jobs else default_job(dict.fromkeys(jobs)), "jobs": jobs}
     except Exception as error:  # noqa: BLE001 the first error is the one to tell
         log.warning("no navigation on the page of an error: %s", named(error))
         return NOWHERE

@@ -1,9 +1,10 @@
-"""The pages' way to the warehouse: which jobs there are, and read-only engines to them, made once."""
+"""Selected job: which scoring job a page shows, and read-only access to its warehouse and source."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
@@ -18,71 +19,69 @@ from review_scoring.job import ScoringJob
 from review_scoring.run.preflight import target_conn_id
 from review_scoring.warehouse.engine import Address
 from review_scoring.warehouse.errors import lacks_tables
-from review_scoring.warehouse.history.runs import JobRecord, find_job
-from review_scoring.warehouse.ledger.ledger import Ledger
+from review_scoring.warehouse.history.jobs import JobRecord, find_job
 from review_scoring.warehouse.readonly import reading_engine
-from review_scoring.warehouse.schema import Tables, tables
+from review_scoring.warehouse.schema import tables
 from review_scoring.warehouse.source.opening import open_source
 from review_scoring.warehouse.source.review_source import ReviewSource
 
 
 @dataclass(frozen=True)
-class JobPlace:
-    """A job, and the names of all jobs that can be shown."""
+class SelectedJob:
+    """The job that a page shows, and the names of all jobs that can be selected."""
 
     job: ScoringJob
     names: tuple[str, ...]
 
     @property
-    def owned(self) -> Tables:
-        """The project's tables of the job."""
-        return tables(self.job.target_schema)
-
-    @property
     def engine(self) -> Engine:
-        """A read-only engine of the warehouse that holds the job's scores."""
+        """A read-only engine of the database that holds the job's scores."""
         return _engine(target_conn_id(self.job))
 
-    def record(self, connection: Connection) -> JobRecord | None:
-        """Return what the warehouse knows of the job; None if it never ran, or the tables are not there yet."""
+    @contextmanager
+    def open(self) -> Iterator[tuple[Connection, JobRecord | None]]:
+        """Begin a read-only transaction, and yield its connection with the job's record.
+
+        The record is None for a job that has never run, also if the project's tables do not exist yet.
+        """
+        with self.engine.connect() as connection:
+            yield connection, self._record(connection)
+
+    def _record(self, connection: Connection) -> JobRecord | None:
         try:
-            return find_job(connection, self.owned, self.job.name)
+            return find_job(connection, tables(self.job.target_schema), self.job.name)
         except DBAPIError as error:
             if lacks_tables(error):
                 return None
             raise
 
     def source(self) -> ReviewSource:
-        """Return the job's source, looked at once in the life of this process."""
+        """Return the job's source. It is inspected once per process."""
         key = (self.job, _engine(self.job.source_conn_id))
         if key not in _sources:
             _sources[key] = open_source(key[1], self.job)
         return _sources[key]
 
-    def ledger(self, record: JobRecord) -> Ledger:
-        """Return the ledger of the job, to look into."""
-        return Ledger(self.engine, record.id, record.id_type, self.owned)
 
+def select_job(name: str | None) -> SelectedJob:
+    """Return the named job, or the default job if no name is given.
 
-def place_of(name: str | None) -> JobPlace:
-    """Return the job to show: the one that is named, or the one that is shown first.
-
-    :raises NoSuchJobError: where no job is defined, or not this one
-    :raises ConfigurationError: where its settings in the Variable are wrong
+    :raises NoSuchJobError: if no job is defined, or none of this name
+    :raises ConfigurationError: if the settings of the job in the Variable are invalid
     """
     jobs = defined_jobs()
     if not jobs:
         raise NoSuchJobError(no_jobs())
-    wanted = name or shown_first(jobs)
+    wanted = name or default_job(jobs)
     if wanted not in jobs:
         raise NoSuchJobError(f"there is no scoring job {wanted!r} in the Variable; it has {', '.join(jobs)}")
-    return JobPlace(ScoringJob.from_mapping(wanted, jobs[wanted]), tuple(jobs))
+    return SelectedJob(ScoringJob.from_mapping(wanted, jobs[wanted]), tuple(jobs))
 
 
-def shown_first(jobs: Mapping[str, object]) -> str:
-    """Return the job that is shown where none is named: the one that the DAGs are about, or else the first.
+def default_job(jobs: Mapping[str, object]) -> str:
+    """Return the job that pages show by default: the one that the DAGs score, otherwise the first.
 
-    :param jobs: one at least
+    :param jobs: at least one
     """
     chosen = variable(JOB)
     return chosen if chosen is not None and chosen in jobs else next(iter(jobs))

@@ -16,10 +16,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from review_scoring.airflow.web.failures import named
-from review_scoring.airflow.web.jobs import JobPlace
+from review_scoring.airflow.web.jobs import SelectedJob
 from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
 from review_scoring.warehouse.errors import took_too_long
-from review_scoring.warehouse.history.live_counts import count_rejects, count_scored, count_waiting
+from review_scoring.warehouse.history.live_counts import count_scored, count_waiting
+from review_scoring.warehouse.history.rejects import count_rejects
 from review_scoring.warehouse.history.runs import Run, last_runs
 from review_scoring.warehouse.ledger.leases import RUNNING
 
@@ -58,22 +59,22 @@ _known: dict[object, tuple[float, object, LiveCounts | DBAPIError]] = {}
 _locks: dict[object, threading.Lock] = {}
 
 
-def live_counts(place: JobPlace) -> LiveCounts:
+def live_counts(selected: SelectedJob) -> LiveCounts:
     """Return the counts of a job, those of the last minute if no run has begun or ended since.
 
     :raises DBAPIError: for a count that takes too long, or did in the last minute
     :raises sqlalchemy.exc.TimeoutError: where another's count is not done within `WAIT_S`
     """
-    newest = _newest(place)
+    newest = _newest(selected)
     state = newest and (newest.dag_id, newest.run_id, newest.state, newest.shards_done)
-    lock = _locks.setdefault(place.job, threading.Lock())
+    lock = _locks.setdefault(selected.job, threading.Lock())
     if not lock.acquire(timeout=WAIT_S):  # one count at a time, however many look
-        raise PoolTimeoutError(f"another request counts the reviews of job {place.job.name!r}; try again in seconds")
+        raise PoolTimeoutError(f"another request counts the reviews of job {selected.job.name!r}; try again in seconds")
     try:
-        known = _known.get(place.job)
+        known = _known.get(selected.job)
         if known is None or known[1] != state or time.monotonic() - known[0] >= KEEP_S:
-            counted = _count_or_why_not(place, newest)
-            _known[place.job] = known = (time.monotonic(), state, counted)
+            counted = _count_or_why_not(selected, newest)
+            _known[selected.job] = known = (time.monotonic(), state, counted)
     finally:
         lock.release()
     if isinstance(known[2], DBAPIError):
@@ -81,37 +82,32 @@ def live_counts(place: JobPlace) -> LiveCounts:
     return known[2]
 
 
-def _newest(place: JobPlace) -> Run | None:
-    with place.engine.connect() as connection:
-        job = place.record(connection)
-        return next(iter(last_runs(connection, place.owned, job.id, last=1)), None) if job else None
+def _newest(selected: SelectedJob) -> Run | None:
+    with selected.open() as (connection, job):
+        return next(iter(last_runs(connection, job, limit=1)), None) if job else None
 
 
-def _count_or_why_not(place: JobPlace, newest: Run | None) -> LiveCounts | DBAPIError:
+def _count_or_why_not(selected: SelectedJob, newest: Run | None) -> LiveCounts | DBAPIError:
     try:
-        return _count(place, newest)
+        return _count(selected, newest)
     except DBAPIError as error:
         if not took_too_long(error):
             raise
         return error
 
 
-def _count(place: JobPlace, newest: Run | None) -> LiveCounts:
-    scored, rejects, ledger = 0, dict[str, int](), None
-    with place.engine.connect() as connection:
-        job = place.record(connection)
-        if job is not None:
-            scored = count_scored(connection, place.owned, job.id)
-            rejects = dict(count_rejects(connection, place.owned, job.id))
-            ledger = place.ledger(job)
+def _count(selected: SelectedJob, newest: Run | None) -> LiveCounts:
+    with selected.open() as (connection, job):
+        scored = count_scored(connection, job) if job else 0
+        rejects = dict(count_rejects(connection, job)) if job else {}
     waiting, note = None, OTHER_SERVER
     try:
-        source = place.source()
+        source = selected.source()
         with source.engine.connect() as connection:
-            waiting = count_waiting(connection, source, ledger)
+            waiting = count_waiting(connection, job, source=source, engine=selected.engine)
     except (DBAPIError, ConfigurationError, WarehouseUnavailableError) as error:
         note = TOO_MANY if took_too_long(error) else UNREADABLE
-        log.warning("reviews of job %s that wait cannot be counted: %s", place.job.name, named(error))
+        log.warning("reviews of job %s that wait cannot be counted: %s", selected.job.name, named(error))
     note = "" if waiting is not None else note
     return LiveCounts(waiting, note, scored, rejects, datetime.now(UTC), _total(newest, waiting))
 

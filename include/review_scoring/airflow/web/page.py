@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request
 from fastapi.responses import HTMLResponse
 
-from review_scoring.airflow.web.jobs import JobPlace, place_of
+from review_scoring.airflow.web.jobs import SelectedJob, select_job
 from review_scoring.airflow.web.rendering import html
 from review_scoring.airflow.web.settings import PageSettings
 
@@ -24,17 +24,17 @@ def settings_of(request: Request) -> PageSettings:
 Settings = Annotated[PageSettings, Depends(settings_of)]
 
 
-def shown_job(job: Annotated[str | None, Query(max_length=200)] = None) -> JobPlace:
-    """Return the job that the query names, or the deployment's own."""
-    return place_of(job or None)
+def selected_job(job: Annotated[str | None, Query(max_length=200)] = None) -> SelectedJob:
+    """Return the job that the query names, or the default job."""
+    return select_job(job or None)
 
 
-Place = Annotated[JobPlace, Depends(shown_job)]
+Selected = Annotated[SelectedJob, Depends(selected_job)]
 
 
-def page(template: str, name: str, place: JobPlace, settings: PageSettings, **values: Any) -> HTMLResponse:
+def page(template: str, name: str, selected: SelectedJob, settings: PageSettings, **values: Any) -> HTMLResponse:
     """Render a page of a job.
 
     :param name: which entry of the navigation is the current one
     """
-    return html(template, page=name, job=place.job.name, jobs=place.names, dag_id=settings.dag_id, **values)
+    return html(template, page=name, job=selected.job.name, jobs=selected.names, dag_id=settings.dag_id, **values)

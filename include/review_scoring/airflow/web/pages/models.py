@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from review_scoring.airflow.model_settings import model_settings
 from review_scoring.airflow.web import model_charts
 from review_scoring.airflow.web.failures import PageRoute
-from review_scoring.airflow.web.jobs import JobPlace
-from review_scoring.airflow.web.page import Place, Settings, page
+from review_scoring.airflow.web.jobs import SelectedJob
+from review_scoring.airflow.web.page import Selected, Settings, page
 from review_scoring.errors import ModelError
 from review_scoring.evaluation.verdicts import ReferenceVerdict
 from review_scoring.models.catalogue import readable_entries
@@ -26,6 +26,7 @@ from review_scoring.models.store import ModelStore
 from review_scoring.warehouse.errors import lacks_tables
 from review_scoring.warehouse.evaluations.history import EvaluationDetails, EvaluationLine, details, evaluations
 from review_scoring.warehouse.evaluations.promotions import champion
+from review_scoring.warehouse.schema import tables
 
 log = logging.getLogger(__name__)
 router = APIRouter(route_class=PageRoute)
@@ -74,16 +75,16 @@ class ModelLine:
 
 
 @router.get("/models", response_class=HTMLResponse)
-def show_models(place: Place, settings: Settings) -> HTMLResponse:
+def show_models(selected: Selected, settings: Settings) -> HTMLResponse:
     """Show the catalogue."""
-    promoted = champion(place.engine, place.job.target_schema, place.job.name)
-    done = _evaluations(place)
+    promoted = champion(selected.engine, selected.job.target_schema, selected.job.name)
+    done = _evaluations(selected)
     lines = [_line(entry, done, promoted) for entry in _catalogue().values()]
     lines.sort(key=lambda line: (line.champion is None, line.newest is None, line.imported is not True))
     return page(
         "models.html",
         "models",
-        place,
+        selected,
         settings,
         lines=lines,
         promoted=promoted,
@@ -95,19 +96,19 @@ def show_models(place: Place, settings: Settings) -> HTMLResponse:
 
 
 @router.get("/model", response_class=HTMLResponse)
-def show_model(place: Place, settings: Settings, name: Annotated[str, Query(max_length=100)]) -> HTMLResponse:
+def show_model(selected: Selected, settings: Settings, name: Annotated[str, Query(max_length=100)]) -> HTMLResponse:
     """Show one model: its newest evaluation in full, and how it went over time."""
     entry = _catalogue().get(name)
     if entry is None and (problem := _problems().get(name)) is not None:
         raise problem
     if entry is None:
         raise HTTPException(404, "The catalogue has no model of this name.")
-    done = _evaluations(place, name)
-    line = _line(entry, done, champion(place.engine, place.job.target_schema, place.job.name))
+    done = _evaluations(selected, name)
+    line = _line(entry, done, champion(selected.engine, selected.job.target_schema, selected.job.name))
     found: EvaluationDetails | None = None
     if line.newest is not None:
-        with place.engine.connect() as connection:
-            found = details(connection, place.owned, line.newest.id)
+        with selected.engine.connect() as connection:
+            found = details(connection, tables(selected.job.target_schema), line.newest.id)
     same_set = [each for each in reversed(done) if line.newest and each.set_name == line.newest.set_name]
     charts = [model_charts.history_chart([each for each in same_set if each.row_limit is None])]
     if found is not None:
@@ -115,7 +116,7 @@ def show_model(place: Place, settings: Settings, name: Annotated[str, Query(max_
     return page(
         "model.html",
         "models",
-        place,
+        selected,
         settings,
         line=line,
         found=found,
@@ -171,11 +172,11 @@ def _store() -> ModelStore:
     return ModelStore(model_settings().store)
 
 
-def _evaluations(place: JobPlace, name: str | None = None) -> list[EvaluationLine]:
+def _evaluations(selected: SelectedJob, name: str | None = None) -> list[EvaluationLine]:
     """Return the evaluations; none where the tables are not there yet."""
     try:
-        with place.engine.connect() as connection:
-            return evaluations(connection, place.owned, model=name)
+        with selected.engine.connect() as connection:
+            return evaluations(connection, tables(selected.job.target_schema), model=name)
     except DBAPIError as error:
         if lacks_tables(error):
             return []

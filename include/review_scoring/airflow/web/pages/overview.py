@@ -12,12 +12,12 @@ from fastapi.responses import HTMLResponse
 from review_scoring.airflow.web import charts, dag_runs, live_counts
 from review_scoring.airflow.web.dag_runs import DagState
 from review_scoring.airflow.web.failures import PageRoute
-from review_scoring.airflow.web.jobs import JobPlace, shown_first
-from review_scoring.airflow.web.page import Place, Settings, page
+from review_scoring.airflow.web.jobs import SelectedJob, default_job
+from review_scoring.airflow.web.page import Selected, Settings, page
 from review_scoring.airflow.web.run_history import overdue, run_lines
 from review_scoring.airflow.web.settings import PageSettings
 from review_scoring.reviews import help_for
-from review_scoring.warehouse.history.daily_labels import DailyLabels, daily_labels
+from review_scoring.warehouse.history.daily_labels import daily_labels
 from review_scoring.warehouse.history.runs import Run, last_runs
 from review_scoring.warehouse.ledger.leases import RUNNING
 
@@ -36,35 +36,36 @@ DAGS = 3
 
 
 @router.get("/", response_class=HTMLResponse)
-def show_overview(place: Place, settings: Settings) -> HTMLResponse:
+def show_overview(selected: Selected, settings: Settings) -> HTMLResponse:
     """Show the overview."""
-    newest_first = _last_runs(place, CHARTED_RUNS)
-    dags = _dags(place, settings, newest_first)
+    with selected.open() as (connection, job):
+        newest_first = last_runs(connection, job, limit=CHARTED_RUNS) if job else []
+        days = daily_labels(connection, job, back=BACK) if job else []
+    dags = _dags(selected, settings, newest_first)
     lines = run_lines(newest_first, dags)
-    found = _daily_labels(place)
     ended = [run for run in newest_first[::-1] if run.state != RUNNING and not run.is_rescore]
     today = datetime.now(UTC)
     until = today.date() - timedelta(days=1)  # today may still come
-    drawn = [charts.shares_chart(found, until), charts.score_chart(found, until), charts.throughput_chart(ended)]
+    drawn = [charts.shares_chart(days, until), charts.score_chart(days, until), charts.throughput_chart(ended)]
     return page(
         "overview.html",
         "overview",
-        place,
+        selected,
         settings,
         last=lines[0] if lines else None,
         listed=lines[:LISTED],
         overdue=overdue(lines, dags, today),
         has_scored=bool(newest_first),
         charts=[chart for chart in drawn if chart.rows],
-        shifts=charts.shifts(found),
-        source=place.job.source_table,
+        shifts=charts.shifts(days),
+        source=selected.job.source_table,
     )
 
 
 @router.get("/live-counts")
-def show_live_counts(place: Place) -> Mapping[str, Any]:
+def show_live_counts(selected: Selected) -> Mapping[str, Any]:
     """Return how much waits, is scored and is rejected."""
-    found = live_counts.live_counts(place)
+    found = live_counts.live_counts(selected)
     return {
         "waiting": found.waiting,
         "note": found.note,
@@ -77,9 +78,10 @@ def show_live_counts(place: Place) -> Mapping[str, Any]:
 
 
 @router.get("/progress")
-def show_progress(place: Place) -> Mapping[str, Any]:
+def show_progress(selected: Selected) -> Mapping[str, Any]:
     """Return how far the newest run is."""
-    newest = _last_runs(place, 1)
+    with selected.open() as (connection, job):
+        newest = last_runs(connection, job, limit=1) if job else []
     if not newest:
         return {"run": None}
     run = newest[0]
@@ -99,29 +101,15 @@ def show_progress(place: Place) -> Mapping[str, Any]:
     }
 
 
-def _dags(place: JobPlace, settings: PageSettings, newest_first: Sequence[Run]) -> list[DagState]:
+def _dags(selected: SelectedJob, settings: PageSettings, newest_first: Sequence[Run]) -> list[DagState]:
     """Return what Airflow knows of the DAGs that score a job: the deployment's, and those of its last runs.
 
     The deployment's DAG is about one job alone: of another one, its runs say nothing.
     """
     names = [run.dag_id for run in newest_first if not run.is_rescore]
-    if place.job.name == shown_first(dict.fromkeys(place.names)):
+    if selected.job.name == default_job(dict.fromkeys(selected.names)):
         names = [settings.dag_id, *names]
     else:
         names = [name for name in names if name != settings.dag_id]
     found = [dag_runs.dag_state(name) for name in list(dict.fromkeys(names))[:DAGS]]
     return [dag for dag in found if dag is not None]
-
-
-def _last_runs(place: JobPlace, last: int) -> list[Run]:
-    """Return the newest runs; none where the project's tables are not there yet."""
-    with place.engine.connect() as connection:
-        job = place.record(connection)
-        return last_runs(connection, place.owned, job.id, last=last) if job else []
-
-
-def _daily_labels(place: JobPlace) -> Sequence[DailyLabels]:
-    """Return what the days of the last months found."""
-    with place.engine.connect() as connection:
-        job = place.record(connection)
-        return daily_labels(connection, place.owned, job.id, back=BACK) if job else []

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
 from review_scoring.airflow.web.failures import PageRoute
-from review_scoring.airflow.web.page import NO_NUL, Place, Settings, page
+from review_scoring.airflow.web.page import NO_NUL, Selected, Settings, page
 from review_scoring.reviews import help_for
-from review_scoring.warehouse.history.live_counts import count_rejects, rejected
+from review_scoring.warehouse.history.rejects import count_rejects, list_rejects
 from review_scoring.warehouse.history.runs import last_runs
 from review_scoring.warehouse.ledger.leases import RUNNING
 
@@ -21,7 +21,7 @@ ROWS = 50
 
 @router.get("/rejects", response_class=HTMLResponse)
 def show_rejects(
-    place: Place,
+    selected: Selected,
     settings: Settings,
     reason: Annotated[str | None, Query(max_length=50, pattern=NO_NUL)] = None,
     after: Annotated[str | None, Query(max_length=255, pattern=NO_NUL)] = None,
@@ -30,19 +30,17 @@ def show_rejects(
     counts: dict[str, int] = {}
     unkeyed: dict[str, int] = {}
     rows = []
-    with place.engine.connect() as connection:
-        job = place.record(connection)
+    with selected.open() as (connection, job):
         if job is not None:
-            counts = dict(count_rejects(connection, place.owned, job.id))
-            found = rejected(connection, place.owned, job.id, reason=reason or None, after=after or None, rows=ROWS + 1)
-            rows = list(found)
-            ended = (run for run in last_runs(connection, place.owned, job.id, last=2) if run.state != RUNNING)
+            counts = dict(count_rejects(connection, job))
+            rows = list(list_rejects(connection, job, reason=reason or None, after=after or None, limit=ROWS + 1))
+            ended = (run for run in last_runs(connection, job, limit=2) if run.state != RUNNING)
             unkeyed = dict(next((run.counts.unkeyed for run in ended), {}))
     more = len(rows) > ROWS
     return page(
         "rejects.html",
         "rejects",
-        place,
+        selected,
         settings,
         reasons=[(name, count, help_for(name)) for name, count in counts.items()],
         unkeyed=[(name, count, help_for(name)) for name, count in sorted(unkeyed.items())],

@@ -14,14 +14,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.web.failures import PageRoute, named
-from review_scoring.airflow.web.jobs import JobPlace
-from review_scoring.airflow.web.page import NO_NUL, Place, Settings, page
+from review_scoring.airflow.web.jobs import SelectedJob
+from review_scoring.airflow.web.page import NO_NUL, Selected, Settings, page
 from review_scoring.airflow.web.settings import PageSettings
 from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
 from review_scoring.models.catalogue import catalogue
 from review_scoring.reviews import help_for
 from review_scoring.warehouse.history import search
+from review_scoring.warehouse.history.rejects import find_reject
 from review_scoring.warehouse.history.runs import last_runs
+from review_scoring.warehouse.history.texts import review_texts
 
 router = APIRouter(route_class=PageRoute)
 log = logging.getLogger(__name__)
@@ -38,9 +40,9 @@ def _empty_is_none(value: object) -> object:
 
 
 Empty = BeforeValidator(_empty_is_none)
-Share = Annotated[Annotated[float, Field(ge=0, le=1)] | None, Empty]
-Day = Annotated[Annotated[date, Field(ge=date(1970, 1, 1), le=date(9999, 1, 1))] | None, Empty]
-Name = Annotated[Annotated[str, Field(max_length=255, pattern=NO_NUL)] | None, Empty]
+ShareField = Annotated[Annotated[float, Field(ge=0, le=1)] | None, Empty]
+DateField = Annotated[Annotated[date, Field(ge=date(1970, 1, 1), le=date(9999, 1, 1))] | None, Empty]
+NameField = Annotated[Annotated[str, Field(max_length=255, pattern=NO_NUL)] | None, Empty]
 
 
 class Asked(BaseModel):
@@ -48,17 +50,17 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(protected_namespaces=())
 
-    label: Name = None
-    score_from: Share = None
-    score_to: Share = None
-    scored_from: Day = None
-    scored_to: Day = None
-    model: Name = None
+    label: NameField = None
+    score_from: ShareField = None
+    score_to: ShareField = None
+    scored_from: DateField = None
+    scored_to: DateField = None
+    model: NameField = None
     truncated: Annotated[Literal["yes", "no"] | None, Empty] = None
-    zone: Name = None
-    after_score: Share = None
-    after_id: Name = None
-    job: Name = None
+    zone: NameField = None
+    after_score: ShareField = None
+    after_id: NameField = None
+    job: NameField = None
 
     def conditions(self) -> search.Conditions:
         """Return them as the warehouse takes them; a day is a day in the viewer's zone."""
@@ -77,36 +79,33 @@ class Asked(BaseModel):
         values = self.model_dump(exclude={"after_score", "after_id", "job", "zone"}, exclude_none=True, mode="json")
         return {**values, "zone": _zone(self.zone).key} if self.scored_from or self.scored_to else values
 
-    def place(self) -> search.Place | None:
-        """Return where the page before ended."""
+    def position(self) -> search.SearchPosition | None:
+        """Return the last review on the previous page; None for the first page."""
         if self.after_score is None or self.after_id is None:
             return None
-        return search.Place(self.after_score, self.after_id)
+        return search.SearchPosition(self.after_score, self.after_id)
 
 
 @router.get("/reviews", response_class=HTMLResponse)
-def show_reviews(place: Place, settings: Settings, asked: Annotated[Asked, Query()]) -> HTMLResponse:
+def show_reviews(selected: Selected, settings: Settings, asked: Annotated[Asked, Query()]) -> HTMLResponse:
     """Show a page of reviews, the least certain first."""
     rows: list[search.ScoredReview] = []
     labels: set[str] = set()
     models: set[str] = set()
-    with place.engine.connect() as connection:
-        job = place.record(connection)
+    with selected.open() as (connection, job):
         if job is not None:
-            rows = search.search(
-                connection, place.owned, job.id, asked.conditions(), after=asked.place(), rows=ROWS + 1
-            )
-            for run in last_runs(connection, place.owned, job.id, last=RUNS_LOOKED_AT):
+            rows = search.search(connection, job, conditions=asked.conditions(), after=asked.position(), limit=ROWS + 1)
+            for run in last_runs(connection, job, limit=RUNS_LOOKED_AT):
                 labels |= set(run.counts.labels)
                 models |= {model for model, _ in run.models}
     shown = rows[:ROWS]
-    texts, note = _texts(place, settings, [row.review_id for row in shown])
+    texts, note = _texts(selected, settings, [row.review_id for row in shown])
     form = asked.form()
     last = shown[-1] if len(rows) > ROWS else None
     return page(
         "reviews.html",
         "reviews",
-        place,
+        selected,
         settings,
         rows=shown,
         texts=texts,
@@ -114,34 +113,33 @@ def show_reviews(place: Place, settings: Settings, asked: Annotated[Asked, Query
         form=form,
         labels=sorted(labels | ({asked.label} if asked.label else set())),
         models=sorted(models | ({asked.model} if asked.model else set())),
-        behind_first=asked.place() is not None,
+        behind_first=asked.position() is not None,
         next_page={**form, "after_score": repr(last.score), "after_id": last.review_id} if last else None,
     )
 
 
 @router.get("/review", response_class=HTMLResponse)
 def show_review(
-    place: Place,
+    selected: Selected,
     settings: Settings,
     id: Annotated[str, Query(max_length=255, pattern=NO_NUL)],  # noqa: A002 the address reads ?id=
 ) -> HTMLResponse:
     """Show all that is known of one review."""
-    found, reject, ids = None, None, search.ids_meant(id, "string")
-    with place.engine.connect() as connection:
-        job = place.record(connection)
+    found, reject, ids = None, None, search.possible_ids(id, "string")
+    with selected.open() as (connection, job):
         if job is not None:
-            ids = search.ids_meant(id, job.id_type)
-            found = _first(search.find_score(connection, place.owned, job.id, each) for each in ids)
+            ids = search.possible_ids(id, job.id_type)
+            found = _first(search.find_score(connection, job, review_id=each) for each in ids)
             if found is None:
-                reject = _first(search.find_reject(connection, place.owned, job.id, each) for each in ids)
+                reject = _first(find_reject(connection, job, review_id=each) for each in ids)
     if (known := found or reject) is not None:
         ids = [known.review_id]
-    texts, note = _texts(place, settings, ids)
+    texts, note = _texts(selected, settings, ids)
     shown = next((each for each in ids if each in texts), ids[0])
     return page(
         "review.html",
         "reviews",
-        place,
+        selected,
         settings,
         id=shown,
         found=found,
@@ -153,16 +151,16 @@ def show_review(
     )
 
 
-def _texts(place: JobPlace, settings: PageSettings, ids: Iterable[str]) -> tuple[Mapping[str, str], str]:
+def _texts(selected: SelectedJob, settings: PageSettings, ids: Iterable[str]) -> tuple[Mapping[str, str], str]:
     """Return texts by id, or why there are none: the scores are worth showing without them."""
     if settings.hide_texts:
         return {}, "Texts are hidden in this deployment."
     try:
-        source = place.source()
+        source = selected.source()
         with source.engine.connect() as connection:
-            return search.texts(connection, source, ids), ""
+            return review_texts(connection, source, review_ids=ids), ""
     except (DBAPIError, ConfigurationError, WarehouseUnavailableError) as error:
-        log.warning("texts of job %s cannot be read: %s", place.job.name, named(error))
+        log.warning("texts of job %s cannot be read: %s", selected.job.name, named(error))
         return {}, "The source of the reviews cannot be read now, so their texts are missing."
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse
 
 from review_scoring.airflow.web.failures import PageRoute
-from review_scoring.airflow.web.page import NO_NUL, Place, Settings, page
+from review_scoring.airflow.web.page import NO_NUL, Selected, Settings, page
 from review_scoring.reviews import help_for
 from review_scoring.run.report import paragraph
 from review_scoring.warehouse.history.runs import Run, find_run
@@ -20,20 +20,19 @@ router = APIRouter(route_class=PageRoute)
 
 @router.get("/run", response_class=HTMLResponse)
 def show_run(
-    place: Place,
+    selected: Selected,
     settings: Settings,
     dag_id: Annotated[str, Query(max_length=250, pattern=NO_NUL)],
     run_id: Annotated[str, Query(max_length=250, pattern=NO_NUL)],
 ) -> HTMLResponse:
     """Show one run of a job."""
-    with place.engine.connect() as connection:
-        job = place.record(connection)
-        run = find_run(connection, place.owned, job.id, dag_id, run_id) if job else None
+    with selected.open() as (connection, job):
+        run = find_run(connection, job, dag_id=dag_id, run_id=run_id) if job else None
     if run is None:
         raise HTTPException(404, "This run wrote nothing: a dry run does not, nor does one that failed early.")
     unkeyed = [(reason, count, help_for(reason)) for reason, count in sorted(run.counts.unkeyed.items())]
-    told = "" if run.state == RUNNING else paragraph(_summary(run, place.job.name))
-    return page("run.html", "", place, settings, run=run, unkeyed=unkeyed, told=told)
+    told = "" if run.state == RUNNING else paragraph(_summary(run, selected.job.name))
+    return page("run.html", "", selected, settings, run=run, unkeyed=unkeyed, told=told)
 
 
 def _summary(run: Run, job: str) -> Mapping[str, Any]:
