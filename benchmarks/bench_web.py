@@ -17,17 +17,18 @@ import os
 import statistics
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "True")
 
 import bench_etl
 from bench_etl import JOB, create, database, run, vacuum
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from report import RESULTS, report
 from sqlalchemy import Engine, event
+from starlette.datastructures import State
 
-from review_scoring.airflow.web import live_counts
 from review_scoring.airflow.web.app import create_app
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.run.preflight import preflight
@@ -146,12 +147,17 @@ def client(engine: Engine) -> TestClient:
     return TestClient(app)
 
 
+def state(pages: TestClient) -> State:
+    """Return what the app owns: its databases and the cache of live counts."""
+    return cast(FastAPI, pages.app).state
+
+
 def times(pages: TestClient, name: str, address: str, rounds: int) -> Iterator[float]:
     """Yield the milliseconds of each round; the first request, which opens connections, is not counted."""
     assert pages.get(address).status_code == 200, address
     for _ in range(rounds):
         if name.endswith("anew"):
-            live_counts._known.clear()
+            state(pages).live_counts.clear()
         started = time.perf_counter()
         pages.get(address)
         yield 1000 * (time.perf_counter() - started)
@@ -159,15 +165,13 @@ def times(pages: TestClient, name: str, address: str, rounds: int) -> Iterator[f
 
 def show_plans(pages: TestClient) -> None:
     """Print the plan of each statement that a page sends, as PostgreSQL carried it out, and keep them in a file."""
-    from review_scoring.airflow.web import jobs as warehouse
-
-    engine = next(iter(warehouse._engines.values()))[1]
+    engine = state(pages).databases.engine("bench")
     sent: list[tuple[str, Any]] = []
     plans: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *of: sent.append((of[2], of[3])))
     for name, address in PAGES.items():
         sent.clear()
-        live_counts._known.clear()
+        state(pages).live_counts.clear()
         pages.get(address)
         for statement, parameters in [each for each in sent if each[0].startswith("SELECT") and "FROM" in each[0]]:
             with engine.connect() as connection:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from review_scoring.airflow.web import dag_runs, live_counts
-from review_scoring.airflow.web import jobs as web_jobs
+from review_scoring.airflow.web import dag_runs
 from review_scoring.airflow.web.app import create_app
 from review_scoring.airflow.web.settings import PageSettings
 from tests.airflow.runner import connection
+from tests.airflow.web.app_state import without_login
 from tests.stubs import Warehouse
 
 
@@ -26,18 +27,16 @@ def pages(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
     monkeypatch.setenv("AIRFLOW_CONN_REVIEWS", connection(warehouse.engine))
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"films": job}))
 
+    apps: list[FastAPI] = []
+
     def opened(**settings: object) -> TestClient:
-        app = create_app(PageSettings(**settings))  # type: ignore[arg-type]
-        for route in app.routes:
-            for dependency in getattr(route, "dependencies", []):
-                app.dependency_overrides[dependency.dependency] = lambda: None
+        app = without_login(create_app(PageSettings(**settings)))  # type: ignore[arg-type]
+        apps.append(app)
         client = TestClient(app, headers={"Accept": "text/html"})
         if warehouse.engine.dialect.name == "duckdb":  # which is read only when nothing writes
             client.event_hooks["request"].append(lambda _: warehouse.engine.dispose())
         return client
 
     yield opened
-    for _, engine in web_jobs._engines.values():
-        engine.dispose()
-    for cache in (web_jobs._engines, web_jobs._sources, live_counts._known):
-        cache.clear()
+    for app in apps:
+        app.state.databases.dispose()

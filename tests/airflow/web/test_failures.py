@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from review_scoring.airflow.web import databases, live_counts
 from review_scoring.airflow.web import jobs as web_jobs
-from review_scoring.airflow.web import live_counts
 from review_scoring.airflow.web.app import create_app
 from review_scoring.errors import PreflightError
 from tests.models.own_catalogue import archive_entry
@@ -43,7 +43,7 @@ def test_a_driver_that_is_not_installed_is_named(
     def without_driver(*_: object) -> None:
         raise missing
 
-    monkeypatch.setattr(web_jobs, "reading_engine", without_driver)
+    monkeypatch.setattr(databases, "reading_engine", without_driver)
     answer = pages().get("/")
     assert answer.status_code == 503
     assert "not set up as it has to be" in answer.text
@@ -109,6 +109,7 @@ def test_what_preflight_finds_wrong_is_for_the_log(
         raise PreflightError(["connection 'reviews' has no table 'reviews'; there is salaries"])
 
     monkeypatch.setattr(web_jobs, "find_job", wrong)
+    warehouse.create()
     with caplog.at_level(logging.WARNING):
         answer = pages().get("/")
     assert answer.status_code == 503

@@ -11,6 +11,7 @@ from fastapi import HTTPException
 from fastapi.testclient import TestClient
 
 from review_scoring.airflow.web.app import create_app
+from tests.airflow.web.app_state import without_login
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]
@@ -66,15 +67,11 @@ def test_who_may_not_read_the_pages_is_not_told_which_jobs_there_are(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"broken": BROKEN, "films": JOB}))
-    app = create_app()
 
     def nobody() -> None:
         raise HTTPException(403)
 
-    for route in app.routes:
-        for dependency in getattr(route, "dependencies", []):
-            app.dependency_overrides[dependency.dependency] = nobody
-    answer = TestClient(app, headers={"Accept": "text/html"}).get("/")
+    answer = TestClient(without_login(create_app(), nobody), headers={"Accept": "text/html"}).get("/")
     assert answer.status_code == 403
     assert "films" not in answer.text
 

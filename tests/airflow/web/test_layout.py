@@ -12,12 +12,12 @@ import pytest
 import uvicorn
 from playwright.sync_api import Page, ViewportSize, sync_playwright
 
-from review_scoring.airflow.web import dag_runs, live_counts
-from review_scoring.airflow.web import jobs as web_jobs
+from review_scoring.airflow.web import dag_runs
 from review_scoring.airflow.web.app import create_app
 from review_scoring.job import ScoringJob
 from review_scoring.warehouse.engine import make_engine
 from tests.airflow.runner import connection
+from tests.airflow.web.app_state import without_login
 from tests.airflow.web.browser import TOO_WIDE, chromium
 from tests.airflow.web.server import free_ports
 from tests.stubs import Warehouse
@@ -51,19 +51,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({LONG_JOB: settings, "films": settings}))
         with served() as found:
             yield found
-    web_jobs._engines.clear()
-    web_jobs._sources.clear()
-    live_counts._known.clear()
 
 
 class served:  # noqa: N801 used as a context manager
     """The web app behind a port of its own."""
 
     def __enter__(self) -> str:
-        app = create_app()
-        for route in app.routes:
-            for dependency in getattr(route, "dependencies", []):
-                app.dependency_overrides[dependency.dependency] = lambda: None
+        app = without_login(create_app())
         (port,) = free_ports(1)
         self._server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
         self._thread = threading.Thread(target=self._server.run, daemon=True)

@@ -15,13 +15,13 @@ from fastapi.testclient import TestClient
 from sqlalchemy import delete, update
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.airflow.web import jobs as web_jobs
-from review_scoring.airflow.web import live_counts
+from review_scoring.airflow.web.jobs import select_job
 from review_scoring.airflow.web.pages import rejects
 from review_scoring.airflow.web.pages import reviews as reviews_page
 from review_scoring.job import Rescore
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.errors import Fault, fault_of
+from tests.airflow.web.app_state import state
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]
@@ -125,7 +125,7 @@ def test_the_total_of_a_run_that_goes_is_told_where_it_is_known(pages: Pages, wa
     assert client.get("/live-counts").json()["total"] is None, "nothing goes"
 
     def going(**values: object) -> tuple[int | None, int | None]:
-        live_counts._known.clear()
+        state(client).live_counts.clear()
         runs = warehouse.owned.runs
         until = warehouse.runs()[-1].lease_until + timedelta(hours=1)
         with writing(warehouse.engine).begin() as connection:
@@ -313,7 +313,7 @@ def test_rejects_are_listed_with_what_to_do(
 def test_the_pages_connection_cannot_write(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.engine.dispose()
-    engine = web_jobs.select_job("films").engine
+    engine = select_job(state(pages()).databases, "films").engine
     with pytest.raises(DBAPIError) as error, engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO reviews (id, body) VALUES (1, 'x')")
     assert fault_of(error.value) is Fault.READ_ONLY

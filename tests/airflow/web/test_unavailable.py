@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -18,6 +20,7 @@ from review_scoring.airflow.web import jobs as web_jobs
 from review_scoring.airflow.web import live_counts
 from review_scoring.airflow.web.jobs import SelectedJob
 from review_scoring.warehouse import readonly
+from review_scoring.warehouse.history.runs import Run
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]
@@ -78,7 +81,7 @@ def test_a_count_that_takes_too_long_is_not_tried_by_each_who_looks(
         tried.append(selected)
         raise DBAPIError("SELECT", {}, QueryCanceled("trop longtemps"))
 
-    monkeypatch.setattr(live_counts, "_count", slow)
+    monkeypatch.setattr(live_counts, "live_counts", slow)
     warehouse.create()
     client = pages()
     for _ in range(2):
@@ -92,12 +95,23 @@ def test_whoever_looks_does_not_wait_for_anothers_count_for_ever(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_counts, "WAIT_S", 0.1)
+    counting, done = threading.Event(), threading.Event()
+    count = live_counts.live_counts
+
+    def slow(selected: SelectedJob, newest: Run | None) -> live_counts.LiveCounts:
+        counting.set()
+        assert done.wait(60)
+        return count(selected, newest)
+
+    monkeypatch.setattr(live_counts, "live_counts", slow)
     warehouse.create()
     client = pages()
-    assert client.get("/live-counts").status_code == 200
-    (lock,) = (live_counts._locks[job] for job in live_counts._known)
-    with lock:
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.get, "/live-counts")
+        assert counting.wait(60)
         answer = client.get("/live-counts")
+        done.set()
+    assert first.result().status_code == 200
     assert answer.status_code == 503
     assert "Others are waiting for the warehouse" in answer.text
 
@@ -109,6 +123,7 @@ def test_an_error_of_ours_shows_a_reference_and_no_stack_trace(
         raise RuntimeError("inner workings")
 
     monkeypatch.setattr(web_jobs, "find_job", broken)
+    warehouse.create()
     answer = pages().get("/")
     assert answer.status_code == 500
     assert "inner workings" not in answer.text

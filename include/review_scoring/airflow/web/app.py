@@ -6,7 +6,9 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.staticfiles import StaticFiles
 
+from review_scoring.airflow.web.databases import Databases
 from review_scoring.airflow.web.failures import nothing_here
+from review_scoring.airflow.web.live_counts import LiveCountsCache
 from review_scoring.airflow.web.pages import models, overview, rejects, reviews, run
 from review_scoring.airflow.web.rendering import STATIC
 from review_scoring.airflow.web.security import SecurityHeaders, may_read
@@ -18,8 +20,10 @@ def create_app(settings: PageSettings | None = None) -> FastAPI:
     settings = settings or PageSettings.from_environment()
     app = FastAPI(title="Review scoring", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.page_settings = settings
-    for room in (overview, run, reviews, rejects, models):
-        app.include_router(room.router, dependencies=[may_read(settings.dag_id)])
+    app.state.databases = Databases()
+    app.state.live_counts = LiveCountsCache()
+    for module in (overview, run, reviews, rejects, models):
+        app.include_router(module.router, dependencies=[may_read(settings.dag_id)])
     app.add_exception_handler(StarletteHTTPException, nothing_here)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(SecurityHeaders)

@@ -1,8 +1,7 @@
-"""Selected job: which scoring job a page shows, and read-only access to its warehouse and source."""
+"""Selected job: the scoring job that a page shows, with read-only access to its warehouse and source."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,19 +9,16 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.airflow.connections.engines import address_of, connection_named, told_as_configuration
 from review_scoring.airflow.jobs import defined_jobs, no_jobs
 from review_scoring.airflow.run_settings import JOB
 from review_scoring.airflow.variables import variable
+from review_scoring.airflow.web.databases import Databases
 from review_scoring.errors import NoSuchJobError
 from review_scoring.job import ScoringJob
 from review_scoring.run.preflight import target_conn_id
-from review_scoring.warehouse.engine import Address
 from review_scoring.warehouse.errors import lacks_tables
 from review_scoring.warehouse.history.jobs import JobRecord, find_job
-from review_scoring.warehouse.readonly import reading_engine
 from review_scoring.warehouse.schema import tables
-from review_scoring.warehouse.source.opening import open_source
 from review_scoring.warehouse.source.review_source import ReviewSource
 
 
@@ -32,11 +28,12 @@ class SelectedJob:
 
     job: ScoringJob
     names: tuple[str, ...]
+    databases: Databases
 
     @property
     def engine(self) -> Engine:
         """A read-only engine of the database that holds the job's scores."""
-        return _engine(target_conn_id(self.job))
+        return self.databases.engine(target_conn_id(self.job))
 
     @contextmanager
     def open(self) -> Iterator[tuple[Connection, JobRecord | None]]:
@@ -56,14 +53,11 @@ class SelectedJob:
             raise
 
     def source(self) -> ReviewSource:
-        """Return the job's source. It is inspected once per process."""
-        key = (self.job, _engine(self.job.source_conn_id))
-        if key not in _sources:
-            _sources[key] = open_source(key[1], self.job)
-        return _sources[key]
+        """Return the job's source."""
+        return self.databases.source(self.job)
 
 
-def select_job(name: str | None) -> SelectedJob:
+def select_job(databases: Databases, name: str | None) -> SelectedJob:
     """Return the named job, or the default job if no name is given.
 
     :raises NoSuchJobError: if no job is defined, or none of this name
@@ -75,7 +69,7 @@ def select_job(name: str | None) -> SelectedJob:
     wanted = name or default_job(jobs)
     if wanted not in jobs:
         raise NoSuchJobError(f"there is no scoring job {wanted!r} in the Variable; it has {', '.join(jobs)}")
-    return SelectedJob(ScoringJob.from_mapping(wanted, jobs[wanted]), tuple(jobs))
+    return SelectedJob(ScoringJob.from_mapping(wanted, jobs[wanted]), tuple(jobs), databases)
 
 
 def default_job(jobs: Mapping[str, object]) -> str:
@@ -85,24 +79,3 @@ def default_job(jobs: Mapping[str, object]) -> str:
     """
     chosen = variable(JOB)
     return chosen if chosen is not None and chosen in jobs else next(iter(jobs))
-
-
-_engines: dict[str, tuple[Address, Engine]] = {}
-_sources: dict[tuple[ScoringJob, Engine], ReviewSource] = {}
-_lock = threading.Lock()
-
-
-def _engine(conn_id: str) -> Engine:
-    """Return the engine of a Connection, a new one when the Connection was changed.
-
-    :raises ConfigurationError: if there is no such Connection, or its type or driver is not supported
-    """
-    connection = connection_named(conn_id)
-    with told_as_configuration(connection), _lock:
-        address = address_of(connection)
-        known = _engines.get(conn_id)
-        if known is None or known[0] != address:
-            if known is not None:
-                known[1].dispose()
-            _engines[conn_id] = known = (address, reading_engine(address))
-        return known[1]

@@ -24,9 +24,9 @@ def settings_of(request: Request) -> PageSettings:
 Settings = Annotated[PageSettings, Depends(settings_of)]
 
 
-def selected_job(job: Annotated[str | None, Query(max_length=200)] = None) -> SelectedJob:
+def selected_job(request: Request, job: Annotated[str | None, Query(max_length=200)] = None) -> SelectedJob:
     """Return the job that the query names, or the default job."""
-    return select_job(job or None)
+    return select_job(request.app.state.databases, job or None)
 
 
 Selected = Annotated[SelectedJob, Depends(selected_job)]

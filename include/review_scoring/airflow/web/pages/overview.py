@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from review_scoring.airflow.web import charts, dag_runs, live_counts
+from review_scoring.airflow.web import charts, dag_runs
 from review_scoring.airflow.web.dag_runs import DagState
 from review_scoring.airflow.web.failures import PageRoute
 from review_scoring.airflow.web.jobs import SelectedJob, default_job
+from review_scoring.airflow.web.live_counts import LiveCountsCache
 from review_scoring.airflow.web.page import Selected, Settings, page
 from review_scoring.airflow.web.run_history import overdue, run_lines
 from review_scoring.airflow.web.settings import PageSettings
@@ -63,9 +64,10 @@ def show_overview(selected: Selected, settings: Settings) -> HTMLResponse:
 
 
 @router.get("/live-counts")
-def show_live_counts(selected: Selected) -> Mapping[str, Any]:
+def show_live_counts(request: Request, selected: Selected) -> Mapping[str, Any]:
     """Return how much waits, is scored and is rejected."""
-    found = live_counts.live_counts(selected)
+    cache: LiveCountsCache = request.app.state.live_counts
+    found = cache.get(selected)
     return {
         "waiting": found.waiting,
         "note": found.note,
