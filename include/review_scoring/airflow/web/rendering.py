@@ -15,7 +15,6 @@ from markupsafe import Markup
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
-MINUTE_S = 60
 
 
 def html(template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
@@ -35,9 +34,9 @@ def percent(value: float | None) -> str:
 
 def duration(seconds: float) -> str:
     """Return `4.2 s`, `12:05 min` or `3:12:05 h`."""
-    if seconds < MINUTE_S:
+    if seconds < 60:
         return f"{seconds:.1f}\N{NO-BREAK SPACE}s"
-    minutes, rest = divmod(round(seconds), MINUTE_S)
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return (
         f"{hours}:{minutes:02}:{rest:02}\N{NO-BREAK SPACE}h" if hours else f"{minutes}:{rest:02}\N{NO-BREAK SPACE}min"

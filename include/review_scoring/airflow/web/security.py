@@ -25,7 +25,6 @@ POLICY = "; ".join(
 """Only what this server itself sends is run or loaded: no inline script, no inline style, no other host."""
 
 STATIC_MAX_AGE_S = 3600
-HTTP_OK = 200
 
 
 def may_read(dag_id: str) -> Dependency:
@@ -61,7 +60,7 @@ class SecurityHeaders:
     @staticmethod
     def _add(message: Message, *, static: bool) -> None:
         headers = MutableHeaders(scope=message)
-        keep = static and message["status"] == HTTP_OK
+        keep = static and message["status"] == 200
         headers["Content-Security-Policy"] = POLICY
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "same-origin"

@@ -29,7 +29,6 @@ router = APIRouter(route_class=PageRoute)
 log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
-UTC_NAME = "UTC"
 ROWS = 25
 RUNS_LOOKED_AT = 90
 """Labels and models to choose from are those of so many runs: asking the scores themselves would read them all."""
@@ -193,6 +192,6 @@ def _midnight(day: date | None, zone: str | None) -> datetime | None:
 def _zone(name: str | None) -> ZoneInfo:
     """Return the zone of a browser's name for it; UTC for a name that this system does not know, or none."""
     try:
-        return ZoneInfo(name or UTC_NAME)
+        return ZoneInfo(name or "UTC")
     except (ZoneInfoNotFoundError, ValueError, OSError):  # such as a path, or the name of a folder of zones
-        return ZoneInfo(UTC_NAME)
+        return ZoneInfo("UTC")
