@@ -24,6 +24,7 @@ from sqlalchemy import Engine, delete, insert, select
 
 from review_scoring import demo
 from review_scoring.airflow.web.app import create_app
+from review_scoring.airflow.web.overview_charts import USUAL
 from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.warehouse.engine import make_engine, writing
@@ -204,6 +205,13 @@ def drawn(frame: FrameLocator | Page) -> list[str]:
     return figures.locator("figcaption").all_inner_texts()
 
 
+def legend(frame: FrameLocator, title: str) -> list[str]:
+    """Return the texts in the legend of a chart."""
+    texts = "c => Chart.getChart(c).legend.legendItems.map(item => item.text)"
+    found: list[str] = frame.locator("figure.chart", has_text=title).locator("canvas").evaluate(texts)
+    return found
+
+
 def count(frame: FrameLocator, name: str) -> Any:
     return frame.locator(f"[data-count={name}]")
 
@@ -262,6 +270,8 @@ def test_a_run_from_the_form_changes_the_figures(page: Page, server: Server) -> 
     expect(frame.locator("#reasons")).to_contain_text("null_text")
     expect(frame.locator("time").first).to_contain_text("GMT+9")
     assert drawn(frame) == ["Labels per day", "Mean score per day", "Throughput per run"]
+    assert legend(frame, "Labels per day") == ["neg", "pos"]
+    assert legend(frame, "Mean score per day") == ["mean score", USUAL]
 
     frame.get_by_role("link", name="Open the run in Airflow").click()
     page.wait_for_url(f"**/dags/score_reviews/runs/{run['dag_run_id'].replace('+', '*').replace(':', '*')}**")
@@ -316,6 +326,7 @@ def test_a_models_evaluations_are_drawn(page: Page, server: Server) -> None:
         frame.get_by_role("link", name=DEFAULT_MODEL).click()
     expect(frame.get_by_role("heading", name="Newest evaluation")).to_be_visible()
     assert drawn(frame) == ["Reliability", "History"]
+    assert legend(frame, "Reliability") == ["share right", "as sure as right"]
 
 
 def test_every_page_fits_a_phone_and_can_be_read_without_a_mouse(page: Page, server: Server) -> None:

@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, update
 
-from review_scoring.airflow.web import charts, dag_runs
+from review_scoring.airflow.web import dag_runs, overview_charts
 from review_scoring.airflow.web.dag_runs import DagRunState, DagState
 from review_scoring.airflow.web.run_history import RunLine, overdue, run_lines
 from review_scoring.warehouse.engine import writing
@@ -178,13 +178,15 @@ def test_runs_of_the_deployments_dag_are_not_told_of_another_job(
 
 def test_days_without_a_run_are_gaps_in_the_charts_up_to_yesterday() -> None:
     there = [DailyLabels(date(2026, 11, n), {"pos": (40, 36.0), "neg": (10, 7.0)}) for n in (1, 2, 5)]
-    shares, score = (chart(there, date(2026, 11, 7)) for chart in (charts.shares_chart, charts.score_chart))
+    shares, score = (
+        chart(there, date(2026, 11, 7)) for chart in (overview_charts.shares_chart, overview_charts.score_chart)
+    )
     for chart in (shares, score):
         assert chart.rows == [date(2026, 11, n) for n in range(1, 8)]
         assert [value is not None for value in chart.series[0].values] == [True, True, False, False, True, False, False]
         assert "4 days are empty" in chart.summary
-    assert charts.shares_chart([], date(2026, 11, 7)).rows == []
-    assert charts.shares_chart(there).rows[-1] == date(2026, 11, 5)
+    assert overview_charts.shares_chart([], date(2026, 11, 7)).rows == []
+    assert overview_charts.shares_chart(there).rows[-1] == date(2026, 11, 5)
 
 
 def test_what_is_unusual_is_marked_on_its_own_day_behind_a_gap() -> None:
@@ -193,7 +195,7 @@ def test_what_is_unusual_is_marked_on_its_own_day_behind_a_gap() -> None:
         for n in range(20)
     ]
     odd = DailyLabels(date(2026, 10, 25), {"pos": (5, 4.5), "neg": (95, 85.0)})
-    chart = charts.shares_chart([*usual, odd])
+    chart = overview_charts.shares_chart([*usual, odd])
     assert [chart.rows[n] for n in chart.unusual] == [odd.date]
 
 

@@ -1,4 +1,4 @@
-"""The charts of the models' pages."""
+"""Charts of the model pages: accuracy against speed, reliability, and accuracy over time."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def reliability_chart(figures: Mapping[str, Any]) -> Chart:
         summary=f"How often reviews of a confidence are right; calibration error {calibration.get('ece', 0):.3f}.",
         x_title="mean confidence of the model",
         y_title="share that is right",
+        diagonal="as sure as right",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from review_scoring.airflow.web import charts, dag_runs
+from review_scoring.airflow.web import dag_runs, overview_charts
 from review_scoring.airflow.web.dag_runs import DagState
 from review_scoring.airflow.web.failures import PageRoute
 from review_scoring.airflow.web.jobs import SelectedJob, default_job
@@ -47,7 +47,11 @@ def show_overview(selected: Selected, settings: Settings) -> HTMLResponse:
     ended = [run for run in newest_first[::-1] if run.state != RUNNING and not run.is_rescore]
     today = datetime.now(UTC)
     until = today.date() - timedelta(days=1)  # today may still come
-    drawn = [charts.shares_chart(days, until), charts.score_chart(days, until), charts.throughput_chart(ended)]
+    drawn = [
+        overview_charts.shares_chart(days, until),
+        overview_charts.score_chart(days, until),
+        overview_charts.throughput_chart(ended),
+    ]
     return page(
         "overview.html",
         "overview",
@@ -58,7 +62,7 @@ def show_overview(selected: Selected, settings: Settings) -> HTMLResponse:
         overdue=overdue(lines, dags, today),
         has_scored=bool(newest_first),
         charts=[chart for chart in drawn if chart.rows],
-        shifts=charts.shifts(days),
+        unusual=overview_charts.unusual_values(days),
         source=selected.job.source_table,
     )
 
