@@ -23,8 +23,8 @@ from review_scoring.evaluation.verdicts import (
 )
 from review_scoring.models.entry import CatalogueEntry
 from review_scoring.models.folder import ModelFolder
+from review_scoring.request import RunKey
 from review_scoring.warehouse.evaluations.store import BenchmarkStore, Evaluation
-from review_scoring.warehouse.ledger.leases import RunKey
 from review_scoring.warehouse.retry import patiently
 
 log = logging.getLogger(__name__)

@@ -71,7 +71,7 @@ def promote_model(
         dag_id=dag_id,
         run_id=run_id,
     )
-    return promote(store.engine, store.schema, ledger.job_id, promotion)
+    return promote(store.engine, store.schema, ledger.job.id, promotion)
 
 
 def _newest(store: BenchmarkStore, model: ModelFolder, required: str, *, without_passing: bool) -> int | None:

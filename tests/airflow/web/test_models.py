@@ -13,10 +13,10 @@ from fastapi.testclient import TestClient
 from review_scoring.airflow.web.pages import models as models_page
 from review_scoring.models.catalogue import catalogue
 from review_scoring.models.entry import Figure
+from review_scoring.request import RunKey
 from review_scoring.warehouse.evaluations.labelled import LabelledReview
 from review_scoring.warehouse.evaluations.promotions import Promotion, promote
 from review_scoring.warehouse.evaluations.store import BenchmarkStore, ClassMetrics, Evaluation
-from review_scoring.warehouse.ledger.leases import RunKey
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]

@@ -18,8 +18,8 @@ from review_scoring.airflow.web.dag_runs import DagRunState, DagState
 from review_scoring.airflow.web.run_history import RunLine, overdue, run_lines
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.history.daily_labels import DailyLabels
-from review_scoring.warehouse.history.jobs import find_job
 from review_scoring.warehouse.history.runs import Run, last_runs
+from review_scoring.warehouse.ledger.jobs import find_job
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]

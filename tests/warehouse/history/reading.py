@@ -8,8 +8,8 @@ from sqlalchemy import update
 
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.history.daily_labels import DailyLabels, daily_labels
-from review_scoring.warehouse.history.jobs import JobRecord, find_job
 from review_scoring.warehouse.history.runs import Run, last_runs
+from review_scoring.warehouse.ledger.jobs import JobRecord, find_job
 from tests.stubs import Warehouse
 
 

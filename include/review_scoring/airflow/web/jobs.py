@@ -17,7 +17,7 @@ from review_scoring.errors import NoSuchJobError
 from review_scoring.job import ScoringJob
 from review_scoring.run.preflight import target_conn_id
 from review_scoring.warehouse.errors import lacks_tables
-from review_scoring.warehouse.history.jobs import JobRecord, find_job
+from review_scoring.warehouse.ledger.jobs import JobRecord, find_job
 from review_scoring.warehouse.schema import tables
 from review_scoring.warehouse.source.review_source import ReviewSource
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, and_, delete, exists, insert, inspect, or_, select, update
 
+from review_scoring.request import RunKey
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.evaluations.labelled import LabelledReview
-from review_scoring.warehouse.ledger.leases import RunKey
 from review_scoring.warehouse.schema import Tables, tables
 
 ROWS_AT_ONCE = 1000

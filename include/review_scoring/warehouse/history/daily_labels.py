@@ -10,8 +10,8 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy import Connection, or_, select
 
 from review_scoring.warehouse.dialects import dialect_of
-from review_scoring.warehouse.history.jobs import JobRecord
 from review_scoring.warehouse.ledger.counts import LabelCounts, add_labels, labelled, shares_of
+from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.leases import RUNNING
 
 MOST_TASKS = 20_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Engine, func, select
 
-from review_scoring.warehouse.history.jobs import JobRecord
+from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.source.review_source import ReviewSource
 
@@ -29,5 +29,4 @@ def count_waiting(connection: Connection, job: JobRecord | None, *, source: Revi
     id_as_text = source.id_as_text(engine)
     if id_as_text is None:
         return None
-    ledger = Ledger(engine, job.id, job.id_type, job.tables)
-    return int(connection.scalar(rows.where(ledger.not_recorded(id_as_text))) or 0)
+    return int(connection.scalar(rows.where(Ledger(engine, job).records.missing(id_as_text))) or 0)

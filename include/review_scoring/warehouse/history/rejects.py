@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from review_scoring.warehouse.history.jobs import JobRecord
+from review_scoring.warehouse.ledger.jobs import JobRecord
 
 
 @dataclass(frozen=True)

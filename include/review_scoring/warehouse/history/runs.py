@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, func, select
 
 from review_scoring.warehouse.dialects import dialect_of
-from review_scoring.warehouse.history.jobs import JobRecord
 from review_scoring.warehouse.ledger.counts import Counts, labelled, shares_of
+from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.leases import FAILED, GAVE_WAY, RUNNING, SUCCESS
 
 STALLED = "stalled"

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, select, tuple_
 
 from review_scoring.reviews import canonical_id
-from review_scoring.warehouse.history.jobs import JobRecord
-from review_scoring.warehouse.source.review_source import parse_id
+from review_scoring.warehouse.ledger.jobs import JobRecord
+from review_scoring.warehouse.source.rows import parse_id
 
 
 @dataclass(frozen=True)

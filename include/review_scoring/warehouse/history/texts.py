@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Numeric, select
 
 from review_scoring.warehouse.dialects import dialect_of
-from review_scoring.warehouse.source.review_source import ReviewSource, parse_id
+from review_scoring.warehouse.source.review_source import ReviewSource
+from review_scoring.warehouse.source.rows import parse_id
 
 INTEGER_BITS = 64
 """Size of the largest integer column, sign included. Drivers refuse to compare such a column with larger numbers."""

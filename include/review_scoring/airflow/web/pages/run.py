@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse
@@ -11,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from review_scoring.airflow.web.failures import PageRoute
 from review_scoring.airflow.web.page import NO_NUL, Selected, Settings, page
 from review_scoring.reviews import help_for
-from review_scoring.run.report import paragraph
+from review_scoring.run.report import RunReport
 from review_scoring.warehouse.history.runs import Run, find_run
 from review_scoring.warehouse.ledger.leases import RUNNING
 
@@ -31,22 +30,19 @@ def show_run(
     if run is None:
         raise HTTPException(404, "This run wrote nothing: a dry run does not, nor does one that failed early.")
     unkeyed = [(reason, count, help_for(reason)) for reason, count in sorted(run.counts.unkeyed.items())]
-    told = "" if run.state == RUNNING else paragraph(_summary(run, selected.job.name))
+    told = "" if run.state == RUNNING else _report(run, selected.job.name).paragraph
     return page("run.html", "", selected, settings, run=run, unkeyed=unkeyed, told=told)
 
 
-def _summary(run: Run, job: str) -> Mapping[str, Any]:
-    """Return a run in the form of what a scoring task returns."""
-    counts = run.counts
-    return {
-        "job": job,
-        "read": counts.read,
-        "scored": counts.scored,
-        "unchanged": counts.unchanged,
-        "rejected": counts.rejected,
-        "labels": {label: count for label, (count, _) in counts.labels.items()},
-        "model": ", ".join(model for model, _ in run.models),
-        "device": ", ".join(run.devices),
-        "seconds": run.seconds,
-        "reviews_per_second": run.reviews_per_second,
-    }
+def _report(run: Run, job: str) -> RunReport:
+    """Return a run in the form in which its last task reports it."""
+    return RunReport(
+        job=job,
+        counts=run.counts,
+        model=", ".join(model for model, _ in run.models),
+        revision=", ".join(revision for _, revision in run.models),
+        device=", ".join(run.devices),
+        seconds=run.seconds,
+        reviews_per_second=run.reviews_per_second,
+        shards=run.shards,
+    )
