@@ -24,7 +24,7 @@ from sqlalchemy import Engine, delete, insert, select
 
 from review_scoring import demo
 from review_scoring.airflow.web.app import create_app
-from review_scoring.airflow.web.overview_charts import USUAL
+from review_scoring.airflow.web.overview_charts import LIMITS
 from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.warehouse.engine import make_engine, writing
@@ -271,7 +271,7 @@ def test_a_run_from_the_form_changes_the_figures(page: Page, server: Server) -> 
     expect(frame.locator("time").first).to_contain_text("GMT+9")
     assert drawn(frame) == ["Labels per day", "Mean score per day", "Throughput per run"]
     assert legend(frame, "Labels per day") == ["neg", "pos"]
-    assert legend(frame, "Mean score per day") == ["mean score", USUAL]
+    assert legend(frame, "Mean score per day") == ["mean score", LIMITS]
 
     frame.get_by_role("link", name="Open the run in Airflow").click()
     page.wait_for_url(f"**/dags/score_reviews/runs/{run['dag_run_id'].replace('+', '*').replace(':', '*')}**")
@@ -283,7 +283,7 @@ def test_the_task_links_to_the_page_of_its_run(page: Page, server: Server) -> No
     page.goto(f"{server.address}/dags/score_reviews/runs/{run}/tasks/score/mapped/0/details")
     page.get_by_role("link", name="Scores of this run").click()
     frame = page.frame_locator("iframe")
-    expect(frame.get_by_role("heading", name="What it did")).to_be_visible()
+    expect(frame.get_by_role("heading", name="Results")).to_be_visible()
     expect(frame.locator(".callout")).to_contain_text(f"film_reviews: {REVIEWS + 7} reviews read")
 
 
@@ -321,12 +321,12 @@ def test_a_models_evaluations_are_drawn(page: Page, server: Server) -> None:
     evaluate(engine, Classifier.load(model, device="cpu"), model, datetime(2026, 1, 1, tzinfo=UTC))
     engine.dispose()
     frame = open_page(page, server, "models")
-    assert drawn(frame) == ["Quality against speed"]
+    assert drawn(frame) == ["Accuracy against speed"]
     with page.expect_event("framenavigated"):
         frame.get_by_role("link", name=DEFAULT_MODEL).click()
     expect(frame.get_by_role("heading", name="Newest evaluation")).to_be_visible()
     assert drawn(frame) == ["Reliability", "History"]
-    assert legend(frame, "Reliability") == ["share right", "as sure as right"]
+    assert legend(frame, "Reliability") == ["accuracy", "perfectly calibrated"]
 
 
 def test_every_page_fits_a_phone_and_can_be_read_without_a_mouse(page: Page, server: Server) -> None:
@@ -374,7 +374,7 @@ def test_dark_mode_follows_airflow(page: Page, server: Server) -> None:
 def test_a_page_opened_alone_is_printed_light_whatever_the_theme(page: Page, server: Server) -> None:
     frame = open_page(page, server, "rejects")
     with page.context.expect_page() as opened:
-        frame.get_by_role("link", name="Open alone, to print").click()
+        frame.get_by_role("link", name="Open in a new tab to print").click()
     alone = opened.value
     expect(alone.get_by_role("heading", name="Rejects", exact=True)).to_be_visible()
     assert alone.url.startswith(f"{server.address}/review-scoring/rejects")
@@ -438,7 +438,7 @@ def test_a_run_that_goes_on_is_followed_to_its_end(page: Page, server: Server) -
             frame = open_page(page, server)
             line = frame.locator("#live .live-line")
             expect(line).to_contain_text("4 read, 4 scored, 0 rejected")
-            expect(frame.locator("#live-news")).to_contain_text("A run is going")
+            expect(frame.locator("#live-news")).to_contain_text("A run is in progress")
             frame.locator("#live-news").evaluate(
                 "e => { window.said = [performance.now()];"
                 " new MutationObserver(() => window.said.push(performance.now())).observe(e, { childList: true }) }"
@@ -488,7 +488,7 @@ def test_a_run_that_failed_before_it_scored_is_shown_with_the_task_that_failed(p
     frame = open_page(page, server)
     expect(frame.locator("#last-title ~ .state")).to_have_text("failed")
     panel = frame.locator("section", has=frame.locator("#last-title"))
-    expect(panel).to_contain_text("It failed in preflight before anything was scored")
+    expect(panel).to_contain_text("It failed in preflight before any review was scored")
     expect(frame.locator("tbody tr", has_text="failed in preflight")).to_have_count(1)
 
 

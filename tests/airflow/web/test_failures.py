@@ -46,9 +46,9 @@ def test_a_driver_that_is_not_installed_is_named(
     monkeypatch.setattr(databases, "reading_engine", without_driver)
     answer = pages().get("/")
     assert answer.status_code == 503
-    assert "not set up as it has to be" in answer.text
+    assert "The scoring setup is incomplete" in answer.text
     assert "needs a driver that is not installed" in answer.text
-    assert "could not be made" not in answer.text
+    assert "could not be rendered" not in answer.text
 
 
 def test_a_connection_that_is_missing_is_not_a_missing_job(
@@ -146,7 +146,7 @@ def test_what_is_wrong_in_ones_own_catalogue_hides_no_other_model_and_no_path_is
     with caplog.at_level(logging.WARNING):
         shown = client.get("/models")
     assert shown.status_code == 200
-    assert f"entries that cannot be used:</strong> {named}" in shown.text
+    assert f"has invalid entries:</strong> {named}" in shown.text
     assert str(tmp_path) not in shown.text
     assert str(catalogue) in caplog.text
     assert client.get("/model?name=french-reviews-small").status_code == 200
@@ -154,7 +154,7 @@ def test_what_is_wrong_in_ones_own_catalogue_hides_no_other_model_and_no_path_is
         assert "model?job=films&amp;name=mini-bert" in shown.text
         wrong = client.get("/model?name=mine")
         assert wrong.status_code == 503
-        assert "The catalogue of models cannot be read" in wrong.text
+        assert "The model catalogue cannot be read" in wrong.text
         assert str(tmp_path) not in wrong.text
 
 
@@ -177,7 +177,7 @@ def test_a_character_that_postgresql_does_not_have_is_refused(pages: Pages, ware
     warehouse.score()
     answer = pages().get(asked)
     assert answer.status_code == 422
-    assert "Check what was entered" in answer.text
+    assert "Check these fields" in answer.text
 
 
 @pytest.mark.parametrize(("address", "up"), [("/nowhere", ""), ("/no/such/page", "../../"), ("/docs", "")])
@@ -185,7 +185,7 @@ def test_an_address_that_no_page_has_is_answered_by_a_page(address: str, up: str
     client = TestClient(create_app(), headers={"Accept": "text/html"})
     answer = client.get(address)
     assert answer.status_code == 404
-    assert "There is nothing here" in answer.text
+    assert "Page not found" in answer.text
     assert f'href="{up}static/pages.css' in answer.text
     assert f'<a href="{up or "./"}">Overview</a>' in answer.text
-    assert client.get(address, headers={"Accept": "application/json"}).json()["error"] == "There is nothing here."
+    assert client.get(address, headers={"Accept": "application/json"}).json()["error"] == "Page not found."

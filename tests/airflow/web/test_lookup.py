@@ -55,7 +55,7 @@ def test_blanks_around_a_string_may_belong_to_it_or_not(pages: Pages, warehouse:
         return str(found)
 
     assert [text(each) for each in ("a", "a ", " a", " b ", "007")] == ["sans", "avec", "sans", "seul", "agent"]
-    assert "The source has no such review, either" in client.get("/review", params={"id": "7"}).text
+    assert "The source does not contain it either" in client.get("/review", params={"id": "7"}).text
 
 
 @pytest.mark.parametrize("entered", ["seven", "7.0", "7 8", "--7", " "])
@@ -65,4 +65,4 @@ def test_what_is_no_number_is_no_such_review(pages: Pages, warehouse: Warehouse,
     warehouse.score()
     answer = pages().get("/review", params={"id": entered})
     assert answer.status_code == 200
-    assert "The source has no such review, either" in answer.text
+    assert "The source does not contain it either" in answer.text

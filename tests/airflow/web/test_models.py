@@ -25,7 +25,7 @@ Pages = Callable[..., TestClient]
 def test_models_are_shown_with_their_evaluations_and_the_champion(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     client = pages()
-    assert "No model was evaluated yet" in client.get("/models").text
+    assert "No model has been evaluated yet" in client.get("/models").text
     warehouse.fill(3)
     warehouse.score()
     name = "french-reviews-small"
@@ -82,7 +82,7 @@ def test_unverified_and_another_revision_than_the_champions_are_told(
         )
         listed, shown = client.get("/models").text, client.get("/model", params={"name": name}).text
         assert ("not the champion's" in listed) is told
-        assert ("this evaluation is of another one" in shown) is told
+        assert ("this is an evaluation of another revision" in shown) is told
         assert listed.count("state-unverified") == 2, "beside the champion's name, and in the catalogue"
         assert "state-unverified" in shown
 

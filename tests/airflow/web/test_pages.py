@@ -42,7 +42,7 @@ def test_without_anything_scored_each_page_says_what_to_do_next(pages: Pages, wa
     assert "Nothing has been scored yet" in client.get("/").text
     assert "Nothing has been scored yet" in client.get("/reviews").text
     assert "No review is rejected" in client.get("/rejects").text
-    assert "It waits for the next run" in client.get("/review?id=1").text
+    assert "It is waiting for the next run" in client.get("/review?id=1").text
     assert client.get("/live-counts").json()["waiting"] == 3
     assert client.get("/progress").json() == {"run": None}
 
@@ -81,7 +81,7 @@ def test_a_rescore_is_called_one_and_left_out_of_the_charts(pages: Pages, wareho
     assert "rescore" not in before
     warehouse.score("again", Rescore.ALL)
     after = client.get("/").text
-    assert "A rescore tells of old reviews" in after
+    assert "Rescores are excluded from the charts" in after
     assert after.count('<span class="state">rescore</span>') == 3, "last run, its figure, its line of the runs"
     assert re.findall(r"<figure.*?</figure>", after, re.DOTALL) == re.findall(r"<figure.*?</figure>", before, re.DOTALL)
     assert "rescore" in client.get("/run", params={"dag_id": "dag", "run_id": "again"}).text
@@ -113,7 +113,7 @@ def test_an_hourly_schedule_is_charted_by_day_and_held_against_a_month(pages: Pa
     warned = re.search(r"The share of pos is unusual:</strong>(.*?)</p>", shown, re.DOTALL)
     assert warned is not None
     told = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", warned[1])).split(" (")[0].strip()
-    assert told == f"10.0 % on {days[-1]}, where 46.5 % to 51.5 % was usual in the 30 days before"
+    assert told == f"10.0 % on {days[-1]}, compared with 46.5 % to 51.5 % in the previous 30 days"
 
 
 def test_the_total_of_a_run_that_goes_is_told_where_it_is_known(pages: Pages, warehouse: Warehouse) -> None:
@@ -173,7 +173,7 @@ def test_a_run_that_has_committed_nothing_yet_shows_no_zeros_and_no_device(pages
         shown = client.get(address).text
         facts = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]*)</dd>", shown))
         assert (facts["Read"], facts["Scored"], facts["Reviews/s"]) == ("\N{EN DASH}",) * 3
-        assert facts["Device"] == "known with the first commit"
+        assert facts["Device"] == "known after the first commit"
     assert client.get("/progress").json()["begun"] is False
 
 
@@ -259,7 +259,7 @@ def test_nonsense_is_refused_in_plain_words(pages: Pages, warehouse: Warehouse, 
     address = "/review" if asked.startswith("id") else "/reviews"
     answer = pages().get(f"{address}?{asked}")
     assert answer.status_code == 422
-    assert "Check what was entered" in answer.text
+    assert "Check these fields" in answer.text
 
 
 def test_texts_can_be_hidden(pages: Pages, warehouse: Warehouse) -> None:
@@ -278,8 +278,8 @@ def test_a_review_whose_text_is_hidden_is_not_said_to_be_missing(pages: Pages, w
     warehouse.fill(1)
     shown = pages(hide_texts=True).get("/review?id=1").text
     assert "neither scored nor rejected" in shown
-    assert "Whether it waits for the next run cannot be told here" in shown
-    assert "The source has no such review" not in shown
+    assert "Whether it is waiting for the next run is unknown" in shown
+    assert "The source does not contain it" not in shown
 
 
 @pytest.mark.parametrize("id_", [str(2**63), "9" * 20, "-" + "9" * 30])
@@ -288,7 +288,7 @@ def test_a_number_that_no_id_can_be_is_no_such_review(pages: Pages, warehouse: W
     warehouse.fill(1)
     answer = pages().get(f"/review?id={id_}")
     assert answer.status_code == 200
-    assert "The source has no such review, either" in answer.text
+    assert "The source does not contain it either" in answer.text
 
 
 def test_rejects_are_listed_with_what_to_do(

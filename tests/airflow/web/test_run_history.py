@@ -103,20 +103,20 @@ def late(recorded: Run | None, state: DagState, now: datetime = NOW) -> tuple[da
 
 def test_a_run_that_failed_makes_the_last_success_too_old(recorded: Run) -> None:
     failed = dag(run("scheduled 2", "failed", DUE, "preflight"), FIRST)
-    assert late(recorded, failed) == (DUE, "The newest one failed in preflight.")
+    assert late(recorded, failed) == (DUE, "The newest run failed in preflight.")
 
 
 def test_a_run_that_never_came_is_missed(recorded: Run) -> None:
     state = dag(FIRST, next_due_at=DUE)
     due, why = late(recorded, state) or (None, "")
     assert due == DUE
-    assert "No run has come since" in why
+    assert "No run has started since" in why
     assert late(recorded, replace(state, is_paused=True)) == (DUE, "The DAG is paused.")
-    assert late(recorded, replace(state, has_import_errors=True)) == (DUE, "The file of the DAG has an import error.")
+    assert late(recorded, replace(state, has_import_errors=True)) == (DUE, "The DAG file has an import error.")
 
 
 def test_a_run_that_waits_in_a_queue_is_missed_and_one_that_works_is_not(recorded: Run) -> None:
-    assert late(recorded, dag(run("scheduled 2", "queued"), FIRST)) == (DUE, "The newest one is queued.")
+    assert late(recorded, dag(run("scheduled 2", "queued"), FIRST)) == (DUE, "The newest run is queued.")
     assert late(recorded, dag(run("scheduled 2", "running"), FIRST)) is None
 
 
@@ -139,7 +139,7 @@ def test_a_job_that_another_dag_scores_by_now_is_not_missed_by_the_paused_one(re
 
 def test_a_job_that_never_succeeded_is_told_so() -> None:
     state = dag(run("scheduled 1", "failed", DUE, "preflight"))
-    assert late(None, state) == (DUE, "The newest one failed in preflight.")
+    assert late(None, state) == (DUE, "The newest run failed in preflight.")
     lines = [RunLine("dag", "scheduled 1", "failed", DUE, ("preflight",), None)]
     found = overdue(lines, [state], NOW)
     assert found is not None
@@ -158,7 +158,7 @@ def test_the_overview_shows_a_run_that_failed_in_preflight(
     monkeypatch.setattr(dag_runs, "dag_state", lambda dag_id: state if dag_id == "dag" else None)
     shown = client.get("/").text
     assert re.search(r'<dt>Last run</dt>\s*<dd><span class="state state-failed">failed</span>', shown)
-    assert "It failed in <code>preflight</code> before anything was scored." in shown
+    assert "It failed in <code>preflight</code> before any review was scored." in shown
     assert '<a href="../dags/dag/runs/scheduled%202" data-airflow>' in shown
     assert "A run is overdue" in shown
 

@@ -113,7 +113,7 @@ def test_whoever_looks_does_not_wait_for_anothers_count_for_ever(
         done.set()
     assert first.result().status_code == 200
     assert answer.status_code == 503
-    assert "Others are waiting for the warehouse" in answer.text
+    assert "All warehouse connections are in use" in answer.text
 
 
 def test_an_error_of_ours_shows_a_reference_and_no_stack_trace(

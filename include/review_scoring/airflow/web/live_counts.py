@@ -33,9 +33,9 @@ KEEP_S = 60.0
 WAIT_S = 3.0
 """Seconds that a request waits for the count of another request. The API server has few threads."""
 
-OTHER_SERVER = "not counted: the reviews are in another database than the scores"
-TOO_MANY = "not counted: it takes longer than the warehouse is given"
-UNREADABLE = "not counted: the source of the reviews cannot be read now"
+OTHER_SERVER = "not counted: reviews and scores are in different databases"
+TOO_MANY = "not counted: the query takes too long"
+UNREADABLE = "not counted: the source of the reviews cannot be read"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from review_scoring.warehouse.history.daily_labels import DailyLabels
 from review_scoring.warehouse.history.runs import Run
 
 DAY = "Day (UTC)"
-USUAL = f"usual in the {WINDOW.days} days before (±{DEVIATIONS:.0f} \N{GREEK SMALL LETTER SIGMA})"
+LIMITS = f"control limits (±{DEVIATIONS:.0f} \N{GREEK SMALL LETTER SIGMA} of the previous {WINDOW.days} days)"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def shares_chart(oldest_first: Sequence[DailyLabels], until: date | None = None)
             Series(label, "bar", calendar.spread([d.shares.get(label, 0.0) for d in oldest_first]), "percent")
             for label in labels
         ],
-        summary=f"Share of each label on {len(oldest_first)} days; the newest: {shares}.{calendar.gaps}",
+        summary=f"Share of each label on {len(oldest_first)} days; on the newest day: {shares}.{calendar.gaps}",
         unusual=calendar.rows_of(unusual),
     )
 
@@ -57,9 +57,9 @@ def score_chart(oldest_first: Sequence[DailyLabels], until: date | None = None) 
     """
     calendar = _Calendar(oldest_first, until)
     points = _mean_scores(oldest_first)
-    usual, unusual = bands(points), _unusual(points)
-    low = calendar.spread([band.low if band else None for band in usual])
-    high = calendar.spread([band.high if band else None for band in usual])
+    limits, unusual = bands(points), _unusual(points)
+    low = calendar.spread([band.low if band else None for band in limits])
+    high = calendar.spread([band.high if band else None for band in limits])
     return Chart(
         title="Mean score per day",
         kind="control",
@@ -67,11 +67,10 @@ def score_chart(oldest_first: Sequence[DailyLabels], until: date | None = None) 
         rows=calendar.dates,
         series=[
             Series("mean score", "line", calendar.spread([point.value for point in points]), "score"),
-            Series("usual from", "low", low, "score", legend=""),
-            Series("usual to", "high", high, "score", legend=USUAL),
+            Series("lower limit", "low", low, "score", legend=""),
+            Series("upper limit", "high", high, "score", legend=LIMITS),
         ],
-        summary=f"Mean score of {len(points)} days; {len(unusual)} outside of what was usual in the 30 days before."
-        f"{calendar.gaps}",
+        summary=f"Mean score of {len(points)} days; {len(unusual)} outside of their limits.{calendar.gaps}",
         unusual=calendar.rows_of(unusual),
     )
 
@@ -85,7 +84,7 @@ def throughput_chart(oldest_first: Sequence[Run]) -> Chart:
         row_title="Run",
         rows=[run.started_at for run in measured],
         series=[Series("reviews per second", "bar", [run.reviews_per_second for run in measured])],
-        summary=f"Reviews per second that one task classified, of {len(measured)} runs.",
+        summary=f"Reviews per second and task of {len(measured)} runs.",
         y_title="reviews/s",
     )
 

@@ -1,4 +1,4 @@
-"""What every page has around it: the job, its switcher, and the settings."""
+"""Dependencies of every page: the selected job, the settings, and the frame in which a page is rendered."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from review_scoring.airflow.web.rendering import html
 from review_scoring.airflow.web.settings import PageSettings
 
 NO_NUL = r"^[^\x00]*$"
-"""Pattern of texts that are compared with columns: PostgreSQL has no character 0, and fails when asked for it."""
+"""Pattern of query fields that are compared with columns. PostgreSQL fails on the character NUL."""
 
 
 def settings_of(request: Request) -> PageSettings:
-    """Return the settings that the app was made with."""
+    """Return the settings of the app."""
     settings: PageSettings = request.app.state.page_settings
     return settings
 
@@ -35,6 +35,6 @@ Selected = Annotated[SelectedJob, Depends(selected_job)]
 def page(template: str, name: str, selected: SelectedJob, settings: PageSettings, **values: Any) -> HTMLResponse:
     """Render a page of a job.
 
-    :param name: which entry of the navigation is the current one
+    :param name: the current entry of the navigation
     """
     return html(template, page=name, job=selected.job.name, jobs=selected.names, dag_id=settings.dag_id, **values)

@@ -12,15 +12,16 @@ from review_scoring.warehouse.history.runs import Run
 from review_scoring.warehouse.ledger import leases as runs
 
 GRACE = timedelta(minutes=30)
-"""How late a run may begin before the overview says so: schedulers and queues take their time."""
+"""How late a run may start before the overview reports it as overdue. Schedulers and queues take some time."""
 
 
 @dataclass(frozen=True)
 class RunLine:
-    """One run. `recorded` is None for a run that has written nothing to the warehouse.
+    """A run in the list of runs.
 
-    :param state: the worse one of what the warehouse and Airflow say
-    :param failed_tasks: the tasks that failed, where Airflow knows
+    :param state: the worse of its states in the warehouse and in Airflow
+    :param failed_tasks: the tasks that failed, as far as Airflow knows
+    :param recorded: the run in the warehouse; None for a run that has written nothing to it
     """
 
     dag_id: str
@@ -32,16 +33,17 @@ class RunLine:
 
     @property
     def is_rescore(self) -> bool:
-        """Whether it scored again what was scored before."""
+        """Whether the run scored reviews again, rather than new ones."""
         return self.recorded is not None and self.recorded.is_rescore
 
 
 @dataclass(frozen=True)
 class Overdue:
-    """The last success is older than the schedule allows. `succeeded_at` is None where no run did, as far as is known.
+    """A run is overdue: the last successful run is older than the schedule allows.
 
-    :param due_at: when a run was due that has not succeeded
-    :param why: in a sentence
+    :param due_at: when the run was due that has not succeeded
+    :param succeeded_at: when the last successful run started; None if there is none
+    :param why: the reason, in one sentence
     """
 
     dag_id: str
@@ -51,25 +53,25 @@ class Overdue:
 
 
 def run_lines(newest_first: Sequence[Run], dags: Sequence[DagState]) -> list[RunLine]:
-    """Return the runs of a job, the newest first: those in the warehouse, and those that never got there.
+    """Return the runs of a job, the newest first: those in the warehouse, and those that failed earlier.
 
-    A run without an entry in the warehouse that ended as success was a dry run, or one of another job.
+    A successful run that is not in the warehouse is left out: it was a dry run, or a run of another job.
     """
     known = {(state.dag_id, state.run_id): state for dag in dags for state in dag.runs}
     lines = [_with_airflow(run, known.get((run.dag_id, run.run_id))) for run in newest_first]
-    there = {(run.dag_id, run.run_id) for run in newest_first}
+    recorded = {(run.dag_id, run.run_id) for run in newest_first}
     oldest = min((run.started_at for run in newest_first), default=None)
     for key, state in known.items():
         at = state.started_at or state.due_at
-        if key not in there and state.state != dag_runs.SUCCESS and (oldest is None or at > oldest):
+        if key not in recorded and state.state != dag_runs.SUCCESS and (oldest is None or at > oldest):
             lines.append(RunLine(*key, state.state, at, state.failed_tasks, None))
     return sorted(lines, key=lambda line: line.started_at, reverse=True)
 
 
 def overdue(lines: Sequence[RunLine], dags: Sequence[DagState], now: datetime) -> Overdue | None:
-    """Say whether the last success is older than the schedules of the DAGs allow; whichever of them succeeded counts.
+    """Return the overdue run, or None if a run of any of the DAGs has succeeded since the last one was due.
 
-    :param lines: what :func:`run_lines` returns
+    :param lines: the runs, as :func:`run_lines` returns them
     """
     scored = [line for line in lines if not line.is_rescore]
     succeeded = next((line.started_at for line in scored if line.state == runs.SUCCESS), None)
@@ -85,7 +87,7 @@ def overdue(lines: Sequence[RunLine], dags: Sequence[DagState], now: datetime) -
 
 
 def _with_airflow(run: Run, known: DagRunState | None) -> RunLine:
-    """Return a run's line: shards that succeeded do not make a run that did, if Airflow knows better."""
+    """Return a run with its state in Airflow: one whose shards have all succeeded may still fail."""
     state, failed = run.state, known.failed_tasks if known else ()
     if known is not None and known.state == dag_runs.FAILED:
         state = runs.FAILED
@@ -95,7 +97,7 @@ def _with_airflow(run: Run, known: DagRunState | None) -> RunLine:
 
 
 def _due(dag: DagState, now: datetime) -> datetime | None:
-    """Return when the last run was due that should have begun by now; None for a DAG without a schedule."""
+    """Return when the last run was due that should have started by now; None for a DAG without a schedule."""
     made = [run.due_at for run in dag.runs if run.is_scheduled]
     missed = [dag.next_due_at] if dag.next_due_at is not None else []
     return max((at for at in (*made, *missed) if at + GRACE < now), default=None)
@@ -105,9 +107,9 @@ def _why(dag: DagState, newest: RunLine | None) -> str:
     if dag.is_paused:
         return "The DAG is paused."
     if dag.has_import_errors:
-        return "The file of the DAG has an import error."
+        return "The DAG file has an import error."
     if newest is None:
-        return "No run has come since: look whether Airflow's scheduler and DAG processor run."
+        return "No run has started since: check that Airflow's scheduler and DAG processor are running."
     if newest.failed_tasks:
-        return f"The newest one failed in {' and '.join(newest.failed_tasks)}."
-    return f"The newest one is {newest.state.replace('_', ' ')}."
+        return f"The newest run failed in {' and '.join(newest.failed_tasks)}."
+    return f"The newest run is {newest.state.replace('_', ' ')}."

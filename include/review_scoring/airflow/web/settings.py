@@ -1,4 +1,4 @@
-"""What a deployment decides about the pages, by environment variables of the API server."""
+"""Page settings: environment variables of the API server that hide review texts and name the DAG to protect."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ PAGE_DAG = "REVIEW_SCORING_PAGE_DAG"
 
 @dataclass(frozen=True)
 class PageSettings:
-    """The settings of the pages.
+    """Settings of the pages.
 
-    :param hide_texts: show no review's text, for teams whose reviews are personal data
-    :param dag_id: who may read this DAG may read the pages
+    :param hide_texts: do not show review texts, for teams whose reviews are personal data
+    :param dag_id: the DAG whose readers have access to the pages
     """
 
     hide_texts: bool = False
@@ -24,8 +24,8 @@ class PageSettings:
 
     @classmethod
     def from_environment(cls) -> PageSettings:
-        """Return the settings in the environment of this process."""
+        """Return the settings from the environment variables."""
         return cls(
-            hide_texts=truth(os.environ.get(HIDE_TEXTS, "")) is not False,  # where it is not clear, nothing is shown
+            hide_texts=truth(os.environ.get(HIDE_TEXTS, "")) is not False,  # an unclear value hides them
             dag_id=os.environ.get(PAGE_DAG) or cls.dag_id,
         )

@@ -1,4 +1,4 @@
-"""The models that can be chosen: which are there, which is in use, and how good each was found to be."""
+"""Model pages: the catalogue with the champion and the newest evaluations, and one model with all of its own."""
 
 from __future__ import annotations
 
@@ -34,9 +34,11 @@ router = APIRouter(route_class=PageRoute)
 
 @dataclass(frozen=True)
 class ModelLine:
-    """A model of the catalogue with what is known of it; `imported` is None where the store cannot be seen.
+    """A model of the catalogue with its state.
 
-    :param champion: the revision that was promoted; None for a model that is not the champion
+    :param imported: None if the model store is not on this machine
+    :param champion: the promoted revision; None for a model that is not the champion
+    :param newest: the newest evaluation, preferably on a whole benchmark set
     """
 
     entry: CatalogueEntry
@@ -46,7 +48,7 @@ class ModelLine:
 
     @property
     def states(self) -> list[str]:
-        """What the model is, for a reader: the most telling first."""
+        """The states of the model, the most important first."""
         named = {
             "champion": self.champion is not None,
             "evaluated": self.newest is not None,
@@ -58,19 +60,19 @@ class ModelLine:
 
     @property
     def published(self) -> str | None:
-        """The accuracy that the publisher states, in percent, with the digits that were printed."""
+        """The accuracy that the publisher states, in percent, with the digits of the source."""
         metrics = {"accuracy", "eval_accuracy"}
         printed = next((figure.value for figure in self.entry.figures if figure.metric in metrics), None)
         return None if printed is None else _in_percent(printed)
 
     @property
     def is_of_champion(self) -> bool:
-        """Whether the newest evaluation may be read as the champion's: of its revision, or no champion's at all."""
+        """Whether the newest evaluation is of the promoted revision. True for a model that is not the champion."""
         return self.champion is None or self.newest is None or self.newest.revision == self.champion
 
     @property
     def is_comparable(self) -> bool:
-        """Whether what is published was measured on the reviews of the newest evaluation."""
+        """Whether the published figure was measured on the reviews of the newest evaluation."""
         return self.newest is not None and self.newest.reference_verdict != ReferenceVerdict.NO_REFERENCE
 
 
@@ -97,12 +99,12 @@ def show_models(selected: Selected, settings: Settings) -> HTMLResponse:
 
 @router.get("/model", response_class=HTMLResponse)
 def show_model(selected: Selected, settings: Settings, name: Annotated[str, Query(max_length=100)]) -> HTMLResponse:
-    """Show one model: its newest evaluation in full, and how it went over time."""
+    """Show one model: its newest evaluation in detail, and all evaluations over time."""
     entry = _catalogue().get(name)
     if entry is None and (problem := _problems().get(name)) is not None:
         raise problem
     if entry is None:
-        raise HTTPException(404, "The catalogue has no model of this name.")
+        raise HTTPException(404, "The catalogue has no model with this name.")
     done = _evaluations(selected, name)
     line = _line(entry, done, champion(selected.engine, selected.job.target_schema, selected.job.name))
     found: EvaluationDetails | None = None
@@ -121,7 +123,7 @@ def show_model(selected: Selected, settings: Settings, name: Annotated[str, Quer
         line=line,
         found=found,
         charts=[chart for chart in charts if chart.rows],
-        done=done,
+        evaluations=done,
         published=_published_by_class(entry) if line.is_comparable else {},
         revisions=_store().revisions(name) if entry.kind is not Kind.BUNDLED else [],
     )
@@ -140,7 +142,7 @@ def _line(entry: CatalogueEntry, done: Sequence[EvaluationLine], promoted: Row[A
 
 
 def _in_percent(printed: str) -> str:
-    """Return `90.93 %` for `0.9093`, with as many digits; what is no share as it is."""
+    """Return `90.93 %` for `0.9093`, with the same digits. A text that is not a number is returned unchanged."""
     try:
         return f"{Decimal(printed).scaleb(2):f}\N{NO-BREAK SPACE}%"
     except InvalidOperation:
@@ -148,7 +150,7 @@ def _in_percent(printed: str) -> str:
 
 
 def _published_by_class(entry: CatalogueEntry) -> Mapping[str, Mapping[str, str]]:
-    """Return class -> metric -> what the publisher printed."""
+    """Return class -> metric -> figure, as the publisher states it."""
     found: dict[str, dict[str, str]] = {}
     for figure in entry.figures:
         if figure.label is not None:
@@ -161,7 +163,7 @@ def _catalogue() -> Mapping[str, CatalogueEntry]:
 
 
 def _problems() -> Mapping[str, ModelError]:
-    """Return what is wrong with the other entries of the catalogue; it names a file, and so is for the log."""
+    """Return the errors of the invalid entries. They are logged, since they name a file and are not shown."""
     problems = readable_entries(model_settings().catalogue).problems
     for problem in problems.values():
         log.warning("%s", problem)
@@ -173,7 +175,7 @@ def _store() -> ModelStore:
 
 
 def _evaluations(selected: SelectedJob, name: str | None = None) -> list[EvaluationLine]:
-    """Return the evaluations; none where the tables are not there yet."""
+    """Return the evaluations, of one model or all; none if the tables do not exist yet."""
     try:
         with selected.engine.connect() as connection:
             return evaluations(connection, tables(selected.job.target_schema), model=name)

@@ -25,15 +25,16 @@ from review_scoring.warehouse.ledger.leases import RUNNING
 router = APIRouter(route_class=PageRoute)
 
 BACK = timedelta(days=120)
-"""Days that are charted: a season, with the month that the first band needs."""
+"""How far the charts go back: three months, and the month that the first control limits need."""
 
 CHARTED_RUNS = 90
-"""Runs whose throughput is charted."""
+"""The number of runs in the throughput chart."""
 
 LISTED = 10
+"""The number of runs in the list."""
 
 DAGS = 3
-"""DAGs of a job whose runs are looked up in Airflow: a job has one, or was moved to another."""
+"""The most DAGs whose runs are read from Airflow. A job has one DAG, unless it was moved to another."""
 
 
 @router.get("/", response_class=HTMLResponse)
@@ -46,7 +47,7 @@ def show_overview(selected: Selected, settings: Settings) -> HTMLResponse:
     lines = run_lines(newest_first, dags)
     ended = [run for run in newest_first[::-1] if run.state != RUNNING and not run.is_rescore]
     today = datetime.now(UTC)
-    until = today.date() - timedelta(days=1)  # today may still come
+    until = today.date() - timedelta(days=1)  # today's run may still come
     drawn = [
         overview_charts.shares_chart(days, until),
         overview_charts.score_chart(days, until),
@@ -69,7 +70,7 @@ def show_overview(selected: Selected, settings: Settings) -> HTMLResponse:
 
 @router.get("/live-counts")
 def show_live_counts(request: Request, selected: Selected) -> Mapping[str, Any]:
-    """Return how much waits, is scored and is rejected."""
+    """Return the live counts: how many reviews are waiting, scored and rejected."""
     cache: LiveCountsCache = request.app.state.live_counts
     found = cache.get(selected)
     return {
@@ -85,7 +86,7 @@ def show_live_counts(request: Request, selected: Selected) -> Mapping[str, Any]:
 
 @router.get("/progress")
 def show_progress(selected: Selected) -> Mapping[str, Any]:
-    """Return how far the newest run is."""
+    """Return the progress of the newest run."""
     with selected.open() as (connection, job):
         newest = last_runs(connection, job, limit=1) if job else []
     if not newest:
@@ -108,9 +109,9 @@ def show_progress(selected: Selected) -> Mapping[str, Any]:
 
 
 def _dags(selected: SelectedJob, settings: PageSettings, newest_first: Sequence[Run]) -> list[DagState]:
-    """Return what Airflow knows of the DAGs that score a job: the deployment's, and those of its last runs.
+    """Return the DAGs that score a job: the deployment's DAG, and those of the job's last runs.
 
-    The deployment's DAG is about one job alone: of another one, its runs say nothing.
+    The deployment's DAG scores the default job only, so it is left out for other jobs.
     """
     names = [run.dag_id for run in newest_first if not run.is_rescore]
     if selected.job.name == default_job(dict.fromkeys(selected.names)):

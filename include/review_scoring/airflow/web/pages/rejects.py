@@ -1,4 +1,4 @@
-"""Reviews without a score: why, how many, and what to do about each kind."""
+"""Rejects page: the reviews that could not be scored, by reason and one by one, with what to do about them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def show_rejects(
     reason: Annotated[str | None, Query(max_length=50, pattern=NO_NUL)] = None,
     after: Annotated[str | None, Query(max_length=255, pattern=NO_NUL)] = None,
 ) -> HTMLResponse:
-    """Show the rejects of a job: by reason, and one by one."""
+    """Show the rejects of a job by reason, and a page of their list."""
     counts: dict[str, int] = {}
     unkeyed: dict[str, int] = {}
     rows = []

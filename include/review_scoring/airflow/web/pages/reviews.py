@@ -1,4 +1,4 @@
-"""Scored reviews: one looked up, or the least certain first among those that meet some conditions."""
+"""Reviews pages: a search with the least certain reviews first, and one review with its probabilities."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 ROWS = 25
-RUNS_LOOKED_AT = 90
-"""Labels and models to choose from are those of so many runs: asking the scores themselves would read them all."""
+FILTER_RUNS = 90
+"""Runs whose labels and models the filters offer. A query for the distinct values would read all scores."""
 
 
 def _empty_is_none(value: object) -> object:
@@ -44,8 +44,8 @@ DateField = Annotated[Annotated[date, Field(ge=date(1970, 1, 1), le=date(9999, 1
 NameField = Annotated[Annotated[str, Field(max_length=255, pattern=NO_NUL)] | None, Empty]
 
 
-class Asked(BaseModel):
-    """What the form sends. A field that was left empty comes as an empty text."""
+class SearchForm(BaseModel):
+    """The fields of the search form. Browsers send an empty text for a field that was left empty."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -62,7 +62,7 @@ class Asked(BaseModel):
     job: NameField = None
 
     def conditions(self) -> search.Conditions:
-        """Return them as the warehouse takes them; a day is a day in the viewer's zone."""
+        """Return the conditions of the search. Days are days in the viewer's time zone."""
         return search.Conditions(
             label=self.label,
             score_from=self.score_from,
@@ -73,8 +73,8 @@ class Asked(BaseModel):
             truncated=None if self.truncated is None else self.truncated == "yes",
         )
 
-    def form(self) -> dict[str, Any]:
-        """Return what narrows the list, as a form or an address takes it. A zone means nothing without a day."""
+    def filters(self) -> dict[str, Any]:
+        """Return the filters as fields of a form or a query. The time zone is left out if no day is set."""
         values = self.model_dump(exclude={"after_score", "after_id", "job", "zone"}, exclude_none=True, mode="json")
         return {**values, "zone": _zone(self.zone).key} if self.scored_from or self.scored_to else values
 
@@ -86,20 +86,20 @@ class Asked(BaseModel):
 
 
 @router.get("/reviews", response_class=HTMLResponse)
-def show_reviews(selected: Selected, settings: Settings, asked: Annotated[Asked, Query()]) -> HTMLResponse:
-    """Show a page of reviews, the least certain first."""
+def show_reviews(selected: Selected, settings: Settings, form: Annotated[SearchForm, Query()]) -> HTMLResponse:
+    """Show a page of search results, the least certain reviews first."""
     rows: list[search.ScoredReview] = []
     labels: set[str] = set()
     models: set[str] = set()
     with selected.open() as (connection, job):
         if job is not None:
-            rows = search.search(connection, job, conditions=asked.conditions(), after=asked.position(), limit=ROWS + 1)
-            for run in last_runs(connection, job, limit=RUNS_LOOKED_AT):
+            rows = search.search(connection, job, conditions=form.conditions(), after=form.position(), limit=ROWS + 1)
+            for run in last_runs(connection, job, limit=FILTER_RUNS):
                 labels |= set(run.counts.labels)
                 models |= {model for model, _ in run.models}
     shown = rows[:ROWS]
     texts, note = _texts(selected, settings, [row.review_id for row in shown])
-    form = asked.form()
+    filters = form.filters()
     last = shown[-1] if len(rows) > ROWS else None
     return page(
         "reviews.html",
@@ -109,11 +109,11 @@ def show_reviews(selected: Selected, settings: Settings, asked: Annotated[Asked,
         rows=shown,
         texts=texts,
         note=note,
-        form=form,
-        labels=sorted(labels | ({asked.label} if asked.label else set())),
-        models=sorted(models | ({asked.model} if asked.model else set())),
-        behind_first=asked.position() is not None,
-        next_page={**form, "after_score": repr(last.score), "after_id": last.review_id} if last else None,
+        form=filters,
+        labels=sorted(labels | ({form.label} if form.label else set())),
+        models=sorted(models | ({form.model} if form.model else set())),
+        has_previous=form.position() is not None,
+        next_page={**filters, "after_score": repr(last.score), "after_id": last.review_id} if last else None,
     )
 
 
@@ -121,9 +121,9 @@ def show_reviews(selected: Selected, settings: Settings, asked: Annotated[Asked,
 def show_review(
     selected: Selected,
     settings: Settings,
-    id: Annotated[str, Query(max_length=255, pattern=NO_NUL)],  # noqa: A002 the address reads ?id=
+    id: Annotated[str, Query(max_length=255, pattern=NO_NUL)],  # noqa: A002 the name of the query field
 ) -> HTMLResponse:
-    """Show all that is known of one review."""
+    """Show the score or the reject of one review, and its text."""
     found, reject, ids = None, None, search.possible_ids(id, "string")
     with selected.open() as (connection, job):
         if job is not None:
@@ -144,14 +144,14 @@ def show_review(
         found=found,
         classes=_classes(found) if found else [],
         reject=reject,
-        remedy=help_for(reject.reason) if reject else None,
+        help=help_for(reject.reason) if reject else None,
         text=texts.get(shown),
         note=note,
     )
 
 
 def _texts(selected: SelectedJob, settings: PageSettings, ids: Iterable[str]) -> tuple[Mapping[str, str], str]:
-    """Return texts by id, or why there are none: the scores are worth showing without them."""
+    """Return review texts by id with an empty note, or no texts with the reason: scores are useful without them."""
     if settings.hide_texts:
         return {}, "Texts are hidden in this deployment."
     try:
@@ -159,15 +159,15 @@ def _texts(selected: SelectedJob, settings: PageSettings, ids: Iterable[str]) ->
         with source.engine.connect() as connection:
             return review_texts(connection, source, review_ids=ids), ""
     except (DBAPIError, ConfigurationError, WarehouseUnavailableError) as error:
-        log.warning("texts of job %s cannot be read: %s", selected.job.name, named(error))
-        return {}, "The source of the reviews cannot be read now, so their texts are missing."
+        log.warning("cannot read the texts of job %s: %s", selected.job.name, named(error))
+        return {}, "The source of the reviews cannot be read, so their texts are missing."
 
 
 def _classes(found: search.ScoredReview) -> list[tuple[str, float]]:
-    """Return the classes with their probabilities, named as far as that is certain.
+    """Return the classes with their probabilities, the most probable first.
 
-    The warehouse keeps probabilities in the order of the model's outputs, without names. The label's own is known; of
-    two classes, so is the other.
+    The warehouse stores probabilities in the order of the model's outputs, without class names. Only the class of the
+    label is certain, and of two classes the other one too; the rest are numbered.
     """
     entry = catalogue().get(found.model)
     others = sorted(set(entry.labels.values()) - {found.label}) if entry else []
@@ -185,13 +185,13 @@ def _first(found: Iterable[Found | None]) -> Found | None:
 
 
 def _midnight(day: date | None, zone: str | None) -> datetime | None:
-    """Return when a day begins in a zone; where clocks go forward at midnight, that is the moment when they do."""
+    """Return the start of a day in a time zone, also where clocks go forward at midnight."""
     return None if day is None else datetime.combine(day, time(), _zone(zone))
 
 
 def _zone(name: str | None) -> ZoneInfo:
-    """Return the zone of a browser's name for it; UTC for a name that this system does not know, or none."""
+    """Return the time zone that a browser names; UTC for no name, or one that this system does not know."""
     try:
         return ZoneInfo(name or "UTC")
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # such as a path, or the name of a folder of zones
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # such as a path, or a directory of time zones
         return ZoneInfo("UTC")

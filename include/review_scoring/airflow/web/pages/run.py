@@ -1,4 +1,4 @@
-"""One DAG run: what it did, and where Airflow has its logs."""
+"""Run page: counts, labels and duration of one DAG run, with a link to its logs in Airflow."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def show_run(
     with selected.open() as (connection, job):
         run = find_run(connection, job, dag_id=dag_id, run_id=run_id) if job else None
     if run is None:
-        raise HTTPException(404, "This run wrote nothing: a dry run does not, nor does one that failed early.")
+        raise HTTPException(404, "This run wrote nothing, like every dry run and every run that fails early.")
     unkeyed = [(reason, count, help_for(reason)) for reason, count in sorted(run.counts.unkeyed.items())]
-    told = "" if run.state == RUNNING else _report(run, selected.job.name).paragraph
-    return page("run.html", "", selected, settings, run=run, unkeyed=unkeyed, told=told)
+    summary = "" if run.state == RUNNING else _report(run, selected.job.name).paragraph
+    return page("run.html", "", selected, settings, run=run, unkeyed=unkeyed, summary=summary)
 
 
 def _report(run: Run, job: str) -> RunReport:
-    """Return a run in the form in which its last task reports it."""
+    """Return the report of a run, as its last task returns it."""
     return RunReport(
         job=job,
         counts=run.counts,

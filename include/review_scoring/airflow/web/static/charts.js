@@ -139,7 +139,7 @@
     };
   }
 
-  // Names beside the points, on the side that has room.
+  // Draws the names next to the points, on the side that has room.
   const names = {
     id: "names",
     afterDatasetsDraw(chart, _, { texts }) {
