@@ -1,11 +1,11 @@
-"""How long the pages take to make with 1,000,000 scored reviews on PostgreSQL: from the request to the last byte.
+"""Response times of the pages with 1,000,000 scored reviews on PostgreSQL, from the request to the last byte.
 
     python benchmarks/bench_web.py                  # every page, 50 times
-    python benchmarks/bench_web.py --plans          # and the plan of each statement, in results/web_plans.txt too
+    python benchmarks/bench_web.py --plans          # also print the query plans, and write results/web_plans.txt
 
-REVIEW_SCORING_TEST_POSTGRES names the server; a database is made there and dropped again. Login and network are left
-out: routes are called in this process. Each run had 10,000 reviews; one review in ten was rejected besides, and 500
-evaluations were made of three models.
+REVIEW_SCORING_TEST_POSTGRES names the server; a database is created there and dropped at the end. Login and network are
+not measured: routes are called in this process. Each run had 10,000 reviews. For every ten scored reviews there is one
+reject, and there are 500 evaluations of three models.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ LABELS = {"neg": [4800, 4100.0], "pos": [5200, 4700.0]}
 
 PAGES = {
     "overview": "/",
-    "live counts, counted anew": "/live-counts",
-    "live counts, from the last minute": "/live-counts",
+    "live counts, not cached": "/live-counts",
+    "live counts, cached": "/live-counts",
     "progress": "/progress",
     "reviews": "/reviews",
     "reviews, page 1,000": "/reviews?after_score=0.6&after_id=5",
@@ -59,7 +59,7 @@ PAGES = {
 
 
 def fill(engine: Engine, rows: int) -> None:
-    """Write the scores, rejects and runs of as many runs as there are parts of 10,000."""
+    """Write scores, rejects, and one run for every 10,000 scores."""
     stop = StopFlag()
     preflight(JOB, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: bench_etl.MODEL, stop=stop)
     run(
@@ -96,7 +96,7 @@ def fill(engine: Engine, rows: int) -> None:
 
 
 def fill_evaluations(engine: Engine) -> None:
-    """Write evaluations with figures of the size that real ones have, of several models by turns."""
+    """Write evaluations of several models in turn, with metrics of a realistic size."""
     bins = [
         {"from": 0.5 + n / 20, "to": 0.55 + n / 20, "reviews": 2000, "confidence": 0.52 + n / 20, "accuracy": 0.9}
         for n in range(10)
@@ -133,7 +133,7 @@ def fill_evaluations(engine: Engine) -> None:
 
 
 def client(engine: Engine) -> TestClient:
-    """Return the pages, open to this process, on the database."""
+    """Return a client of the pages on the database, without a login."""
     url = engine.url
     fields = {"host": url.host, "login": url.username, "password": url.password, "port": url.port}
     connection = {"conn_type": "postgres", "schema": url.database, **{k: v for k, v in fields.items() if v}}
@@ -153,10 +153,10 @@ def state(pages: TestClient) -> State:
 
 
 def times(pages: TestClient, name: str, address: str, rounds: int) -> Iterator[float]:
-    """Yield the milliseconds of each round; the first request, which opens connections, is not counted."""
+    """Yield the milliseconds of each round. The first request, which opens connections, is not measured."""
     assert pages.get(address).status_code == 200, address
     for _ in range(rounds):
-        if name.endswith("anew"):
+        if name.endswith("not cached"):
             state(pages).live_counts.clear()
         started = time.perf_counter()
         pages.get(address)
@@ -164,7 +164,7 @@ def times(pages: TestClient, name: str, address: str, rounds: int) -> Iterator[f
 
 
 def show_plans(pages: TestClient) -> None:
-    """Print the plan of each statement that a page sends, as PostgreSQL carried it out, and keep them in a file."""
+    """Print the plan of each statement that a page sends, as PostgreSQL executed it, and write them to a file."""
     engine = state(pages).databases.engine("bench")
     sent: list[tuple[str, Any]] = []
     plans: list[str] = []

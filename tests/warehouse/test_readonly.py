@@ -1,4 +1,4 @@
-"""Engines for the pages only read, and do not wait for long."""
+"""Engines of the pages are read-only, and their statements time out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.stubs import Warehouse
 def test_a_reading_engine_cannot_write(engine: Engine) -> None:
     warehouse = Warehouse(engine)
     warehouse.create()
-    engine.dispose()  # DuckDB: as when the process that writes has ended
+    engine.dispose()  # DuckDB: as if the writing process had ended
     reading = reading_engine(engine.url)
     with pytest.raises(DBAPIError) as deleting, reading.begin() as connection:
         connection.exec_driver_sql("DELETE FROM reviews")
@@ -32,7 +32,7 @@ def test_a_reading_engine_cannot_write(engine: Engine) -> None:
     reading.dispose()
 
 
-def test_whoever_has_looked_does_not_lock_out_whoever_writes(engine: Engine) -> None:
+def test_a_reader_does_not_lock_out_a_writer(engine: Engine) -> None:
     warehouse = Warehouse(engine)
     warehouse.create()
     engine.dispose()
@@ -43,27 +43,27 @@ def test_whoever_has_looked_does_not_lock_out_whoever_writes(engine: Engine) -> 
     reading.dispose()
 
 
-def test_missing_tables_and_columns_are_told_from_other_failures(engine: Engine) -> None:
+def test_missing_tables_and_columns_differ_from_other_failures(engine: Engine) -> None:
     Warehouse(engine).create()
     engine.dispose()
     reading = reading_engine(engine.url)
-    told = []
+    missing = []
     for statement in ("SELECT * FROM scoring_jobs", "SELECT label FROM reviews", "SELECT FROM FROM reviews"):
         with pytest.raises(DBAPIError) as raised, reading.connect() as connection:
             connection.exec_driver_sql(statement)
-        told.append(lacks_tables(raised.value))
-    assert told == [True, True, False]
+        missing.append(lacks_tables(raised.value))
+    assert missing == [True, True, False]
     reading.dispose()
 
 
-def test_a_statement_that_takes_long_is_ended_and_the_connection_lives_on(
+def test_a_slow_statement_times_out_and_the_connection_stays_usable(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if engine.dialect.name == "duckdb":
         pytest.skip("DuckDB has no limit of time")
     monkeypatch.setattr(readonly, "STATEMENT_S", 0.3)
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-    if engine.dialect.name == "mysql":  # which ends a recursion after 1,000 rows by itself
+    if engine.dialect.name == "mysql":  # MySQL ends a recursion after 1,000 rows
         endless = "SELECT sleep(60)"
     reading = reading_engine(engine.url)
     Warehouse(engine).create()
@@ -78,9 +78,7 @@ def test_a_statement_that_takes_long_is_ended_and_the_connection_lives_on(
 
 
 @pytest.mark.parametrize("backend", ["postgresql+psycopg", "mysql+pymysql"])
-def test_a_server_that_is_away_is_not_waited_for_longer_than_a_page_may_take(
-    backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_connecting_to_a_server_times_out(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     reading = reading_engine(make_url(f"{backend}://ada@127.0.0.1/films"))
     asked: dict[str, Any] = {}
     monkeypatch.setattr(reading.dialect.loaded_dbapi, "connect", lambda *_, **options: asked.update(options) or 1 / 0)
@@ -93,7 +91,7 @@ def test_a_server_that_is_away_is_not_waited_for_longer_than_a_page_may_take(
     ("backend", "query"),
     [("postgresql+psycopg", {}), ("mysql+pymysql", {}), ("mysql+pymysql", {"read_timeout": "600"})],
 )
-def test_a_server_that_accepts_and_stays_silent_is_given_up(
+def test_a_server_that_accepts_and_stays_silent_times_out(
     backend: str, query: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readonly, "STATEMENT_S", 0.5)
@@ -108,7 +106,7 @@ def test_a_server_that_accepts_and_stays_silent_is_given_up(
     assert fault_of(raised.value) is Fault.AWAY
 
 
-def test_a_peer_that_is_gone_is_noticed_by_tcp(postgres_engine: Engine) -> None:
+def test_tcp_detects_a_dead_peer(postgres_engine: Engine) -> None:
     reading = reading_engine(postgres_engine.url)
     with reading.connect() as connection:
         driver: Any = connection.connection.driver_connection
@@ -121,7 +119,7 @@ def test_a_peer_that_is_gone_is_noticed_by_tcp(postgres_engine: Engine) -> None:
     reading.dispose()
 
 
-def test_a_missing_sqlite_file_is_told_and_not_made(sqlite_engine: Engine) -> None:
+def test_a_missing_sqlite_file_is_reported_and_not_created(sqlite_engine: Engine) -> None:
     missing = sqlite_engine.url.set(database=f"{sqlite_engine.url.database}.missing")
     with pytest.raises(DBAPIError, match="SQLITE_CANTOPEN"):
         reading_engine(missing).connect()

@@ -1,4 +1,4 @@
-"""The web app as tests use it: without Airflow's login, and with its caches at hand."""
+"""The web app as tests use it: without Airflow's login, and with access to its caches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.datastructures import State
 
 
 def without_login(app: FastAPI, instead: Callable[[], None] = lambda: None) -> FastAPI:
-    """Replace the check for the right to read the DAG, on every route."""
+    """Replace the check for the permission to read the DAG, on every route."""
     for route in app.routes:
         for dependency in getattr(route, "dependencies", []):
             app.dependency_overrides[dependency.dependency] = instead

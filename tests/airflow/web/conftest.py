@@ -1,4 +1,4 @@
-"""The web app on a warehouse, without the rest of Airflow's API server."""
+"""The web app on the test's warehouse, without the rest of Airflow's API server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.stubs import Warehouse
 
 @pytest.fixture
 def pages(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestClient]]:
-    """Return a function that opens the pages to whoever asks, with settings."""
+    """Return a function that makes a client of the pages, without a login, with the given settings."""
     warehouse.job = replace(warehouse.job, name="films")
     job = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "body"}
     monkeypatch.setattr(dag_runs, "dag_state", lambda _: None)  # there is no Airflow here
@@ -33,7 +33,7 @@ def pages(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
         app = without_login(create_app(PageSettings(**settings)))  # type: ignore[arg-type]
         apps.append(app)
         client = TestClient(app, headers={"Accept": "text/html"})
-        if warehouse.engine.dialect.name == "duckdb":  # which is read only when nothing writes
+        if warehouse.engine.dialect.name == "duckdb":  # a DuckDB file is either read or written
             client.event_hooks["request"].append(lambda _: warehouse.engine.dispose())
         return client
 

@@ -1,4 +1,4 @@
-"""Forty runs of the sample reviews for looking at: scored by the bundled model and dated back, one run a day."""
+"""A sample history for screenshots: forty daily runs of the sample reviews, scored by the bundled model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FEWEST, MOST = 40, 90
 
 
 def make(path: Path, newest: datetime) -> None:
-    """Write a SQLite file with the table of reviews and what forty runs made of it.
+    """Write a SQLite file with a table of reviews and the results of forty runs.
 
     :param newest: when the newest run began (aware)
     """
@@ -59,7 +59,7 @@ def make(path: Path, newest: datetime) -> None:
 
 
 def evaluate(engine: Engine, classifier: Classifier, model: ModelFolder, newest: datetime) -> None:
-    """Evaluate the model on the sample, week by week."""
+    """Add weekly evaluations of the model on the sample set."""
     store = BenchmarkStore(engine)
     loaded = load_set(benchmark_sets()[DEFAULT_SET], store, lambda _: engine)
     for weeks in range(EVALUATIONS - 1, -1, -1):
@@ -80,8 +80,8 @@ def evaluate(engine: Engine, classifier: Classifier, model: ModelFolder, newest:
 
 
 def _drawn() -> Iterator[list[str | None]]:
-    """Yield the texts of each run; every fourth has some that cannot be scored."""
-    chosen = random.Random(1)  # noqa: S311 a sample, not a secret; the same one each time
+    """Yield the texts of each run. Three runs in four have some texts that cannot be scored."""
+    chosen = random.Random(1)  # noqa: S311 reproducible, not secret
     sample = sample_reviews()
     bad = [row for row in sample if row["label"] == "neg"]
     for number in range(RUNS):

@@ -1,4 +1,4 @@
-"""What a reader is told when something is not set up: the right thing, and nothing of the server or the database."""
+"""Error pages of an incomplete setup: they name the cause, and nothing of the server or the database."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ JOB = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "b
 
 
 def set_job(monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:
-    """Define the job anew, with changes."""
+    """Define the job with changed settings."""
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"films": {**JOB, **changes}}))
 
 
 def logged(shown: str, caplog: pytest.LogCaptureFixture) -> bool:
-    """Say whether the reference on a page is in the log."""
+    """Return whether the reference on a page is in the log."""
     found = re.search(r"Reference <code>(\w+)</code>", shown)
     return found is not None and found[1] in caplog.text
 
@@ -65,7 +65,7 @@ def test_a_connection_that_is_missing_is_not_a_missing_job(
     assert "There is no scoring job to show" in answer.text
 
 
-def test_scores_are_shown_where_the_source_has_no_connection_any_more(
+def test_scores_are_shown_if_the_connection_of_the_source_was_deleted(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse.create()
@@ -84,7 +84,7 @@ def test_scores_are_shown_where_the_source_has_no_connection_any_more(
     assert counted["note"] == live_counts.UNREADABLE
 
 
-def test_a_source_that_cannot_be_read_hides_neither_scores_nor_figures(
+def test_an_unreadable_source_hides_neither_scores_nor_counts(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     warehouse.create()
@@ -102,7 +102,7 @@ def test_a_source_that_cannot_be_read_hides_neither_scores_nor_figures(
     assert "salaries" in caplog.text
 
 
-def test_what_preflight_finds_wrong_is_for_the_log(
+def test_problems_found_by_preflight_are_logged_and_not_shown(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def wrong(*_: object) -> None:
@@ -128,7 +128,7 @@ def test_what_preflight_finds_wrong_is_for_the_log(
         ('[mine]\nkind = "hub"\n' + archive_entry("mini-bert"), "mine"),
     ],
 )
-def test_what_is_wrong_in_ones_own_catalogue_hides_no_other_model_and_no_path_is_told(
+def test_an_invalid_entry_of_the_own_catalogue_hides_no_other_model_and_shows_no_path(
     pages: Pages,
     warehouse: Warehouse,
     monkeypatch: pytest.MonkeyPatch,
@@ -171,7 +171,7 @@ def test_what_is_wrong_in_ones_own_catalogue_hides_no_other_model_and_no_path_is
         "/run?dag_id=a&run_id=b%00",
     ],
 )
-def test_a_character_that_postgresql_does_not_have_is_refused(pages: Pages, warehouse: Warehouse, asked: str) -> None:
+def test_the_character_nul_is_refused(pages: Pages, warehouse: Warehouse, asked: str) -> None:
     warehouse.create()
     warehouse.fill(1)
     warehouse.score()
@@ -181,7 +181,7 @@ def test_a_character_that_postgresql_does_not_have_is_refused(pages: Pages, ware
 
 
 @pytest.mark.parametrize(("address", "up"), [("/nowhere", ""), ("/no/such/page", "../../"), ("/docs", "")])
-def test_an_address_that_no_page_has_is_answered_by_a_page(address: str, up: str) -> None:
+def test_an_unknown_address_gets_an_error_page(address: str, up: str) -> None:
     client = TestClient(create_app(), headers={"Accept": "text/html"})
     answer = client.get(address)
     assert answer.status_code == 404

@@ -1,4 +1,4 @@
-"""From one job to another."""
+"""Selecting a job: the default, another one, an invalid one, and none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ JOB = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "b
         ("/", "./"),
     ],
 )
-def test_another_job_is_one_step_away_from_every_page(
+def test_every_page_can_switch_to_another_job(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, asked: str, shown: str
 ) -> None:
     warehouse.create()
@@ -50,7 +50,7 @@ BROKEN = {"source_conn_id": "reviews", "tabel": "reviews"}
 
 
 @pytest.mark.parametrize("asked", ["/", "/reviews", "/models", "/live-counts"])
-def test_a_job_that_is_defined_wrong_does_not_hide_the_others(
+def test_an_invalid_job_does_not_hide_the_others(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, asked: str
 ) -> None:
     warehouse.create()
@@ -63,7 +63,7 @@ def test_a_job_that_is_defined_wrong_does_not_hide_the_others(
     assert '<a href="models?job=broken"' in answer.text
 
 
-def test_who_may_not_read_the_pages_is_not_told_which_jobs_there_are(
+def test_users_without_access_do_not_see_the_names_of_jobs(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"broken": BROKEN, "films": JOB}))
@@ -76,7 +76,7 @@ def test_who_may_not_read_the_pages_is_not_told_which_jobs_there_are(
     assert "films" not in answer.text
 
 
-def test_what_a_page_does_not_find_leaves_the_navigation_there(pages: Pages, warehouse: Warehouse) -> None:
+def test_a_page_that_finds_nothing_keeps_the_navigation(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     answer = pages().get("/run?dag_id=a&run_id=b")
     assert answer.status_code == 404
@@ -84,7 +84,7 @@ def test_what_a_page_does_not_find_leaves_the_navigation_there(pages: Pages, war
 
 
 @pytest.mark.parametrize("text", ["", "{}"])
-def test_where_no_job_is_defined_the_way_to_define_one_is_told(
+def test_without_a_job_the_page_shows_how_to_define_one(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", text)
@@ -94,7 +94,7 @@ def test_where_no_job_is_defined_the_way_to_define_one_is_told(
     assert "None" not in answer.text
 
 
-def test_the_job_that_the_dags_are_about_is_shown_first(
+def test_the_job_that_the_dags_score_is_the_default(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse.create()

@@ -1,4 +1,4 @@
-"""What real ids and names do to the pages, in a real Chromium: none is wider than a phone or longer than needed."""
+"""Layout with long ids and names, in a real Chromium: no page is wider than a phone, or longer than needed."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 360, "height": 740}
 LINES = """all => all.map(each => Math.round(each.getBoundingClientRect().height /
     parseFloat(getComputedStyle(each).lineHeight)))"""
-"""How many lines each element takes."""
+"""Returns the number of lines of each element."""
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The pages of a job with a long name, on reviews whose ids are UUIDs, open to whoever asks."""
+    """The address of the pages of a job with a long name and UUIDs as ids, without a login."""
     engine = make_engine(f"sqlite:///{tmp_path_factory.mktemp('layout') / 'reviews.db'}")
     job = ScoringJob(name=LONG_JOB, source_conn_id="reviews", source_table="reviews", text_column="body")
     warehouse = Warehouse(engine, job=job)
@@ -54,7 +54,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 class served:  # noqa: N801 used as a context manager
-    """The web app behind a port of its own."""
+    """The web app, served on a port."""
 
     def __enter__(self) -> str:
         app = without_login(create_app())
@@ -83,7 +83,7 @@ PAGES = ("", "reviews", "rejects", "models", "review?id=nobody", "run?dag_id=a&r
 
 
 @pytest.mark.parametrize("below", PAGES)
-def test_a_long_name_of_a_job_does_not_widen_a_phones_page(page: Page, address: str, below: str) -> None:
+def test_a_long_job_name_does_not_widen_a_page_on_a_phone(page: Page, address: str, below: str) -> None:
     page.set_viewport_size(PHONE)
     page.goto(f"{address}/{below}")
     assert page.evaluate(TOO_WIDE) == []

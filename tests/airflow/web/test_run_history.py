@@ -1,4 +1,4 @@
-"""What became of the runs of a job: of those that wrote nothing, too, and of those that never came."""
+"""The run history on the overview, including runs that wrote nothing and runs that never started."""
 
 from __future__ import annotations
 
@@ -73,18 +73,18 @@ def test_a_run_that_failed_before_it_scored_is_the_last_one(recorded: Run) -> No
     assert (before.run_id, before.state, before.recorded) == ("scheduled 1", "success", recorded)
 
 
-def test_shards_that_succeeded_do_not_make_a_run_that_failed_in_its_sum_a_success(recorded: Run) -> None:
+def test_a_run_that_failed_in_its_summary_is_no_success_although_its_shards_succeeded(recorded: Run) -> None:
     (line,) = run_lines([recorded], [dag(run("scheduled 1", "failed", DUE - DAY, "summarise"))])
     assert (recorded.state, line.state, line.failed_tasks) == ("success", "failed", ("summarise",))
 
 
 @pytest.mark.parametrize("state", ["running", "queued"])
-def test_a_run_whose_other_shards_are_still_to_come_is_no_success_yet(recorded: Run, state: str) -> None:
+def test_a_run_with_shards_to_come_is_not_a_success_yet(recorded: Run, state: str) -> None:
     (line,) = run_lines([recorded], [dag(run("scheduled 1", state, DUE - DAY))])
     assert line.state == "running"
 
 
-def test_a_dry_run_is_not_listed_and_a_run_that_has_not_begun_to_score_is(recorded: Run) -> None:
+def test_a_dry_run_is_not_listed_and_a_queued_run_is(recorded: Run) -> None:
     lines = run_lines([recorded], [dag(run("manual", "success", DUE), run("scheduled 2", "queued", DUE + HOUR), FIRST)])
     assert [(line.run_id, line.state) for line in lines] == [("scheduled 2", "queued"), ("scheduled 1", "success")]
 
@@ -95,18 +95,18 @@ def test_without_airflow_the_warehouse_is_shown_alone(recorded: Run) -> None:
 
 
 def late(recorded: Run | None, state: DagState, now: datetime = NOW) -> tuple[datetime, str] | None:
-    """Return when the run was due that the overview misses, and why it says it is missing."""
+    """Return when the overdue run was due, and the reason on the overview."""
     found = overdue(run_lines([recorded] if recorded else [], [state]), [state], now)
     assert found is None or found.succeeded_at == (recorded.started_at if recorded else None)
     return None if found is None else (found.due_at, found.why)
 
 
-def test_a_run_that_failed_makes_the_last_success_too_old(recorded: Run) -> None:
+def test_after_a_failed_run_a_run_is_overdue(recorded: Run) -> None:
     failed = dag(run("scheduled 2", "failed", DUE, "preflight"), FIRST)
     assert late(recorded, failed) == (DUE, "The newest run failed in preflight.")
 
 
-def test_a_run_that_never_came_is_missed(recorded: Run) -> None:
+def test_a_run_that_never_started_is_overdue(recorded: Run) -> None:
     state = dag(FIRST, next_due_at=DUE)
     due, why = late(recorded, state) or (None, "")
     assert due == DUE
@@ -115,29 +115,31 @@ def test_a_run_that_never_came_is_missed(recorded: Run) -> None:
     assert late(recorded, replace(state, has_import_errors=True)) == (DUE, "The DAG file has an import error.")
 
 
-def test_a_run_that_waits_in_a_queue_is_missed_and_one_that_works_is_not(recorded: Run) -> None:
+def test_a_queued_run_is_overdue_and_a_run_in_progress_is_not(recorded: Run) -> None:
     assert late(recorded, dag(run("scheduled 2", "queued"), FIRST)) == (DUE, "The newest run is queued.")
     assert late(recorded, dag(run("scheduled 2", "running"), FIRST)) is None
 
 
-def test_nothing_is_missed_when_all_is_well(recorded: Run) -> None:
+def test_no_run_is_overdue_if_all_is_well(recorded: Run) -> None:
     newer = replace(recorded, run_id="scheduled 2", started_at=DUE + HOUR)
     state = dag(run("scheduled 2", "success"), FIRST)
     assert overdue(run_lines([newer, recorded], [state]), [state], NOW) is None
-    assert late(recorded, dag(FIRST, next_due_at=DUE), DUE + timedelta(minutes=5)) is None, "a scheduler takes its time"
+    assert late(recorded, dag(FIRST, next_due_at=DUE), DUE + timedelta(minutes=5)) is None, (
+        "within the time that a scheduler takes"
+    )
     assert late(recorded, dag(next_due_at=None)) is None, "a DAG without a schedule"
     by_hand = replace(newer, run_id="manual")
     state = dag(run("manual", "success", scheduled=False), run("scheduled 2", "failed", DUE, "preflight"), FIRST)
-    assert overdue(run_lines([by_hand, recorded], [state]), [state], NOW) is None, "somebody has run it since"
+    assert overdue(run_lines([by_hand, recorded], [state]), [state], NOW) is None, "a manual run has succeeded since"
 
 
-def test_a_job_that_another_dag_scores_by_now_is_not_missed_by_the_paused_one(recorded: Run) -> None:
+def test_a_job_that_moved_to_another_dag_is_not_overdue_in_the_paused_one(recorded: Run) -> None:
     newer = replace(recorded, dag_id="mine", run_id="scheduled 2", started_at=DUE + HOUR)
     paused = dag(FIRST, is_paused=True, next_due_at=DUE)
     assert overdue(run_lines([newer, recorded], [paused]), [paused], NOW) is None
 
 
-def test_a_job_that_never_succeeded_is_told_so() -> None:
+def test_a_job_that_never_succeeded_is_overdue() -> None:
     state = dag(run("scheduled 1", "failed", DUE, "preflight"))
     assert late(None, state) == (DUE, "The newest run failed in preflight.")
     lines = [RunLine("dag", "scheduled 1", "failed", DUE, ("preflight",), None)]
@@ -163,7 +165,7 @@ def test_the_overview_shows_a_run_that_failed_in_preflight(
     assert "A run is overdue" in shown
 
 
-def test_runs_of_the_deployments_dag_are_not_told_of_another_job(
+def test_runs_of_the_deployments_dag_are_not_listed_for_another_job(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse.create()
@@ -189,7 +191,7 @@ def test_days_without_a_run_are_gaps_in_the_charts_up_to_yesterday() -> None:
     assert overview_charts.shares_chart(there).rows[-1] == date(2026, 11, 5)
 
 
-def test_what_is_unusual_is_marked_on_its_own_day_behind_a_gap() -> None:
+def test_an_unusual_day_after_a_gap_is_highlighted() -> None:
     usual = [
         DailyLabels(date(2026, 10, 1) + n * DAY, {"pos": (50 + n % 2, 45.0), "neg": (50 - n % 2, 45.0)})
         for n in range(20)
@@ -209,7 +211,7 @@ def test_the_table_of_a_chart_shows_a_gap(pages: Pages, warehouse: Warehouse) ->
 
 
 def date_back(warehouse: Warehouse, by: timedelta) -> None:
-    """Let the only run have been so much earlier."""
+    """Move the only run to an earlier time."""
     at = warehouse.runs()[0].started_at - by
     with writing(warehouse.engine).begin() as connection:
         connection.execute(update(warehouse.owned.runs).values(started_at=at, ended_at=at))

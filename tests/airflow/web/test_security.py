@@ -1,4 +1,4 @@
-"""Nobody sees a page without a login, nothing can be written, and a browser runs nothing but our files."""
+"""Pages require a login, accept no writes, and let browsers run files of this server only."""
 
 from __future__ import annotations
 

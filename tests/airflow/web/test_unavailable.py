@@ -1,4 +1,4 @@
-"""What a reader is told when the warehouse is slow or gone, or we are at fault."""
+"""Error pages for a warehouse that is slow, busy or unreachable, and for bugs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.stubs import Warehouse
 Pages = Callable[..., TestClient]
 
 
-def test_a_warehouse_that_is_gone_gives_a_message_with_a_reference_and_no_address(
+def test_an_unreachable_warehouse_gives_a_message_with_a_reference_and_no_address(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(
@@ -49,9 +49,7 @@ def test_a_warehouse_that_is_gone_gives_a_message_with_a_reference_and_no_addres
     )
 
 
-def test_a_slow_warehouse_is_not_waited_for(
-    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_query_times_out(pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     if warehouse.engine.dialect.name == "duckdb":
         pytest.skip("DuckDB has no limit of time")
     monkeypatch.setattr(readonly, "STATEMENT_S", 0.2)
@@ -72,7 +70,7 @@ def test_a_slow_warehouse_is_not_waited_for(
     assert "took longer than" in answer.text
 
 
-def test_a_count_that_takes_too_long_is_not_tried_by_each_who_looks(
+def test_a_count_that_times_out_is_not_repeated_by_every_request(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[object] = []
@@ -91,7 +89,7 @@ def test_a_count_that_takes_too_long_is_not_tried_by_each_who_looks(
     assert len(tried) == 1
 
 
-def test_whoever_looks_does_not_wait_for_anothers_count_for_ever(
+def test_a_request_does_not_wait_long_for_the_count_of_another(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_counts, "WAIT_S", 0.1)
@@ -116,7 +114,7 @@ def test_whoever_looks_does_not_wait_for_anothers_count_for_ever(
     assert "All warehouse connections are in use" in answer.text
 
 
-def test_an_error_of_ours_shows_a_reference_and_no_stack_trace(
+def test_an_unexpected_error_shows_a_reference_and_no_stack_trace(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:
@@ -132,16 +130,14 @@ def test_an_error_of_ours_shows_a_reference_and_no_stack_trace(
     assert found[1] in caplog.text
 
 
-def test_a_wrong_password_is_not_told_as_a_warehouse_that_does_not_answer(
+def test_a_wrong_password_is_a_refusal_and_not_an_unreachable_warehouse(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = warehouse.engine.url
     if url.get_backend_name() in {"sqlite", "duckdb"}:
         pytest.skip("a file has no password")
     user, secret = "review_scoring_refused", "".join(["hunter", "2"])
-    if (
-        url.get_backend_name() == "mysql"
-    ):  # the PostgreSQL of the tests asks for no password: there, nobody has the name
+    if url.get_backend_name() == "mysql":  # on PostgreSQL, which asks for no password here, the user does not exist
         with autocommit(warehouse.engine) as connection:
             connection.exec_driver_sql(f"CREATE OR REPLACE USER {user} IDENTIFIED BY 'another'")
     fields = {"conn_type": {"postgresql": "postgres"}.get(url.get_backend_name(), "mysql"), "host": url.host}

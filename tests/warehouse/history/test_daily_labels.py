@@ -16,7 +16,7 @@ from tests.stubs import Warehouse
 from tests.warehouse.history.reading import date_back, read_days, read_runs
 
 
-def test_a_runs_labels_and_a_days_mean_score_are_those_of_the_table(warehouse: Warehouse) -> None:
+def test_labels_and_mean_score_agree_with_the_table(warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(70)
     warehouse.insert((100, None))
@@ -34,20 +34,20 @@ def test_a_runs_labels_and_a_days_mean_score_are_those_of_the_table(warehouse: W
 
 
 @pytest.mark.parametrize("rescore", [Rescore.CHANGED, Rescore.REVISION, Rescore.ALL])
-def test_a_rescore_says_nothing_about_its_day(warehouse: Warehouse, rescore: Rescore) -> None:
+def test_a_rescore_is_excluded_from_daily_labels(warehouse: Warehouse, rescore: Rescore) -> None:
     warehouse.create()
     warehouse.fill(20)
     warehouse.score("1")
     date_back(warehouse, "1", timedelta(days=3))
     before = read_days(warehouse)
-    warehouse.fill(5, first=100)  # which a rescore that meets them scores as well
+    warehouse.fill(5, first=100)  # new reviews, which a rescore also scores
     assert warehouse.score("2", rescore).counts.scored >= 5
     assert read_days(warehouse) == before
     assert [run.is_rescore for run in read_runs(warehouse)] == [True, False]
     assert [run.is_rescore for run in warehouse.runs()] == [False, True]
 
 
-def test_a_day_is_all_its_runs_whatever_the_schedule(warehouse: Warehouse) -> None:
+def test_a_day_adds_up_all_its_runs(warehouse: Warehouse) -> None:
     warehouse.create()
     for n, back in enumerate((200, 2, 2, 1, 1, 0)):
         warehouse.fill(10 + n, first=100 * n)
@@ -60,7 +60,7 @@ def test_a_day_is_all_its_runs_whatever_the_schedule(warehouse: Warehouse) -> No
     assert read_days(warehouse)[0].labels == add_labels(first, second)
 
 
-def test_a_run_that_goes_is_no_part_of_its_day_yet(warehouse: Warehouse) -> None:
+def test_a_run_in_progress_is_not_counted_in_its_day(warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(10)
     warehouse.score("1")
@@ -78,7 +78,7 @@ def test_a_run_that_goes_is_no_part_of_its_day_yet(warehouse: Warehouse) -> None
     assert [day.labelled for day in read_days(warehouse)] == [30]
 
 
-def test_more_tasks_than_a_page_reads_shorten_the_days_and_cut_none(
+def test_more_tasks_than_the_limit_shorten_the_history_by_whole_days(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(daily_labels, "MOST_TASKS", 3)
@@ -90,7 +90,7 @@ def test_more_tasks_than_a_page_reads_shorten_the_days_and_cut_none(
     assert [day.labelled for day in read_days(warehouse)] == [13]
 
 
-def test_runs_of_before_the_labels_were_counted_are_read(warehouse: Warehouse) -> None:
+def test_runs_from_before_labels_were_counted_are_read(warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(3)
     warehouse.score("1")

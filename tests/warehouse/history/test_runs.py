@@ -34,7 +34,7 @@ def test_shards_of_one_dag_run_are_one_run(warehouse: Warehouse) -> None:
     assert replace(same, seen_at=run.seen_at) == run
 
 
-def test_a_run_tells_its_limit(warehouse: Warehouse) -> None:
+def test_a_run_has_its_limit(warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(10)
     warehouse.score("1", limit=4)
@@ -42,7 +42,7 @@ def test_a_run_tells_its_limit(warehouse: Warehouse) -> None:
     assert [run.limit for run in read_runs(warehouse)] == [None, 4]
 
 
-def test_a_run_without_a_sign_of_life_is_told_from_one_that_goes(warehouse: Warehouse) -> None:
+def test_a_running_run_whose_lease_has_expired_is_stalled(warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(3)
     warehouse.score("1")
