@@ -24,7 +24,7 @@ from sqlalchemy import Engine, delete, insert, select
 
 from review_scoring import demo
 from review_scoring.airflow.web.app import create_app
-from review_scoring.airflow.web.overview_charts import LIMITS
+from review_scoring.airflow.web.overview_charts import CONTROL_LIMITS
 from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.warehouse.engine import make_engine, writing
@@ -271,7 +271,7 @@ def test_a_run_from_the_form_changes_the_live_counts(page: Page, server: Server)
     expect(frame.locator("time").first).to_contain_text("GMT+9")
     assert drawn(frame) == ["Labels per day", "Mean score per day", "Throughput per run"]
     assert legend(frame, "Labels per day") == ["neg", "pos"]
-    assert legend(frame, "Mean score per day") == ["mean score", LIMITS]
+    assert legend(frame, "Mean score per day") == ["mean score", CONTROL_LIMITS]
 
     frame.get_by_role("link", name="Open the run in Airflow").click()
     page.wait_for_url(f"**/dags/score_reviews/runs/{run['dag_run_id'].replace('+', '*').replace(':', '*')}**")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from review_scoring.warehouse.history.search import Conditions, SearchPosition, search
+from review_scoring.warehouse.history.search import SearchFilter, SearchPosition, search
 from tests.stubs import Warehouse
 from tests.warehouse.history.reading import record
 
@@ -27,10 +27,10 @@ def test_the_least_certain_are_found_in_one_index(warehouse: Warehouse) -> None:
     sent: list[tuple[str, Any]] = []
     event.listen(warehouse.engine, "before_cursor_execute", lambda *of: sent.append((of[2], of[3])))
     with warehouse.engine.connect() as connection:
-        for wanted in (Conditions(), Conditions(label="pos", score_to=0.8, truncated=False, model="stub")):
+        for wanted in (SearchFilter(), SearchFilter(label="pos", score_to=0.8, truncated=False, model="stub")):
             for after in (None, SearchPosition(0.6, "700")):
                 sent.clear()
-                assert len(search(connection, job, conditions=wanted, after=after, limit=26)) == 26
+                assert len(search(connection, job, matching=wanted, after=after, limit=26)) == 26
                 ((statement, parameters),) = [each for each in sent if "review_scores" in each[0]]
                 if warehouse.engine.dialect.name == "mysql":
                     rows = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).all()

@@ -12,7 +12,7 @@ from review_scoring.warehouse.history.daily_labels import DailyLabels
 from review_scoring.warehouse.history.runs import Run
 
 DAY = "Day (UTC)"
-LIMITS = f"control limits (±{DEVIATIONS:.0f} \N{GREEK SMALL LETTER SIGMA} of the previous {WINDOW.days} days)"
+CONTROL_LIMITS = f"control limits (±{DEVIATIONS:.0f} \N{GREEK SMALL LETTER SIGMA} of the previous {WINDOW.days} days)"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def score_chart(oldest_first: Sequence[DailyLabels], until: date | None = None) 
         series=[
             Series("mean score", "line", calendar.spread([point.value for point in points]), "score"),
             Series("lower limit", "low", low, "score", legend=""),
-            Series("upper limit", "high", high, "score", legend=LIMITS),
+            Series("upper limit", "high", high, "score", legend=CONTROL_LIMITS),
         ],
         summary=f"Mean score of {len(points)} days; {len(unusual)} outside of their limits.{calendar.gaps}",
         unusual=calendar.rows_of(unusual),

@@ -40,8 +40,8 @@ class SearchPosition:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conditions:
-    """Which reviews a search returns. None matches any value.
+class SearchFilter:
+    """The reviews that a search returns. None matches any value.
 
     :param score_from: the lowest score, inclusive
     :param score_to: the highest score, inclusive
@@ -59,27 +59,27 @@ class Conditions:
 
 
 def search(
-    connection: Connection, job: JobRecord, *, conditions: Conditions, after: SearchPosition | None, limit: int
+    connection: Connection, job: JobRecord, *, matching: SearchFilter, after: SearchPosition | None, limit: int
 ) -> list[ScoredReview]:
-    """Return the reviews that meet the conditions, the lowest scores first.
+    """Return the reviews that match a filter, the lowest scores first.
 
     The keys are found in one index, in its order; only the rows of the page are fetched.
     """
     scores = job.tables.scores
     where = [scores.c.job_id == job.id]
-    for column, value in ((scores.c.label, conditions.label), (scores.c.model, conditions.model)):
+    for column, value in ((scores.c.label, matching.label), (scores.c.model, matching.model)):
         if value is not None:
             where.append(column == value)
-    if conditions.truncated is not None:
-        where.append(scores.c.truncated.is_(conditions.truncated))
-    if conditions.score_from is not None:
-        where.append(scores.c.score >= conditions.score_from)
-    if conditions.score_to is not None:
-        where.append(scores.c.score <= conditions.score_to)
-    if conditions.scored_from is not None:
-        where.append(scores.c.scored_at >= conditions.scored_from)
-    if conditions.scored_before is not None:
-        where.append(scores.c.scored_at < conditions.scored_before)
+    if matching.truncated is not None:
+        where.append(scores.c.truncated.is_(matching.truncated))
+    if matching.score_from is not None:
+        where.append(scores.c.score >= matching.score_from)
+    if matching.score_to is not None:
+        where.append(scores.c.score <= matching.score_to)
+    if matching.scored_from is not None:
+        where.append(scores.c.scored_at >= matching.scored_from)
+    if matching.scored_before is not None:
+        where.append(scores.c.scored_at < matching.scored_before)
     if after is not None:
         where.append(tuple_(scores.c.score, scores.c.review_id) > tuple_(after.score, after.review_id))
         where.append(scores.c.score >= after.score)  # redundant, but MySQL makes no range scan of a row comparison

@@ -61,9 +61,9 @@ class SearchForm(BaseModel):
     after_id: NameField = None
     job: NameField = None
 
-    def conditions(self) -> search.Conditions:
-        """Return the conditions of the search. Days are days in the viewer's time zone."""
-        return search.Conditions(
+    def search_filter(self) -> search.SearchFilter:
+        """Return the filter of the search. Days are days in the viewer's time zone."""
+        return search.SearchFilter(
             label=self.label,
             score_from=self.score_from,
             score_to=self.score_to,
@@ -93,7 +93,7 @@ def show_reviews(selected: Selected, settings: Settings, form: Annotated[SearchF
     models: set[str] = set()
     with selected.open() as (connection, job):
         if job is not None:
-            rows = search.search(connection, job, conditions=form.conditions(), after=form.position(), limit=ROWS + 1)
+            rows = search.search(connection, job, matching=form.search_filter(), after=form.position(), limit=ROWS + 1)
             for run in last_runs(connection, job, limit=FILTER_RUNS):
                 labels |= set(run.counts.labels)
                 models |= {model for model, _ in run.models}
