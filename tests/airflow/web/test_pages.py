@@ -15,9 +15,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import delete, update
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.airflow.web.jobs import select_job
 from review_scoring.airflow.web.pages import rejects
 from review_scoring.airflow.web.pages import reviews as reviews_page
+from review_scoring.airflow.web.selected_job import select_job
 from review_scoring.job import Rescore
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.errors import Fault, fault_of

@@ -16,9 +16,8 @@ from psycopg.errors import QueryCanceled
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.airflow.web import jobs as web_jobs
-from review_scoring.airflow.web import live_counts
-from review_scoring.airflow.web.jobs import SelectedJob
+from review_scoring.airflow.web import live_counts, selected_job
+from review_scoring.airflow.web.selected_job import SelectedJob
 from review_scoring.warehouse import readonly
 from review_scoring.warehouse.history.runs import Run
 from tests.stubs import Warehouse
@@ -63,7 +62,7 @@ def test_a_slow_query_times_out(pages: Pages, warehouse: Warehouse, monkeypatch:
     def busy(connection: Connection, *_: object) -> object:
         return connection.exec_driver_sql(slow).all()
 
-    monkeypatch.setattr(web_jobs, "find_job", busy)
+    monkeypatch.setattr(selected_job, "find_job", busy)
     warehouse.create()
     answer = pages().get("/")
     assert answer.status_code == 503
@@ -120,7 +119,7 @@ def test_an_unexpected_error_shows_a_reference_and_no_stack_trace(
     def broken(*_: object) -> None:
         raise RuntimeError("inner workings")
 
-    monkeypatch.setattr(web_jobs, "find_job", broken)
+    monkeypatch.setattr(selected_job, "find_job", broken)
     warehouse.create()
     answer = pages().get("/")
     assert answer.status_code == 500

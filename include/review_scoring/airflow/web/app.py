@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.staticfiles import StaticFiles
 
 from review_scoring.airflow.web.databases import Databases
-from review_scoring.airflow.web.failures import not_found
+from review_scoring.airflow.web.error_pages import not_found
 from review_scoring.airflow.web.live_counts import LiveCountsCache
 from review_scoring.airflow.web.pages import models, overview, rejects, reviews, run
 from review_scoring.airflow.web.rendering import STATIC

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from review_scoring.airflow.web.failures import named
-from review_scoring.airflow.web.jobs import SelectedJob
+from review_scoring.airflow.web.error_pages import named
+from review_scoring.airflow.web.selected_job import SelectedJob
 from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
 from review_scoring.job import ScoringJob
 from review_scoring.warehouse.errors import took_too_long

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request
 from fastapi.responses import HTMLResponse
 
-from review_scoring.airflow.web.jobs import SelectedJob, select_job
 from review_scoring.airflow.web.rendering import html
+from review_scoring.airflow.web.selected_job import SelectedJob, select_job
 from review_scoring.airflow.web.settings import PageSettings
 
 NO_NUL = r"^[^\x00]*$"

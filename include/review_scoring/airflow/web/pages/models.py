@@ -15,9 +15,9 @@ from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.model_settings import model_settings
 from review_scoring.airflow.web import model_charts
-from review_scoring.airflow.web.failures import PageRoute
-from review_scoring.airflow.web.jobs import SelectedJob
+from review_scoring.airflow.web.error_pages import PageRoute
 from review_scoring.airflow.web.page import Selected, Settings, page
+from review_scoring.airflow.web.selected_job import SelectedJob
 from review_scoring.errors import ModelError
 from review_scoring.evaluation.verdicts import ReferenceVerdict
 from review_scoring.models.catalogue import readable_entries

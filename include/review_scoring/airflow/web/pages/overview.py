@@ -11,11 +11,11 @@ from fastapi.responses import HTMLResponse
 
 from review_scoring.airflow.web import dag_runs, overview_charts
 from review_scoring.airflow.web.dag_runs import DagState
-from review_scoring.airflow.web.failures import PageRoute
-from review_scoring.airflow.web.jobs import SelectedJob, default_job
+from review_scoring.airflow.web.error_pages import PageRoute
 from review_scoring.airflow.web.live_counts import LiveCountsCache
 from review_scoring.airflow.web.page import Selected, Settings, page
 from review_scoring.airflow.web.run_history import overdue, run_lines
+from review_scoring.airflow.web.selected_job import SelectedJob, default_job
 from review_scoring.airflow.web.settings import PageSettings
 from review_scoring.reviews import help_for
 from review_scoring.warehouse.history.daily_labels import daily_labels

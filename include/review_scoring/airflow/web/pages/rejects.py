@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
-from review_scoring.airflow.web.failures import PageRoute
+from review_scoring.airflow.web.error_pages import PageRoute
 from review_scoring.airflow.web.page import NO_NUL, Selected, Settings, page
 from review_scoring.reviews import help_for
 from review_scoring.warehouse.history.rejects import count_rejects, list_rejects

@@ -13,9 +13,9 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.airflow.web.failures import PageRoute, named
-from review_scoring.airflow.web.jobs import SelectedJob
+from review_scoring.airflow.web.error_pages import PageRoute, named
 from review_scoring.airflow.web.page import NO_NUL, Selected, Settings, page
+from review_scoring.airflow.web.selected_job import SelectedJob
 from review_scoring.airflow.web.settings import PageSettings
 from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
 from review_scoring.models.catalogue import catalogue

@@ -17,9 +17,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from review_scoring.airflow.jobs import defined_jobs
-from review_scoring.airflow.web.jobs import default_job
 from review_scoring.airflow.web.rendering import html
 from review_scoring.airflow.web.security import path_below
+from review_scoring.airflow.web.selected_job import default_job
 from review_scoring.errors import (
     ConfigurationError,
     ModelError,

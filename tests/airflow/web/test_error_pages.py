@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from review_scoring.airflow.web import databases, live_counts
-from review_scoring.airflow.web import jobs as web_jobs
+from review_scoring.airflow.web import databases, live_counts, selected_job
 from review_scoring.airflow.web.app import create_app
 from review_scoring.errors import PreflightError
 from tests.models.own_catalogue import archive_entry
@@ -108,7 +107,7 @@ def test_problems_found_by_preflight_are_logged_and_not_shown(
     def wrong(*_: object) -> None:
         raise PreflightError(["connection 'reviews' has no table 'reviews'; there is salaries"])
 
-    monkeypatch.setattr(web_jobs, "find_job", wrong)
+    monkeypatch.setattr(selected_job, "find_job", wrong)
     warehouse.create()
     with caplog.at_level(logging.WARNING):
         answer = pages().get("/")
