@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.connections.engines import address_of, connection_named, told_as_configuration
 from review_scoring.airflow.jobs import defined_jobs, no_jobs
-from review_scoring.airflow.run_settings import JOB
+from review_scoring.airflow.run_variables import JOB
 from review_scoring.airflow.variables import variable
 from review_scoring.errors import NoSuchJobError
 from review_scoring.job import ScoringJob
