@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from review_scoring.airflow.config import settings
 from review_scoring.airflow.connections.engines import engine_of
-from review_scoring.airflow.variables import variable
 from review_scoring.job import ScoringJob
 from review_scoring.run.preflight import target_conn_id
 from review_scoring.warehouse.evaluations.store import BenchmarkStore
 
-SETS = "REVIEW_SCORING_BENCHMARK_SETS"
-"""Names a file with benchmark sets of the deployment's own, in the form of `sets.toml`."""
-
 
 def own_sets() -> Path | None:
-    """Return the deployment's file of sets: of the environment, or of the Variable of the name in lower case."""
-    path = os.environ.get(SETS) or variable(SETS.lower())
-    return Path(path).expanduser() if path else None
+    """Return the deployment's file of sets."""
+    return settings().benchmark_sets
 
 
 def store_of(job: ScoringJob) -> BenchmarkStore:

@@ -71,14 +71,14 @@ def find_model(model: str | Path, settings: ModelSettings | None = None) -> Mode
 
     :param model: a name of the catalogue, an alias, either with `@` and a revision or its first digits; or a folder in
         Hugging Face layout, whose own name and labels are then the model's
-    :param settings: where models are; from the environment if None
+    :param settings: where models are; the defaults if None
     :raises ModelError: for an unknown name, with the names there are, and for files that are missing, changed or unfit
     :raises ModelNotImportedError: for a model that is only in the catalogue yet, with the way to import it
     """
     if isinstance(model, Path):
         folder = model.expanduser().resolve()
         return open_folder(folder, name=folder.name, labels=None, max_tokens=UNKNOWN_MAX_TOKENS)
-    settings = settings or ModelSettings.from_environment()
+    settings = settings or ModelSettings()
     name, at, revision = model.partition("@")
     if at and not revision:
         raise ModelError(f"model {model!r} names no revision after '@'; give its first digits, or leave the '@' out")
@@ -103,7 +103,7 @@ def _stored(entry: CatalogueEntry, revision: str, store: Path) -> ModelFolder:
         raise ModelNotImportedError(
             f"{wanted} is in the catalogue, and not in the model store {store}: import it with the DAG import_model, "
             f"in Airflow's UI or with `airflow dags trigger import_model --conf '{conf}'`, or point "
-            "REVIEW_SCORING_MODEL_STORE to the store that has it"
+            "[review_scoring] model_store to the store that has it"
         )
     return open_folder(
         found.path, name=entry.name, labels=entry.labels, max_tokens=entry.max_tokens, revision=found.revision

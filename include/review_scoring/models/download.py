@@ -130,7 +130,7 @@ class Downloader:
         if host not in self.hosts:
             raise DownloadRefusedError(
                 f"nothing may be fetched from the host {host}; allowed are {', '.join(sorted(self.hosts)) or 'none'}. "
-                "REVIEW_SCORING_MODEL_HOSTS adds hosts"
+                "AIRFLOW__REVIEW_SCORING__MODEL_HOSTS adds hosts"
             )
         return host
 

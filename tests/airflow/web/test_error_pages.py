@@ -140,7 +140,7 @@ def test_an_invalid_entry_of_the_own_catalogue_hides_no_other_model_and_shows_no
     catalogue = tmp_path / "own.toml"
     if own is not None:
         catalogue.write_text(own)
-    monkeypatch.setenv("REVIEW_SCORING_CATALOGUE", str(catalogue))
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__CATALOGUE", str(catalogue))
     client = pages()
     with caplog.at_level(logging.WARNING):
         shown = client.get("/models")

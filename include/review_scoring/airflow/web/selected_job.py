@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.jobs import defined_jobs, no_jobs
-from review_scoring.airflow.run_settings import JOB
+from review_scoring.airflow.run_variables import JOB
 from review_scoring.airflow.variables import variable
 from review_scoring.airflow.web.databases import Databases
 from review_scoring.errors import NoSuchJobError

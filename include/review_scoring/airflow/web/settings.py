@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from review_scoring.booleans import truth
+from review_scoring.settings import truth
 
-HIDE_TEXTS = "REVIEW_SCORING_HIDE_TEXTS"
-PAGE_DAG = "REVIEW_SCORING_PAGE_DAG"
+HIDE_TEXTS = "AIRFLOW__REVIEW_SCORING__HIDE_TEXTS"
+PAGE_DAG = "AIRFLOW__REVIEW_SCORING__PAGE_DAG"
 
 
 @dataclass(frozen=True)
