@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from review_scoring.airflow.web import dag_runs
 from review_scoring.airflow.web.app import create_app
-from review_scoring.airflow.web.settings import PageSettings
+from review_scoring.settings import Settings
 from tests.airflow.runner import connection
 from tests.airflow.web.app_state import without_login
 from tests.stubs import Warehouse
@@ -30,7 +30,7 @@ def pages(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
     apps: list[FastAPI] = []
 
     def opened(**settings: object) -> TestClient:
-        app = without_login(create_app(PageSettings(**settings)))  # type: ignore[arg-type]
+        app = without_login(create_app(Settings(**settings)))  # type: ignore[arg-type]
         apps.append(app)
         client = TestClient(app, headers={"Accept": "text/html"})
         if warehouse.engine.dialect.name == "duckdb":  # a DuckDB file is either read or written

@@ -9,19 +9,19 @@ from fastapi.responses import HTMLResponse
 
 from review_scoring.airflow.web.rendering import html
 from review_scoring.airflow.web.selected_job import SelectedJob, select_job
-from review_scoring.airflow.web.settings import PageSettings
+from review_scoring.settings import Settings
 
 NO_NUL = r"^[^\x00]*$"
 """Pattern of query fields that are compared with columns. PostgreSQL fails on the character NUL."""
 
 
-def settings_of(request: Request) -> PageSettings:
+def settings_of(request: Request) -> Settings:
     """Return the settings of the app."""
-    settings: PageSettings = request.app.state.page_settings
+    settings: Settings = request.app.state.settings
     return settings
 
 
-Settings = Annotated[PageSettings, Depends(settings_of)]
+PageSettings = Annotated[Settings, Depends(settings_of)]
 
 
 def selected_job(request: Request, job: Annotated[str | None, Query(max_length=200)] = None) -> SelectedJob:
@@ -32,9 +32,9 @@ def selected_job(request: Request, job: Annotated[str | None, Query(max_length=2
 Selected = Annotated[SelectedJob, Depends(selected_job)]
 
 
-def page(template: str, name: str, selected: SelectedJob, settings: PageSettings, **values: Any) -> HTMLResponse:
+def page(template: str, name: str, selected: SelectedJob, settings: Settings, **values: Any) -> HTMLResponse:
     """Render a page of a job.
 
     :param name: the current entry of the navigation
     """
-    return html(template, page=name, job=selected.job.name, jobs=selected.names, dag_id=settings.dag_id, **values)
+    return html(template, page=name, job=selected.job.name, jobs=selected.names, dag_id=settings.page_dag, **values)

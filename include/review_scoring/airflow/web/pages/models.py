@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from review_scoring.airflow.model_settings import model_settings
 from review_scoring.airflow.web import model_charts
 from review_scoring.airflow.web.error_pages import PageRoute
-from review_scoring.airflow.web.page import Selected, Settings, page
+from review_scoring.airflow.web.page import PageSettings, Selected, page
 from review_scoring.airflow.web.selected_job import SelectedJob
 from review_scoring.errors import ModelError
 from review_scoring.evaluation.verdicts import ReferenceVerdict
@@ -77,7 +77,7 @@ class ModelLine:
 
 
 @router.get("/models", response_class=HTMLResponse)
-def show_models(selected: Selected, settings: Settings) -> HTMLResponse:
+def show_models(selected: Selected, settings: PageSettings) -> HTMLResponse:
     """Show the catalogue."""
     promoted = champion(selected.engine, selected.job.target_schema, selected.job.name)
     done = _evaluations(selected)
@@ -98,7 +98,7 @@ def show_models(selected: Selected, settings: Settings) -> HTMLResponse:
 
 
 @router.get("/model", response_class=HTMLResponse)
-def show_model(selected: Selected, settings: Settings, name: Annotated[str, Query(max_length=100)]) -> HTMLResponse:
+def show_model(selected: Selected, settings: PageSettings, name: Annotated[str, Query(max_length=100)]) -> HTMLResponse:
     """Show one model: its newest evaluation in detail, and all evaluations over time."""
     entry = _catalogue().get(name)
     if entry is None and (problem := _problems().get(name)) is not None:

@@ -13,10 +13,9 @@ from review_scoring.airflow.web import dag_runs, overview_charts
 from review_scoring.airflow.web.dag_runs import DagState
 from review_scoring.airflow.web.error_pages import PageRoute
 from review_scoring.airflow.web.live_counts import LiveCountsCache
-from review_scoring.airflow.web.page import Selected, Settings, page
+from review_scoring.airflow.web.page import PageSettings, Selected, page
 from review_scoring.airflow.web.run_history import overdue, run_lines
 from review_scoring.airflow.web.selected_job import SelectedJob, default_job
-from review_scoring.airflow.web.settings import PageSettings
 from review_scoring.reviews import help_for
 from review_scoring.warehouse.history.daily_labels import daily_labels
 from review_scoring.warehouse.history.runs import Run, last_runs
@@ -38,7 +37,7 @@ DAGS = 3
 
 
 @router.get("/", response_class=HTMLResponse)
-def show_overview(selected: Selected, settings: Settings) -> HTMLResponse:
+def show_overview(selected: Selected, settings: PageSettings) -> HTMLResponse:
     """Show the overview."""
     with selected.open() as (connection, job):
         newest_first = last_runs(connection, job, limit=CHARTED_RUNS) if job else []
@@ -115,8 +114,8 @@ def _dags(selected: SelectedJob, settings: PageSettings, newest_first: Sequence[
     """
     names = [run.dag_id for run in newest_first if not run.is_rescore]
     if selected.job.name == default_job(dict.fromkeys(selected.names)):
-        names = [settings.dag_id, *names]
+        names = [settings.page_dag, *names]
     else:
-        names = [name for name in names if name != settings.dag_id]
+        names = [name for name in names if name != settings.page_dag]
     found = [dag_runs.dag_state(name) for name in list(dict.fromkeys(names))[:DAGS]]
     return [dag for dag in found if dag is not None]

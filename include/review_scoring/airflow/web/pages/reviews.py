@@ -14,9 +14,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.web.error_pages import PageRoute, named
-from review_scoring.airflow.web.page import NO_NUL, Selected, Settings, page
+from review_scoring.airflow.web.page import NO_NUL, PageSettings, Selected, page
 from review_scoring.airflow.web.selected_job import SelectedJob
-from review_scoring.airflow.web.settings import PageSettings
 from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
 from review_scoring.models.catalogue import catalogue
 from review_scoring.reviews import help_for
@@ -86,7 +85,7 @@ class SearchForm(BaseModel):
 
 
 @router.get("/reviews", response_class=HTMLResponse)
-def show_reviews(selected: Selected, settings: Settings, form: Annotated[SearchForm, Query()]) -> HTMLResponse:
+def show_reviews(selected: Selected, settings: PageSettings, form: Annotated[SearchForm, Query()]) -> HTMLResponse:
     """Show a page of search results, the least certain reviews first."""
     rows: list[search.ScoredReview] = []
     labels: set[str] = set()
@@ -120,7 +119,7 @@ def show_reviews(selected: Selected, settings: Settings, form: Annotated[SearchF
 @router.get("/review", response_class=HTMLResponse)
 def show_review(
     selected: Selected,
-    settings: Settings,
+    settings: PageSettings,
     id: Annotated[str, Query(max_length=255, pattern=NO_NUL)],  # noqa: A002 the name of the query field
 ) -> HTMLResponse:
     """Show the score or the reject of one review, and its text."""
