@@ -21,6 +21,7 @@ from review_scoring.airflow.operators.import_model import MODEL_STORE
 from review_scoring.airflow.params import long_texts_param, offered_models
 from review_scoring.airflow.run_settings import benchmark_set_of_deployment
 from review_scoring.evaluation.gate import failures
+from review_scoring.evaluation.result import results_from_xcom
 from review_scoring.evaluation.sets import benchmark_sets
 from review_scoring.evaluation.tables import comparison
 from review_scoring.models.entry import CHAMPION
@@ -90,12 +91,12 @@ with scoring_dag(
     @task(trigger_rule="all_done_min_one_success")
     def compare(evaluations: Any) -> None:
         """Show the models beside each other."""
-        logging.getLogger("review_scoring").info("%s", comparison(evaluations[:]))
+        logging.getLogger("review_scoring").info("%s", comparison(results_from_xcom(evaluations[:])))
 
     @task(trigger_rule="all_done_min_one_success", retries=0)
     def gate(evaluations: Any, models: list[str]) -> None:
         """Fail the run if a model is below its reference, or worse than it was."""
-        if found := failures(evaluations[:], len(models)):
+        if found := failures(results_from_xcom(evaluations[:]), len(models)):
             raise AirflowFailException("\n".join(found))
 
     compare(evaluate.output) >> gate(evaluate.output, cast("list[str]", chosen))

@@ -438,7 +438,7 @@ BUGS = (
     ),
     Bug(
         "an evaluation compared with the last one, even if that had failed",
-        "warehouse/evaluations/store.py",
+        "warehouse/evaluations/past_evaluations.py",
         "order_by(runs.c.passed.desc(), same_revision.desc(), same_content.desc())",
         "order_by(runs.c.id.desc())",
         "tests/evaluation/test_evaluate.py::"
@@ -484,7 +484,7 @@ BUGS = (
     ),
     Bug(
         "a limited evaluation that approves a model",
-        "warehouse/evaluations/store.py",
+        "warehouse/evaluations/past_evaluations.py",
         ", runs.c.row_limit.is_(None))",
         ")",
         "tests/evaluation/test_champion.py::test_a_limited_evaluation_approves_nothing",

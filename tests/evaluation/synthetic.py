@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import Engine
 
 from review_scoring.concurrency.cancellation import StopFlag
-from review_scoring.evaluation.evaluate import evaluate_model
+from review_scoring.evaluation.evaluate import EvaluationRequest, evaluate_model
 from review_scoring.evaluation.metrics import Figures, figures_of
 from review_scoring.evaluation.predictions import Judgement, Judgements
+from review_scoring.evaluation.result import EvaluationResult
 from review_scoring.models.entry import CatalogueEntry
 from review_scoring.models.folder import ModelFolder
 from review_scoring.reviews import Prediction, Reject
 from review_scoring.warehouse import migrate
-from review_scoring.warehouse.evaluations.labelled import LabelledReview
-from review_scoring.warehouse.evaluations.store import BenchmarkStore, Judged, StoredSet
+from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
+from review_scoring.warehouse.evaluations.records import LabelledPrediction, LabelledReview, StoredSet
 from review_scoring.warehouse.ledger.leases import RunKey
 from tests.stubs import MODEL
 
@@ -26,7 +26,9 @@ REVIEWS = [LabelledReview(f"r{n:03}", f"review number {n}", "pos" if n % 2 else 
 
 def judgement(n: int, expected: str, predicted: str, positive: float, tokens: int = 20) -> Judgement:
     """Return one review of an evaluation."""
-    row = Judged(str(n), expected, predicted, predicted, max(positive, 1 - positive), tokens, truncated=False)
+    row = LabelledPrediction(
+        str(n), expected, predicted, predicted, max(positive, 1 - positive), tokens, truncated=False
+    )
     return Judgement(row, predicted, positive)
 
 
@@ -136,7 +138,7 @@ class Bench:
         entry: CatalogueEntry | None = None,
         limit: int | None = None,
         run_id: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> EvaluationResult:
         """Evaluate a model that is wrong on the reviews with these ids, as a task of an Airflow run of its own."""
         self.runs += 1
         labels = {str(review.text): review for review in self.store.reviews(loaded.id)}
@@ -145,13 +147,13 @@ class Bench:
             review = labels[text]
             return review.label if review.id not in wrong else {"neg": "pos", "pos": "neg"}[review.label]
 
-        return evaluate_model(
-            self.store,
-            loaded.id,
-            model,
+        request = EvaluationRequest(
+            set_id=loaded.id,
+            model=model,
             entry=entry,
             key=RunKey("benchmark_models", "evaluate_model", run_id or f"run {self.runs}", 0),
             limit=limit,
-            load_classifier=lambda: classifier or ScriptedClassifier(says),
-            stop=StopFlag(),
+        )
+        return evaluate_model(
+            self.store, request, load_classifier=lambda: classifier or ScriptedClassifier(says), stop=StopFlag()
         )

@@ -15,8 +15,7 @@ from review_scoring.evaluation.set_loading import load_set
 from review_scoring.evaluation.set_rows import LabelledSet, content_hash, read_set
 from review_scoring.evaluation.sets import DEFAULT_SET, benchmark_sets, find_set
 from review_scoring.warehouse.engine import writing
-from review_scoring.warehouse.evaluations.labelled import LabelledReview
-from review_scoring.warehouse.evaluations.store import StoredSet
+from review_scoring.warehouse.evaluations.records import LabelledReview, StoredSet
 from tests.evaluation.synthetic import Bench
 from tests.models.fake_hub import COMMIT, with_hub
 from tests.models.web_server import Answer, web_server

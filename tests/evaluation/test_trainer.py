@@ -24,7 +24,7 @@ from review_scoring.evaluation.sets import find_set
 from review_scoring.inference.classifier import Classifier
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.models.folder import ModelFolder
-from review_scoring.warehouse.evaluations.labelled import LabelledReview
+from review_scoring.warehouse.evaluations.records import LabelledReview
 
 COMPARED = ("eval_loss", "eval_accuracy", "eval_f1", "eval_precision", "eval_recall")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from scipy.stats import binomtest, fisher_exact
 
 from review_scoring.evaluation.gate import failures, passes
 from review_scoring.evaluation.published import Reference, references_of
+from review_scoring.evaluation.result import EvaluationResult, SkippedModel, results_from_xcom
 from review_scoring.evaluation.verdicts import (
     CHANCE_LEVEL,
     LAST_RUN_LEVEL,
@@ -24,7 +26,7 @@ from review_scoring.evaluation.verdicts import (
     power,
 )
 from review_scoring.models.catalogue import find_entry
-from review_scoring.warehouse.evaluations.store import Judged
+from review_scoring.warehouse.evaluations.records import LabelledPrediction
 from tests.evaluation.synthetic import quick_figures
 
 TIMES = 1000
@@ -264,19 +266,49 @@ def test_the_gate_lets_pass_all_but_below_and_worse() -> None:
     }
 
 
-def test_a_run_in_which_nothing_was_evaluated_or_a_task_failed_does_not_pass() -> None:
-    good = {"model": "m", "revision": "r" * 64, "set": "s", "passed": True, "explanation": ""}
-    bad = {**good, "passed": False, "explanation": "accuracy fell"}
+XCOM = {
+    "evaluation": 7,
+    "set": "s",
+    "in_between": 0,
+    "interval": [0.85, 0.94],
+    "explanation": "",
+    "model": "m",
+    "revision": "r" * 64,
+    "reviews": 200,
+    "rejected": 0,
+    "accuracy": 0.9,
+    "macro_f1": 0.9,
+    "loss": 0.3,
+    "samples_per_second": 130.0,
+    "tokens_per_second": 9000.0,
+    "device": "cpu",
+    "precision": "float32",
+    "reference_verdict": "no reference",
+    "last_run_verdict": "first run",
+    "passed": True,
+}
+
+
+def test_results_keep_their_keys_on_the_way_through_xcom() -> None:
     skipped = {"model": "n", "skipped": "not imported"}
+    sent = json.loads(json.dumps([each.as_xcom() for each in results_from_xcom([XCOM, skipped])]))
+    assert sent == [XCOM, skipped]
+    assert results_from_xcom(sent) == results_from_xcom([XCOM, skipped])
+
+
+def test_a_run_in_which_nothing_was_evaluated_or_a_task_failed_does_not_pass() -> None:
+    good = EvaluationResult.from_xcom(XCOM)
+    bad = replace(good, passed=False, explanation="accuracy fell")
+    skipped = SkippedModel("n", "not imported")
     assert failures([good, skipped], 2) == []
     assert failures([good, bad], 2) == ["m at revision rrrrrrrrrrrr on set 's': accuracy fell"]
-    assert failures([good], 2) == ["1 of 2 evaluations failed; their tasks' logs say why"]
+    assert failures([good], 2) == ["1 of 2 evaluations failed; see the logs of their tasks"]
     assert failures([skipped], 1) == ["no model was evaluated: not imported"]
 
 
-def row(n: int, *, right: bool) -> Judged:
-    return Judged(f"{n}", "pos", "pos" if right else "neg", "pos", 0.9, 10, truncated=False)
+def row(n: int, *, right: bool) -> LabelledPrediction:
+    return LabelledPrediction(f"{n}", "pos", "pos" if right else "neg", "pos", 0.9, 10, truncated=False)
 
 
-def is_right(judged: Judged) -> bool:
+def is_right(judged: LabelledPrediction) -> bool:
     return judged.expected == judged.predicted

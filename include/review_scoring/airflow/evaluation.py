@@ -7,9 +7,10 @@ from pathlib import Path
 
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.variables import variable
+from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.job import ScoringJob
 from review_scoring.run.preflight import target_conn_id
-from review_scoring.warehouse.evaluations.store import BenchmarkStore
+from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 
 SETS = "REVIEW_SCORING_BENCHMARK_SETS"
 """Names a file with benchmark sets of the deployment's own, in the form of `sets.toml`."""
@@ -21,6 +22,6 @@ def own_sets() -> Path | None:
     return Path(path).expanduser() if path else None
 
 
-def store_of(job: ScoringJob) -> BenchmarkStore:
-    """Return the benchmark tables beside a job's scores."""
-    return BenchmarkStore(engine_of(target_conn_id(job)), job.target_schema)
+def store_of(job: ScoringJob, stop: StopFlag | None = None) -> BenchmarkStore:
+    """Return the benchmark store in a job's warehouse."""
+    return BenchmarkStore(engine_of(target_conn_id(job)), job.target_schema, stop or StopFlag())

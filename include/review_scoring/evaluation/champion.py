@@ -14,8 +14,11 @@ from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.models.entry import CHAMPION
 from review_scoring.models.folder import ModelFolder
 from review_scoring.models.settings import ModelSettings
+from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
+from review_scoring.warehouse.evaluations.past_evaluations import newest_by_set
 from review_scoring.warehouse.evaluations.promotions import champion
-from review_scoring.warehouse.evaluations.store import BenchmarkStore
+from review_scoring.warehouse.evaluations.records import StoredEvaluation
+from review_scoring.warehouse.schema import tables
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -38,7 +41,8 @@ def model_of_job(
     """
     if model != CHAMPION:
         return find_model(model, settings)
-    promoted = champion(target(), job.target_schema, job.name)
+    with target().connect() as connection:
+        promoted = champion(connection, tables(job.target_schema), job=job.name)
     if promoted is None:
         log.info("no model was promoted for job %s yet: its champion is %s", job.name, DEFAULT_MODEL)
         return find_model(DEFAULT_MODEL, settings)
@@ -51,7 +55,7 @@ def require_benchmark(store: BenchmarkStore, model: ModelFolder, required: str) 
     :param required: the name of the set that it has to have passed on, or `any`: each that it was evaluated on
     :raises NotApprovedError: naming what is missing
     """
-    newest = store.newest(model.name, model.revision)
+    newest = newest_evaluations(store, model)
     wanted = newest if required == ANY_SET else [row for row in newest if row.set_name == required]
     name = f"model {model.name!r} at revision {model.revision[:12]}"
     if not wanted:
@@ -66,7 +70,13 @@ def require_benchmark(store: BenchmarkStore, model: ModelFolder, required: str) 
             f"{name} has not passed evaluation {worst.id} on benchmark set {worst.set_name!r}, and a passing one is "
             f"required (require_benchmark): {worst.explanation}"
         )
-    return int(wanted[-1].id)
+    return wanted[-1].id
+
+
+def newest_evaluations(store: BenchmarkStore, model: ModelFolder) -> list[StoredEvaluation]:
+    """Return the newest evaluation of a model's revision on each whole benchmark set, the newest of all last."""
+    with store.engine.connect() as connection:
+        return newest_by_set(connection, store.tables, model=model.name, revision=model.revision)
 
 
 def as_required(value: str | bool | None) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from review_scoring.evaluation.predictions import Judgement, Judgements
 from review_scoring.evaluation.sets import NEG, POS
-from review_scoring.warehouse.evaluations.store import ClassMetrics
+from review_scoring.warehouse.evaluations.records import ClassMetrics
 
 LABELS = (NEG, POS)
 AVERAGES = ("macro avg", "weighted avg")

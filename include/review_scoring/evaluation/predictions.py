@@ -15,8 +15,7 @@ from review_scoring.errors import BenchmarkError, DeviceError
 from review_scoring.evaluation.sets import NEG, POS
 from review_scoring.inference.progress import EVERY_S, line
 from review_scoring.reviews import Prediction, Reject, RejectReason, screen
-from review_scoring.warehouse.evaluations.labelled import LabelledReview
-from review_scoring.warehouse.evaluations.store import Judged
+from review_scoring.warehouse.evaluations.records import LabelledPrediction, LabelledReview
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ class Judgement:
     `positive` is the probability of `pos` where neg and pos are the only classes, and the one of `neg` is the rest.
     """
 
-    row: Judged
+    row: LabelledPrediction
     predicted: str
     positive: float
 
@@ -63,7 +62,7 @@ class Judgements:
     """
 
     each: Sequence[Judgement]
-    left_out: Sequence[Judged]
+    left_out: Sequence[LabelledPrediction]
     labels: Mapping[str, int]
     rejects: Mapping[str, int]
     seconds: float
@@ -136,10 +135,12 @@ def _judgement(labels: Sequence[str], review: LabelledReview, result: Prediction
     return Judgement(_row(review, predicted, result), predicted, share)
 
 
-def _row(review: LabelledReview, predicted: str | None, result: Prediction | Reject) -> Judged:
+def _row(review: LabelledReview, predicted: str | None, result: Prediction | Reject) -> LabelledPrediction:
     if isinstance(result, Reject):
-        return Judged(review.id, review.label, None, None, None, None, None, result.reason.value)
-    return Judged(review.id, review.label, predicted, result.label, result.score, result.token_count, result.truncated)
+        return LabelledPrediction(review.id, review.label, None, None, None, None, None, result.reason.value)
+    return LabelledPrediction(
+        review.id, review.label, predicted, result.label, result.score, result.token_count, result.truncated
+    )
 
 
 @dataclass

@@ -9,7 +9,8 @@ from sqlalchemy import Engine
 
 from review_scoring.evaluation.set_rows import MAX_SOURCE, pinned_source, read_set
 from review_scoring.evaluation.sets import BenchmarkSet
-from review_scoring.warehouse.evaluations.store import BenchmarkStore, StoredSet
+from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
+from review_scoring.warehouse.evaluations.records import StoredSet
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,8 @@ from review_scoring.evaluation.files import read_columns
 from review_scoring.evaluation.hub_files import fetch_data_file
 from review_scoring.evaluation.sets import NEG, POS, BenchmarkSet, Kind
 from review_scoring.reviews import canonical_id, screen_unicode
-from review_scoring.warehouse.evaluations.labelled import LabelledReview, labelled_rows
+from review_scoring.warehouse.evaluations.labelled_tables import labelled_rows
+from review_scoring.warehouse.evaluations.records import LabelledReview
 
 SAMPLE = Path(review_scoring.__file__).parent / "data" / "sample_reviews.csv"
 SHOWN = 5

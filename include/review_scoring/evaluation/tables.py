@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from review_scoring.evaluation.metrics import AVERAGES
-from review_scoring.warehouse.evaluations.store import ClassMetrics
+from review_scoring.evaluation.result import EvaluationResult, Result, SkippedModel
+from review_scoring.warehouse.evaluations.records import ClassMetrics
 
 
 def class_table_text(classes: Sequence[ClassMetrics], accuracy: float, digits: int = 2) -> str:
@@ -44,42 +45,41 @@ def breakdown_text(figures: Mapping[str, Any]) -> str:
     return f"calibration error (ECE) {figures['calibration']['ece']:.4f}\naccuracy by length: {', '.join(parts)}"
 
 
-def comparison(evaluations: Sequence[Mapping[str, Any]]) -> str:
-    """Return models beside each other: quality against speed, the best first.
+def comparison(results: Sequence[Result]) -> str:
+    """Return a table that compares models, the most accurate first: quality against speed.
 
-    :param evaluations: what the evaluating tasks returned
+    :param results: the results of the evaluation tasks
     """
-    done = sorted((e for e in evaluations if not e.get("skipped")), key=lambda e: -e["accuracy"])
+    done = [each for each in results if isinstance(each, EvaluationResult)]
+    done.sort(key=lambda each: -each.accuracy)
     columns = ("model", "accuracy", "95 %", "macro F1", "loss", "reviews/s", "tokens/s", "on", "reference", "last run")
     rows = [
         (
-            f"{each['model']}@{each['revision'][:8]}",
-            f"{each['accuracy']:.4f}",
-            "{:.3f}-{:.3f}".format(*each["interval"]),
-            f"{each['macro_f1']:.4f}",
-            f"{each['loss']:.4f}",
-            f"{each['samples_per_second']:,.1f}",
-            f"{each['tokens_per_second']:,.0f}",
-            f"{each['device']} {each['precision']}",
-            each["reference_verdict"],
-            each["last_run_verdict"],
+            f"{each.model}@{each.revision[:8]}",
+            f"{each.accuracy:.4f}",
+            "{:.3f}-{:.3f}".format(*each.interval),
+            f"{each.macro_f1:.4f}",
+            f"{each.loss:.4f}",
+            f"{each.samples_per_second:,.1f}",
+            f"{each.tokens_per_second:,.0f}",
+            f"{each.device} {each.precision}",
+            each.reference_verdict,
+            each.last_run_verdict,
         )
         for each in done
     ]
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in (columns, *rows)]
     lines += [
-        f"{each['model']}: {each['in_between']:,} of {each['reviews']:,} reviews are in between for it; they are "
-        "compared by the more probable of neg and pos"
+        f"{each.model}: {each.in_between:,} of {each.reviews:,} reviews are in between (neither neg nor pos); they are "
+        "compared by the more probable of the two"
         for each in done
-        if each["in_between"]
+        if each.in_between
     ]
     lines += [
-        f"{each['model']}: {each['rejected']:,} reviews without a text that can be scored are left out"
-        for each in done
-        if each["rejected"]
+        f"{each.model}: {each.rejected:,} reviews without usable text are left out" for each in done if each.rejected
     ]
-    lines += [f"not evaluated: {each['skipped']}" for each in evaluations if each.get("skipped")]
+    lines += [f"not evaluated: {each.reason}" for each in results if isinstance(each, SkippedModel)]
     if done:
-        lines.insert(0, f"set {done[0]['set']}, {done[0]['reviews']:,} reviews")
+        lines.insert(0, f"set {done[0].set_name}, {done[0].reviews:,} reviews")
     return "\n".join(line.rstrip() for line in lines)

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from review_scoring.evaluation.metrics import Figures
 from review_scoring.evaluation.published import Reference
-from review_scoring.warehouse.evaluations.store import Judged
+from review_scoring.warehouse.evaluations.records import LabelledPrediction
 
 LEVEL = 0.01
 """False alarms of `below`, and of `above`: one-sided, shared out among the figures that are compared."""
@@ -165,7 +165,9 @@ def _most_below(reviews: int, reference: Reference, level: float) -> int:
     return least
 
 
-def against_last_run(before: Mapping[str, Judged] | None, now: Iterable[Judged], *, name: str = "") -> AgainstLastRun:
+def against_last_run(
+    before: Mapping[str, LabelledPrediction] | None, now: Iterable[LabelledPrediction], *, name: str = ""
+) -> AgainstLastRun:
     """Compare two evaluations by McNemar's exact test: on the reviews that only one of them got right.
 
     The test is paired: of sets whose content differs, it takes the reviews that both have, under the same label.
@@ -219,5 +221,5 @@ def _stated(reference: Reference) -> str:
     return f"the published {reference.printed}{known} (on {reference.reviews:,} reviews)"
 
 
-def _is_right(row: Judged) -> bool:
+def _is_right(row: LabelledPrediction) -> bool:
     return row.predicted == row.expected

@@ -13,9 +13,9 @@ from fastapi.testclient import TestClient
 from review_scoring.airflow.web.pages import models as models_page
 from review_scoring.models.catalogue import catalogue
 from review_scoring.models.entry import Figure
-from review_scoring.warehouse.evaluations.labelled import LabelledReview
-from review_scoring.warehouse.evaluations.promotions import Promotion, promote
-from review_scoring.warehouse.evaluations.store import BenchmarkStore, ClassMetrics, Evaluation
+from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
+from review_scoring.warehouse.evaluations.promotions import Promotion
+from review_scoring.warehouse.evaluations.records import ClassMetrics, Evaluation, EvaluationDetails, LabelledReview
 from review_scoring.warehouse.ledger.leases import RunKey
 from tests.stubs import Warehouse
 
@@ -40,7 +40,7 @@ def test_models_are_shown_with_their_evaluations_and_the_champion(pages: Pages, 
         run_id="manual",
     )
     job = warehouse.run("SELECT id FROM scoring_jobs WHERE name = 'films'")[0][0]
-    promote(warehouse.engine, None, job, promotion)
+    BenchmarkStore(warehouse.engine).promote(job, promotion)
     listed = client.get("/models").text
     for words in ("champion", "evaluated", "90.5", "no reference", "first run", "promoted by <bdi>ada</bdi>"):
         assert words in listed
@@ -74,12 +74,8 @@ def test_unverified_and_another_revision_than_the_champions_are_told(
     client = pages()
     who: dict[str, Any] = {"promoted_by": "ada", "reason": "fast", "dag_id": "promote_model"}
     for revision, told in (("f" * 64, False), ("e" * 64, True)):
-        promote(
-            warehouse.engine,
-            None,
-            job,
-            Promotion(model=name, revision=revision, run_id=revision[0], benchmark_run_id=evaluation, **who),
-        )
+        promotion = Promotion(model=name, revision=revision, run_id=revision[0], benchmark_run_id=evaluation, **who)
+        BenchmarkStore(warehouse.engine).promote(job, promotion)
         listed, shown = client.get("/models").text, client.get("/model", params={"name": name}).text
         assert ("not the champion's" in listed) is told
         assert ("this evaluation is of another one" in shown) is told
@@ -114,24 +110,24 @@ def evaluate(warehouse: Warehouse, model: str) -> int:
         counts={"neg": 1, "pos": 0},
     )
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    numbers = {"reviews": 200, "rejected": 0, "accuracy": 0.905, "macro_f1": 0.9, "loss": 0.3}
-    speed = {"samples_per_second": 130.0, "tokens_per_second": 9000.0, "device": "cpu", "precision": "float32"}
-    verdicts = {"reference_verdict": "no reference", "last_run_verdict": "first run", "passed": True}
-    columns = {
-        "set_id": loaded.id,
-        "model": model,
-        "revision": "f" * 64,
-        "row_limit": None,
-        "compared_with": None,
-        "explanation": "nothing to compare with",
-        "started_at": at,
-        "ended_at": at,
+    numbers: Any = {"reviews": 200, "rejected": 0, "accuracy": 0.905, "macro_f1": 0.9, "loss": 0.3}
+    speed: Any = {"samples_per_second": 130.0, "tokens_per_second": 9000.0, "device": "cpu", "precision": "float32"}
+    verdicts: Any = {"reference_verdict": "no reference", "last_run_verdict": "first run", "passed": True}
+    evaluation = Evaluation(
+        set_id=loaded.id,
+        model=model,
+        revision="f" * 64,
+        row_limit=None,
+        compared_with=None,
+        explanation="nothing to compare with",
+        started_at=at,
+        ended_at=at,
         **numbers,
         **speed,
         **verdicts,
-    }
+    )
     bins = [{"from": 0.9, "to": 0.95, "reviews": 200, "confidence": 0.92, "accuracy": 0.905}]
-    figures = {
+    metrics = {
         "confusion": {"neg": {"neg": 90, "pos": 10}, "pos": {"neg": 9, "pos": 91}},
         "intervals": {"accuracy": [0.85, 0.94]},
         "calibration": {"ece": 0.015, "bins": bins},
@@ -141,4 +137,4 @@ def evaluate(warehouse: Warehouse, model: str) -> int:
         for label in ("neg", "pos", "macro avg", "weighted avg")
     ]
     key = RunKey("benchmark_models", "evaluate_model", "week 1", 0)
-    return store.keep(key, Evaluation(columns=columns, figures=figures, classes=classes, judged=[]))
+    return store.record(key, evaluation, EvaluationDetails(classes, metrics), [])

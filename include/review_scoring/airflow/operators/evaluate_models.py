@@ -19,7 +19,8 @@ from review_scoring.booleans import as_bool
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, ModelNotImportedError
 from review_scoring.evaluation.champion import model_of_job
-from review_scoring.evaluation.evaluate import evaluate_model
+from review_scoring.evaluation.evaluate import EvaluationRequest, evaluate_model
+from review_scoring.evaluation.result import SkippedModel
 from review_scoring.evaluation.set_loading import load_set
 from review_scoring.evaluation.sets import DEFAULT_SET, find_set
 from review_scoring.job import ScoringJob
@@ -126,7 +127,7 @@ class BenchmarkModelOperator(BaseOperator):
         """Evaluate, and return the evaluation's line of the comparison."""
         with failing_at_once():
             job = as_job(self.job)
-            store, settings = store_of(job), model_settings()
+            store, settings = store_of(job, self._stop), model_settings()
             limit = None if self.limit in {None, "", "None"} else as_int(self.limit, "limit")
             if limit is not None and limit < 1:
                 raise ConfigurationError(f"limit is {limit}; it must be at least 1, or None for all")
@@ -134,7 +135,7 @@ class BenchmarkModelOperator(BaseOperator):
                 model = model_of_job(self.model, job, lambda: store.engine, settings)
             except ModelNotImportedError as error:
                 log.warning("%s", error)
-                return {"model": str(self.model), "skipped": str(error)}
+                return SkippedModel(str(self.model), str(error)).as_xcom()
 
             loaded_with: dict[str, Any] = {"long_texts": self.long_texts, "fused": self.fused}
 
@@ -148,18 +149,16 @@ class BenchmarkModelOperator(BaseOperator):
 
                 return peak_memory(device)
 
-            return evaluate_model(
-                store,
-                int(self.loaded["id"]),
-                model,
+            request = EvaluationRequest(
+                set_id=int(self.loaded["id"]),
+                model=model,
                 entry=readable_entries(settings.catalogue).usable.get(model.name),
                 key=run_key(context),
                 limit=limit,
-                load_classifier=load,
-                peak_memory=peak,
                 settings=loaded_with,
-                stop=self._stop,
             )
+            found = evaluate_model(store, request, load_classifier=load, peak_memory=peak, stop=self._stop)
+            return found.as_xcom()
 
 
 def models_to_evaluate(chosen: Sequence[str] | None, context: Context) -> list[str]:

@@ -15,7 +15,7 @@ from review_scoring.airflow.model_settings import model_settings
 from review_scoring.airflow.operators.score_reviews import as_int, failing_at_once
 from review_scoring.booleans import as_bool
 from review_scoring.evaluation.champion import ANY_SET, as_required
-from review_scoring.evaluation.promotion import promote_model
+from review_scoring.evaluation.promotion import PromotionRequest, promote_model
 from review_scoring.job import ScoringJob
 
 if TYPE_CHECKING:
@@ -64,12 +64,8 @@ class PromoteModelOperator(BaseOperator):
         run: Any = context["dag_run"]
         with failing_at_once():
             job = as_job(self.job)
-            promotion = promote_model(
-                job,
-                store_of(job),
-                source_engine=lambda: engine_of(job.source_conn_id),
+            request = PromotionRequest(
                 model=self.model,
-                settings=model_settings(),
                 evaluation=None if self.evaluation in {None, "", "None"} else as_int(self.evaluation, "evaluation"),
                 required=as_required(self.require_benchmark) or ANY_SET,
                 without_passing=as_bool(self.without_passing, "without_passing"),
@@ -77,6 +73,13 @@ class PromoteModelOperator(BaseOperator):
                 promoted_by=getattr(run, "triggering_user_name", None) or f"nobody ({run.run_type})",
                 dag_id=run.dag_id,
                 run_id=run.run_id,
+            )
+            promotion = promote_model(
+                job,
+                store_of(job),
+                request,
+                source_engine=lambda: engine_of(job.source_conn_id),
+                settings=model_settings(),
             )
         log.info(
             "%s made %s at revision %s the champion of job %s",

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from review_scoring.airflow.web.charts import Chart, Series
-from review_scoring.warehouse.evaluations.history import EvaluationLine
+from review_scoring.warehouse.evaluations.records import StoredEvaluation
 
 
-def speed_chart(newest: Sequence[EvaluationLine]) -> Chart:
+def speed_chart(newest: Sequence[StoredEvaluation]) -> Chart:
     """Return quality against speed, a point for each model."""
     return Chart(
         title="Quality against speed",
@@ -46,7 +46,7 @@ def reliability_chart(figures: Mapping[str, Any]) -> Chart:
     )
 
 
-def history_chart(oldest_first: Sequence[EvaluationLine]) -> Chart:
+def history_chart(oldest_first: Sequence[StoredEvaluation]) -> Chart:
     """Return the accuracy of each evaluation on one set, over time; those that did not pass are marked."""
     return Chart(
         title="History",

@@ -6,11 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse
-from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.model_settings import model_settings
@@ -24,8 +23,9 @@ from review_scoring.models.catalogue import readable_entries
 from review_scoring.models.entry import CatalogueEntry, Kind
 from review_scoring.models.store import ModelStore
 from review_scoring.warehouse.errors import lacks_tables
-from review_scoring.warehouse.evaluations.history import EvaluationDetails, EvaluationLine, details, evaluations
-from review_scoring.warehouse.evaluations.promotions import champion
+from review_scoring.warehouse.evaluations.past_evaluations import details, evaluations
+from review_scoring.warehouse.evaluations.promotions import StoredPromotion, champion
+from review_scoring.warehouse.evaluations.records import EvaluationDetails, StoredEvaluation
 
 log = logging.getLogger(__name__)
 router = APIRouter(route_class=PageRoute)
@@ -41,7 +41,7 @@ class ModelLine:
     entry: CatalogueEntry
     imported: bool | None
     champion: str | None
-    newest: EvaluationLine | None
+    newest: StoredEvaluation | None
 
     @property
     def states(self) -> list[str]:
@@ -76,7 +76,7 @@ class ModelLine:
 @router.get("/models", response_class=HTMLResponse)
 def models(place: Place, settings: Settings) -> HTMLResponse:
     """Show the catalogue."""
-    promoted = champion(place.engine, place.job.target_schema, place.job.name)
+    promoted = _champion(place)
     done = _evaluations(place)
     lines = [_line(entry, done, promoted) for entry in _catalogue().values()]
     lines.sort(key=lambda line: (line.champion is None, line.newest is None, line.imported is not True))
@@ -103,15 +103,15 @@ def model(place: Place, settings: Settings, name: Annotated[str, Query(max_lengt
     if entry is None:
         raise HTTPException(404, "The catalogue has no model of this name.")
     done = _evaluations(place, name)
-    line = _line(entry, done, champion(place.engine, place.job.target_schema, place.job.name))
+    line = _line(entry, done, _champion(place))
     found: EvaluationDetails | None = None
     if line.newest is not None:
         with place.engine.connect() as connection:
-            found = details(connection, place.owned, line.newest.id)
+            found = details(connection, place.owned, evaluation=line.newest.id)
     same_set = [each for each in reversed(done) if line.newest and each.set_name == line.newest.set_name]
     charts = [model_charts.history_chart([each for each in same_set if each.row_limit is None])]
     if found is not None:
-        charts.insert(0, model_charts.reliability_chart(found.figures))
+        charts.insert(0, model_charts.reliability_chart(found.metrics))
     return page(
         "model.html",
         "models",
@@ -126,7 +126,7 @@ def model(place: Place, settings: Settings, name: Annotated[str, Query(max_lengt
     )
 
 
-def _line(entry: CatalogueEntry, done: Sequence[EvaluationLine], promoted: Row[Any] | None) -> ModelLine:
+def _line(entry: CatalogueEntry, done: Sequence[StoredEvaluation], promoted: StoredPromotion | None) -> ModelLine:
     mine = [each for each in done if each.model == entry.name]
     whole = [each for each in mine if each.row_limit is None]
     store = _store()
@@ -136,6 +136,11 @@ def _line(entry: CatalogueEntry, done: Sequence[EvaluationLine], promoted: Row[A
     newest = next(iter(whole or mine), None)
     champion_revision = promoted.revision if promoted is not None and promoted.model == entry.name else None
     return ModelLine(entry, imported, champion_revision, newest)
+
+
+def _champion(place: JobPlace) -> StoredPromotion | None:
+    with place.engine.connect() as connection:
+        return champion(connection, place.owned, job=place.job.name)
 
 
 def _in_percent(printed: str) -> str:
@@ -171,7 +176,7 @@ def _store() -> ModelStore:
     return ModelStore(model_settings().store)
 
 
-def _evaluations(place: JobPlace, name: str | None = None) -> list[EvaluationLine]:
+def _evaluations(place: JobPlace, name: str | None = None) -> list[StoredEvaluation]:
     """Return the evaluations; none where the tables are not there yet."""
     try:
         with place.engine.connect() as connection:

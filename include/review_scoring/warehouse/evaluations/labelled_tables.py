@@ -1,8 +1,7 @@
-"""Labelled reviews, and the tables and views that a user keeps them in."""
+"""Read labelled reviews from a table or view of the user's."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine, column, select, table
@@ -12,15 +11,6 @@ from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import BenchmarkError, PreflightError
 from review_scoring.warehouse.explain import looked_at
 from review_scoring.warehouse.source.columns import columns_of
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledReview:
-    """One review of a benchmark set: canonical id, text as it stands there, and `neg` or `pos`."""
-
-    id: str
-    text: str | None
-    label: str
 
 
 def labelled_rows(
