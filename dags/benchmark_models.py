@@ -20,11 +20,11 @@ from review_scoring.airflow.operators.evaluate_models import (
 from review_scoring.airflow.operators.import_model import MODEL_STORE
 from review_scoring.airflow.params import long_texts_param, offered_models
 from review_scoring.airflow.run_settings import benchmark_set_of_deployment
+from review_scoring.evaluation.benchmark_sets import benchmark_sets
 from review_scoring.evaluation.gate import failures
 from review_scoring.evaluation.result import results_from_xcom
-from review_scoring.evaluation.sets import benchmark_sets
 from review_scoring.evaluation.tables import comparison
-from review_scoring.models.entry import CHAMPION
+from review_scoring.models.catalogue_entry import CHAMPION
 
 DEPLOYMENT = Deployment.of()
 MODELS = offered_models()

@@ -11,10 +11,10 @@ from review_scoring.airflow.deployment import Deployment
 from review_scoring.airflow.model_settings import catalogue_setting
 from review_scoring.airflow.operators.import_model import ImportModelOperator
 from review_scoring.models.catalogue import catalogue
-from review_scoring.models.entry import Kind
+from review_scoring.models.catalogue_entry import ModelKind
 
 QUEUE = Deployment.of().import_queue
-OFFERED = [entry for entry in catalogue(catalogue_setting().catalogue).values() if entry.kind is not Kind.BUNDLED]
+OFFERED = [entry for entry in catalogue(catalogue_setting().catalogue).values() if entry.kind is not ModelKind.BUNDLED]
 
 with scoring_dag(
     "import_model",

@@ -12,7 +12,7 @@ from review_scoring.evaluation.evaluate import EvaluationRequest, evaluate_model
 from review_scoring.evaluation.metrics import Figures, figures_of
 from review_scoring.evaluation.predictions import Judgement, Judgements
 from review_scoring.evaluation.result import EvaluationResult
-from review_scoring.models.entry import CatalogueEntry
+from review_scoring.models.catalogue_entry import CatalogueEntry
 from review_scoring.models.folder import ModelFolder
 from review_scoring.reviews import Prediction, Reject
 from review_scoring.warehouse import migrate

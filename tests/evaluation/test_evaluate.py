@@ -263,7 +263,7 @@ def test_a_set_without_any_text_is_told(bench: Bench) -> None:
 
 
 def test_a_model_below_what_is_published_of_it_does_not_pass(bench: Bench) -> None:
-    entry = replace(find_entry("allocine-xlm-roberta-base"), figures_set="films")
+    entry = find_entry("allocine-xlm-roberta-base").model_copy(update={"figures_set": "films"})
     line = bench.evaluate(bench.load(), MANY, entry=entry)
     assert (line.reference_verdict, line.passed) == ("below", False)
     assert line.explanation.startswith("accuracy 0.6000 on 100 reviews is below the published 0.96915 (on 20,000 ")

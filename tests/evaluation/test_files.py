@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from review_scoring.errors import BenchmarkError
+from review_scoring.evaluation.benchmark_sets import find_set
 from review_scoring.evaluation.files import read_columns
 from review_scoring.evaluation.set_rows import LabelledSet, read_set
-from review_scoring.evaluation.sets import find_set
 from tests.evaluation.test_set_rows import no_engine, own_set
 
 WANTED = ("id", "body", "stars")

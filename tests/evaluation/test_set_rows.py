@@ -11,9 +11,9 @@ from sqlalchemy import Engine, text
 
 from review_scoring.errors import BenchmarkError
 from review_scoring.evaluation import set_rows as datasets
+from review_scoring.evaluation.benchmark_sets import DEFAULT_SET, benchmark_sets, find_set
 from review_scoring.evaluation.set_loading import load_set
 from review_scoring.evaluation.set_rows import LabelledSet, content_hash, read_set
-from review_scoring.evaluation.sets import DEFAULT_SET, benchmark_sets, find_set
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.evaluations.records import LabelledReview, StoredSet
 from tests.evaluation.synthetic import Bench
@@ -100,7 +100,7 @@ def test_a_data_set_of_the_hub_is_fetched_at_its_commit_and_recorded(tmp_path: P
     code = f"""
 from pathlib import Path
 from review_scoring.evaluation.set_rows import read_set
-from review_scoring.evaluation.sets import find_set
+from review_scoring.evaluation.benchmark_sets import find_set
 found = read_set(find_set("films", Path({str(own)!r})), None)
 print(found.content_hash, found.source)
 """
@@ -245,7 +245,7 @@ def test_the_default_set_is_the_sample_that_comes_with_the_package() -> None:
         ('path = "films.csv"\nexcluded_labels = "3"', "key 'excluded_labels': it must be a list"),
         ('path = "films.csv"\nexcluded_labels = [0]', "key 'excluded_labels': '0' is among the labels as well"),
         ("", "key 'path': it is missing; a set of the kind 'file' needs it"),
-        ('path = "films.csv"\nsample_of = ""', "key 'sample_of': it must be the name of a set"),
+        ('path = "films.csv"\nsample_of = ""', "key 'sample_of': it must be the name of a benchmark set, not ''"),
     ],
 )
 def test_a_bad_set_is_told_by_file_set_and_key(tmp_path: Path, line: str, message: str) -> None:

@@ -17,10 +17,10 @@ from transformers import (
 )
 
 from review_scoring.concurrency.cancellation import StopFlag
+from review_scoring.evaluation.benchmark_sets import find_set
 from review_scoring.evaluation.metrics import figures_of
 from review_scoring.evaluation.predictions import judge
 from review_scoring.evaluation.set_rows import read_set
-from review_scoring.evaluation.sets import find_set
 from review_scoring.inference.classifier import Classifier
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.models.folder import ModelFolder

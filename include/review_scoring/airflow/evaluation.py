@@ -13,7 +13,7 @@ from review_scoring.run.preflight import target_conn_id
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 
 SETS = "REVIEW_SCORING_BENCHMARK_SETS"
-"""Names a file with benchmark sets of the deployment's own, in the form of `sets.toml`."""
+"""Names a file with benchmark sets of the deployment's own, in the form of `benchmark_sets.toml`."""
 
 
 def own_sets() -> Path | None:

@@ -11,7 +11,7 @@ from review_scoring.booleans import truth
 from review_scoring.errors import ConfigurationError, NotApprovedError
 from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
-from review_scoring.models.entry import CHAMPION
+from review_scoring.models.catalogue_entry import CHAMPION
 from review_scoring.models.folder import ModelFolder
 from review_scoring.models.settings import ModelSettings
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore

@@ -23,7 +23,7 @@ from review_scoring.evaluation.verdicts import (
     against_last_run,
     against_reference,
 )
-from review_scoring.models.entry import CatalogueEntry
+from review_scoring.models.catalogue_entry import CatalogueEntry
 from review_scoring.models.folder import ModelFolder
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.evaluations.records import (

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from review_scoring.evaluation.benchmark_sets import NEG, POS
 from review_scoring.evaluation.predictions import Judgement, Judgements
-from review_scoring.evaluation.sets import NEG, POS
 from review_scoring.warehouse.evaluations.records import ClassMetrics
 
 LABELS = (NEG, POS)

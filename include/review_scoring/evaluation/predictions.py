@@ -12,7 +12,7 @@ from typing import Protocol
 
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import BenchmarkError, DeviceError
-from review_scoring.evaluation.sets import NEG, POS
+from review_scoring.evaluation.benchmark_sets import NEG, POS
 from review_scoring.inference.progress import EVERY_S, line
 from review_scoring.reviews import Prediction, Reject, RejectReason, screen
 from review_scoring.warehouse.evaluations.records import LabelledPrediction, LabelledReview

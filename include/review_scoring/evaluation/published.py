@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from review_scoring.evaluation.sets import NEG, POS
-from review_scoring.models.entry import CatalogueEntry, Figure
+from review_scoring.evaluation.benchmark_sets import NEG, POS
+from review_scoring.models.catalogue_entry import CatalogueEntry, PublishedFigure
 
 TOLERANCE = 1e-9
 """For figures that lie exactly half way between two printed ones, which may have been rounded either way."""
@@ -51,7 +51,7 @@ def references_of(entry: CatalogueEntry, benchmark_set: str) -> tuple[Reference,
 
 
 @lru_cache(maxsize=32)
-def _references(figures: tuple[Figure, ...]) -> tuple[Reference, ...]:
+def _references(figures: tuple[PublishedFigure, ...]) -> tuple[Reference, ...]:
     accuracy = next((f for f in figures if f.metric in {"accuracy", "eval_accuracy"}), None)
     if accuracy is None or (reviews := accuracy.support or _reviews_of_block(figures)) is None:
         return ()
@@ -77,7 +77,7 @@ def _references(figures: tuple[Figure, ...]) -> tuple[Reference, ...]:
     )
 
 
-def _reviews_of_block(figures: Sequence[Figure]) -> int | None:
+def _reviews_of_block(figures: Sequence[PublishedFigure]) -> int | None:
     """Return on how many reviews an evaluation block was made: it tells the seconds, and the reviews in each."""
     values = {f.metric: float(f.value) for f in figures if f.label is None}
     if {"eval_runtime", "eval_samples_per_second"} <= values.keys():
@@ -85,7 +85,7 @@ def _reviews_of_block(figures: Sequence[Figure]) -> int | None:
     return None
 
 
-def _alone(figure: Figure, metric: str, reviews: int) -> Reference:
+def _alone(figure: PublishedFigure, metric: str, reviews: int) -> Reference:
     import numpy as np
 
     counts = np.arange(reviews + 1)
@@ -101,7 +101,7 @@ def _alone(figure: Figure, metric: str, reviews: int) -> Reference:
     )
 
 
-def _consistent(figures: Sequence[Figure], supports: Mapping[str, int]) -> tuple[Any, Any]:
+def _consistent(figures: Sequence[PublishedFigure], supports: Mapping[str, int]) -> tuple[Any, Any]:
     """Return all pairs of right answers (neg, pos) that give every printed figure, as two arrays."""
     import numpy as np
 

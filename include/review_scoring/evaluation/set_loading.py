@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from sqlalchemy import Engine
 
+from review_scoring.evaluation.benchmark_sets import BenchmarkSet
 from review_scoring.evaluation.set_rows import MAX_SOURCE, pinned_source, read_set
-from review_scoring.evaluation.sets import BenchmarkSet
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.evaluations.records import StoredSet
 

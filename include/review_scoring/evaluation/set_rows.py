@@ -15,9 +15,9 @@ from sqlalchemy import Engine
 
 import review_scoring
 from review_scoring.errors import BenchmarkError
+from review_scoring.evaluation.benchmark_sets import NEG, POS, BenchmarkSet, SetKind
 from review_scoring.evaluation.files import read_columns
 from review_scoring.evaluation.hub_files import fetch_data_file
-from review_scoring.evaluation.sets import NEG, POS, BenchmarkSet, Kind
 from review_scoring.reviews import canonical_id, screen_unicode
 from review_scoring.warehouse.evaluations.labelled_tables import labelled_rows
 from review_scoring.warehouse.evaluations.records import LabelledReview
@@ -65,7 +65,7 @@ def read_set(entry: BenchmarkSet, engine_of: Callable[[str], Engine]) -> Labelle
 
 def pinned_source(entry: BenchmarkSet) -> str | None:
     """Return what :func:`read_set` will name as a set's source, if its content cannot have changed: a pinned commit."""
-    return _hub_source(entry, entry.commit) if entry.kind is Kind.HUB and entry.commit else None
+    return _hub_source(entry, entry.commit) if entry.kind is SetKind.HUB and entry.commit else None
 
 
 def content_hash(reviews: Iterable[LabelledReview]) -> str:
@@ -79,25 +79,25 @@ def content_hash(reviews: Iterable[LabelledReview]) -> str:
 def _rows(entry: BenchmarkSet, engine_of: Callable[[str], Engine]) -> tuple[str, list[tuple[Any, Any, Any]]]:
     """Return where a set is, in words, and its rows: id, text and label as they stand there."""
     match entry.kind:
-        case Kind.BUNDLED:
+        case SetKind.BUNDLED:
             return f"review_scoring {review_scoring.__version__}, {SAMPLE.name}", _file_rows(entry, SAMPLE, SAMPLE.name)
-        case Kind.FILE:
+        case SetKind.FILE:
             assert entry.path is not None
-            path = entry.where.parent / Path(entry.path).expanduser()
+            path = entry.file.parent / Path(entry.path).expanduser()
             return path.name, _file_rows(entry, path, str(path))
-        case Kind.HUB:
+        case SetKind.HUB:
             assert entry.repository is not None
             assert entry.path is not None
             with tempfile.TemporaryDirectory() as folder:
                 commit, path = fetch_data_file(entry.repository, entry.commit, entry.path, Path(folder))
                 return _hub_source(entry, commit), _file_rows(entry, path, f"{entry.path} of {entry.repository}")
-        case Kind.TABLE:
+        case SetKind.TABLE:
             assert entry.conn_id is not None
             assert entry.table is not None
             assert entry.id_column is not None
             columns = (entry.id_column, entry.text_column, entry.label_column)
-            place = f"{entry.schema}.{entry.table}" if entry.schema else entry.table
-            rows = labelled_rows(engine_of(entry.conn_id), entry.conn_id, entry.schema, entry.table, columns)
+            place = f"{entry.table_schema}.{entry.table}" if entry.table_schema else entry.table
+            rows = labelled_rows(engine_of(entry.conn_id), entry.conn_id, entry.table_schema, entry.table, columns)
             return f"connection {entry.conn_id}, {place}", rows
 
 

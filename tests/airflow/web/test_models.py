@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from review_scoring.airflow.web.pages import models as models_page
 from review_scoring.models.catalogue import catalogue
-from review_scoring.models.entry import Figure
+from review_scoring.models.catalogue_entry import PublishedFigure
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.evaluations.promotions import Promotion
 from review_scoring.warehouse.evaluations.records import ClassMetrics, Evaluation, EvaluationDetails, LabelledReview
@@ -67,7 +66,7 @@ def test_unverified_and_another_revision_than_the_champions_are_told(
     warehouse.fill(1)
     warehouse.score()
     name = "french-reviews-small"
-    entry = replace(catalogue()[name], unverified=True)
+    entry = catalogue()[name].model_copy(update={"unverified": True})
     monkeypatch.setattr(models_page, "_catalogue", lambda: {name: entry})
     evaluation = evaluate(warehouse, name)
     job = warehouse.run("SELECT id FROM scoring_jobs WHERE name = 'films'")[0][0]
@@ -92,7 +91,7 @@ def test_published_accuracy_is_in_percent_as_ours_is(
 ) -> None:
     warehouse.create()
     name = "french-reviews-small"
-    entry = replace(catalogue()[name], figures=(Figure(metric="accuracy", value=printed),))
+    entry = catalogue()[name].model_copy(update={"figures": (PublishedFigure(metric="accuracy", value=printed),)})
     monkeypatch.setattr(models_page, "_catalogue", lambda: {name: entry})
     listed = pages().get("/models").text.replace("\N{NO-BREAK SPACE}", " ")
     assert f'<td class="n">{shown}' in listed

@@ -18,14 +18,14 @@ from review_scoring.airflow.operators.score_reviews import as_int, failing_at_on
 from review_scoring.booleans import as_bool
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, ModelNotImportedError
+from review_scoring.evaluation.benchmark_sets import DEFAULT_SET, find_set
 from review_scoring.evaluation.champion import model_of_job
 from review_scoring.evaluation.evaluate import EvaluationRequest, evaluate_model
 from review_scoring.evaluation.result import SkippedModel
 from review_scoring.evaluation.set_loading import load_set
-from review_scoring.evaluation.sets import DEFAULT_SET, find_set
 from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import readable_entries
-from review_scoring.models.entry import CHAMPION
+from review_scoring.models.catalogue_entry import CHAMPION
 from review_scoring.warehouse import migrate
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, JobBusyError, UnaccountedError
 from review_scoring.evaluation.champion import as_required, model_of_job
 from review_scoring.job import Rescore, ScoringJob
-from review_scoring.models.entry import CHAMPION
+from review_scoring.models.catalogue_entry import CHAMPION
 from review_scoring.run.loop import RunSummary, ScoringOptions, score_reviews
 from review_scoring.run.planning import pass_of_run
 from review_scoring.run.preflight import Prepared, preflight, target_conn_id

@@ -20,7 +20,7 @@ from review_scoring.airflow.web.page import Place, Settings, page
 from review_scoring.errors import ModelError
 from review_scoring.evaluation.verdicts import ReferenceVerdict
 from review_scoring.models.catalogue import readable_entries
-from review_scoring.models.entry import CatalogueEntry, Kind
+from review_scoring.models.catalogue_entry import CatalogueEntry, ModelKind
 from review_scoring.models.store import ModelStore
 from review_scoring.warehouse.errors import lacks_tables
 from review_scoring.warehouse.evaluations.past_evaluations import details, evaluations
@@ -122,7 +122,7 @@ def model(place: Place, settings: Settings, name: Annotated[str, Query(max_lengt
         charts=[chart for chart in charts if chart.rows],
         done=done,
         published=_published_by_class(entry) if line.is_comparable else {},
-        revisions=_store().revisions(name) if entry.kind is not Kind.BUNDLED else [],
+        revisions=_store().revisions(name) if entry.kind is not ModelKind.BUNDLED else [],
     )
 
 
@@ -131,7 +131,7 @@ def _line(entry: CatalogueEntry, done: Sequence[StoredEvaluation], promoted: Sto
     whole = [each for each in mine if each.row_limit is None]
     store = _store()
     imported: bool | None = True
-    if entry.kind is not Kind.BUNDLED:
+    if entry.kind is not ModelKind.BUNDLED:
         imported = bool(store.revisions(entry.name)) if store.root.is_dir() else None
     newest = next(iter(whole or mine), None)
     champion_revision = promoted.revision if promoted is not None and promoted.model == entry.name else None
