@@ -32,11 +32,12 @@ from sqlalchemy import Engine, text
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.job import ScoringJob
 from review_scoring.models.folder import ModelFolder
+from review_scoring.request import RunKey, RunRequest
 from review_scoring.reviews import Prediction, Reject
-from review_scoring.run.loop import RunSummary, ScoringOptions, score_reviews
+from review_scoring.run.loop import score_run
 from review_scoring.run.preflight import preflight
+from review_scoring.run.report import RunReport
 from review_scoring.warehouse.engine import make_engine
-from review_scoring.warehouse.ledger.leases import RunKey
 
 SERVER = os.environ.get("REVIEW_SCORING_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1/postgres")
 DATABASE = os.environ.get("REVIEW_SCORING_BENCH_DATABASE", "review_scoring_bench")
@@ -119,21 +120,13 @@ def vacuum(engine: Engine, table: str) -> None:
         connection.execute(text(f"VACUUM ANALYZE {table}"))
 
 
-def ours(engine: Engine, run_id: str, job: ScoringJob = JOB) -> RunSummary:
+def ours(engine: Engine, run_id: str, job: ScoringJob = JOB) -> RunReport:
     """Score what waits with this project."""
     stop = StopFlag()
     ready = preflight(job, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: MODEL, stop=stop)
-    assert ready.ledger is not None
-    return score_reviews(
-        job=job,
-        source=ready.source,
-        ledger=ready.ledger,
-        key=RunKey("bench", "score", run_id),
-        model=MODEL,
-        load_classifier=Stub,
-        options=ScoringOptions(chunk_rows=CHUNK),
-        stop=stop,
-    )
+    key = RunKey("bench", "score", run_id)
+    request = RunRequest(key=key, model=MODEL.name, revision=MODEL.revision, chunk_rows=CHUNK)
+    return score_run(ready, request, Stub, stop)
 
 
 def with_pandas(engine: Engine, method: Any) -> None:

@@ -30,12 +30,11 @@ from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.demo import sample_reviews
 from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
-from review_scoring.run.loop import ScoringOptions, score_reviews
+from review_scoring.request import KeyRange, RunKey, RunRequest, Selection
+from review_scoring.run.loop import score_shard
 from review_scoring.run.preflight import preflight
 from review_scoring.warehouse.engine import make_engine
-from review_scoring.warehouse.ledger.leases import RunKey
 from review_scoring.warehouse.selection.shards import Shard
-from review_scoring.warehouse.source.review_source import KeyRange
 
 SERVER = os.environ.get("REVIEW_SCORING_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1/postgres")
 DATABASE = "rs_cluster_bench"
@@ -70,20 +69,12 @@ def serve(orders: Connection, url: str) -> None:
         prepared = preflight(
             JOB, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: model, stop=stop
         )
-        assert prepared.ledger is not None
-        summary = score_reviews(
-            job=JOB,
-            source=prepared.source,
-            ledger=prepared.ledger,
-            key=RunKey("bench", "score", run_id, index),
-            model=model,
-            load_classifier=lambda: classifier,
-            options=ScoringOptions(chunk_rows=250),
-            stop=stop,
-            shard=Shard(keys),
-        )
+        key = RunKey("bench", "score", run_id, index)
+        request = RunRequest(key=key, model=model.name, revision=model.revision, chunk_rows=250)
+        shard = Shard(selection=Selection(keys=keys))
+        report = score_shard(prepared, request, shard, lambda: classifier, stop)
         CORES.leave()
-        orders.send(summary.counts.scored)
+        orders.send(report.counts.scored)
 
 
 @contextmanager

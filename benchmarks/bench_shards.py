@@ -19,11 +19,11 @@ from bench_etl import JOB, MODEL, create, database, mark_all_scored, run, vacuum
 from report import report
 
 from review_scoring.concurrency.cancellation import StopFlag
+from review_scoring.request import RunKey, RunRequest
 from review_scoring.run.planning import plan_run
 from review_scoring.run.preflight import preflight
 from review_scoring.warehouse.engine import make_engine
-from review_scoring.warehouse.ledger.leases import RunKey
-from review_scoring.warehouse.selection.shards import Cut
+from review_scoring.warehouse.selection.shards import ShardLimits
 
 
 def planned(url: str, shards: int, apart: bool) -> tuple[int, float, float]:
@@ -34,7 +34,8 @@ def planned(url: str, shards: int, apart: bool) -> tuple[int, float, float]:
         JOB, source_engine=lambda: source, target_engine=lambda: target, model=lambda: MODEL, stop=StopFlag()
     )
     started = time.perf_counter()
-    found = plan_run(ready, RunKey("bench", "score", "night"), Cut(most=shards, least=1))
+    request = RunRequest(key=RunKey("bench", "score", "night"), model=MODEL.name, revision=MODEL.revision)
+    found = plan_run(ready, request, ShardLimits(most=shards, least=1))
     seconds = time.perf_counter() - started
     return len(found), seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

@@ -12,8 +12,12 @@ from airflow.sdk import Param
 
 from review_scoring.airflow.dags import scoring_dag
 from review_scoring.airflow.deployment import Deployment
-from review_scoring.airflow.operators.score_reviews import PreflightScoringOperator, ScoreReviewsOperator
-from review_scoring.airflow.operators.shards import PlanShardsOperator, SummariseRunOperator
+from review_scoring.airflow.operators import (
+    PlanShardsOperator,
+    PreflightScoringOperator,
+    ScoreReviewsOperator,
+    SummariseRunOperator,
+)
 from review_scoring.airflow.params import (
     NARROW,
     dry_run_param,
@@ -111,15 +115,12 @@ with scoring_dag(
         model=cast("str", preflight.output),
         require_benchmark=run.require_benchmark,
         estimate_only="{{ params.dry_run }}",
-        rescore="{{ params.rescore }}",
         long_texts="{{ params.long_texts }}",
         yields=True,
         pool=DEPLOYMENT.pool,
         queue=DEPLOYMENT.queue,
         map_index_template="{{ task.shard['name'] }}",
     ).expand(shard=plan.output)
-    summarise = SummariseRunOperator(
-        task_id="summarise", job=run.job, shards=plan.output, results=score.output, rescored=True
-    )
+    summarise = SummariseRunOperator(task_id="summarise", job=run.job, shards=plan.output, results=score.output)
 
     preflight >> plan >> score >> summarise

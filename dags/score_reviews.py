@@ -12,8 +12,12 @@ from airflow.sdk import Param
 
 from review_scoring.airflow.dags import scoring_dag
 from review_scoring.airflow.deployment import Deployment
-from review_scoring.airflow.operators.score_reviews import PreflightScoringOperator, ScoreReviewsOperator
-from review_scoring.airflow.operators.shards import PlanShardsOperator, SummariseRunOperator
+from review_scoring.airflow.operators import (
+    PlanShardsOperator,
+    PreflightScoringOperator,
+    ScoreReviewsOperator,
+    SummariseRunOperator,
+)
 from review_scoring.airflow.params import (
     RARELY,
     dry_run_param,
@@ -78,7 +82,6 @@ with scoring_dag(
         job=run.job,
         model=cast("str", preflight.output),
         require_benchmark=run.require_benchmark,
-        limit="{{ params.limit }}",
         estimate_only="{{ params.dry_run }}",
         chunk_rows="{{ params.chunk_rows }}",
         long_texts="{{ params.long_texts }}",

@@ -15,15 +15,37 @@ from sqlalchemy import Connection, Engine, func, select, text
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.folder import ModelFolder
+from review_scoring.request import EVERYTHING, Budget, KeyRange, RunKey, RunRequest, Selection, TimeRange
 from review_scoring.reviews import Prediction, Reject
-from review_scoring.run.loop import RunSummary, ScoringOptions, score_reviews
+from review_scoring.run.loop import score_run, score_shard
 from review_scoring.run.preflight import Prepared, preflight
+from review_scoring.run.report import RunReport
 from review_scoring.warehouse.engine import writing
-from review_scoring.warehouse.ledger.leases import RunKey
 from review_scoring.warehouse.schema import Tables, tables
 from review_scoring.warehouse.selection.shards import Shard
 
 MODEL = ModelFolder("stub", "0" * 64, Path(), ("neg", "pos"), 512)
+
+
+def asked(
+    key: RunKey,
+    *,
+    model: ModelFolder = MODEL,
+    rescore: Rescore = Rescore.NOTHING,
+    keys: KeyRange = EVERYTHING,
+    scored: TimeRange | None = None,
+    limit: int | None = None,
+    **options: Any,
+) -> RunRequest:
+    """Return a request for a run, by default for all new reviews."""
+    return RunRequest(
+        key=key,
+        model=model.name,
+        revision=model.revision,
+        selection=Selection(rescore=rescore, keys=keys, scored=scored),
+        budget=Budget(reviews=limit),
+        **options,
+    )
 
 
 @dataclass
@@ -130,22 +152,14 @@ class Warehouse:
         shard: Shard | None = None,
         prepared: Prepared | None = None,
         **options: Any,
-    ) -> RunSummary:
+    ) -> RunReport:
         """Score what waits with the stub, or one shard of it, which is then named by `map_index`."""
-        index, model, dag_id = options.pop("map_index", -1), options.pop("model", MODEL), options.pop("dag_id", "dag")
+        key = RunKey(options.pop("dag_id", "dag"), "score", run_id, options.pop("map_index", -1))
+        request = asked(key, rescore=rescore, **options)
         prepared = prepared or self.prepare()
-        assert prepared.ledger is not None
-        return score_reviews(
-            job=self.job,
-            source=prepared.source,
-            ledger=prepared.ledger,
-            key=RunKey(dag_id, "score", run_id, index),
-            model=model,
-            load_classifier=lambda: self.classifier,
-            options=ScoringOptions(rescore=rescore, **options),
-            stop=self.stop,
-            shard=shard,
-        )
+        if shard is None:
+            return score_run(prepared, request, lambda: self.classifier, self.stop)
+        return score_shard(prepared, request, shard, lambda: self.classifier, self.stop)
 
     def runs(self) -> list[Any]:
         """Return the rows of `scoring_runs` in their order."""

@@ -55,14 +55,17 @@ def test_nul_characters_and_lone_surrogates_in_sqlite_cost_no_other_row(sqlite_e
 
 def test_counting_what_waits_does_not_count_unusable_ids_into_the_run(warehouse: Warehouse) -> None:
     from review_scoring.job import Rescore
+    from review_scoring.request import RunKey
     from review_scoring.warehouse.selection.candidates import Candidates
+    from tests.stubs import asked
 
     warehouse.create("TEXT PRIMARY KEY")
     warehouse.insert(("a", "un"), ("b" * 300, "deux"))
     ready = warehouse.prepare()
-    candidates = Candidates(ready.source, ready.ledger, Rescore.ALL)
+    request = asked(RunKey("dag", "score", "run"), rescore=Rescore.ALL)
+    candidates = Candidates(ready.source, ready.ledger, request)
     assert candidates.count() == 1
-    assert candidates.unrecordable == {}
+    assert [chunk.unkeyed for chunk in candidates.chunks()] == [{"unusable_id": 1}]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
-from review_scoring.airflow.operators import score_reviews
+from review_scoring.airflow.operators import base
 from review_scoring.airflow.operators.score_reviews import ScoreReviewsOperator
 from review_scoring.airflow.web.settings import PageSettings
 from review_scoring.booleans import as_bool, truth
@@ -23,11 +23,11 @@ OFF = [False, 0, None, "0", "false", "False", "No", "off", "OFF", "none", "None"
 def estimated_only(value: object, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Return what a scoring task makes of `estimate_only`."""
     asked: dict[str, Any] = {}
-    monkeypatch.setattr(score_reviews, "preflight", lambda *_, **options: asked.update(options))
+    monkeypatch.setattr(base, "preflight", lambda *_, **options: asked.update(options))
     with DAG("d", schedule=None, start_date=datetime(2026, 1, 1)):
         job = {"name": "films", "source_conn_id": "reviews", "source_table": "reviews"}
         task = ScoreReviewsOperator(task_id="score", job=job, estimate_only=value)
-    task._prepare()
+    task.prepare()
     return bool(asked["dry_run"])
 
 

@@ -14,11 +14,11 @@ from review_scoring.evaluation.predictions import Judgement, Judgements
 from review_scoring.evaluation.result import EvaluationResult
 from review_scoring.models.catalogue_entry import CatalogueEntry
 from review_scoring.models.folder import ModelFolder
+from review_scoring.request import RunKey
 from review_scoring.reviews import Prediction, Reject
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.evaluations.records import LabelledPrediction, LabelledReview, StoredSet
-from review_scoring.warehouse.ledger.leases import RunKey
 from tests.stubs import MODEL
 
 REVIEWS = [LabelledReview(f"r{n:03}", f"review number {n}", "pos" if n % 2 else "neg") for n in range(100)]

@@ -123,10 +123,10 @@ def test_a_run_that_promoted_one_model_does_not_say_that_it_promoted_another(
     assert job is not None
     fields: dict[str, Any] = {"benchmark_run_id": None, "promoted_by": "ada", "reason": "why", "dag_id": "d"}
     choice = Promotion(model="m", revision="r" * 64, run_id="run", **fields)
-    assert bench.store.promote(job.job_id, choice) == choice
+    assert bench.store.promote(job.job.id, choice) == choice
     for other in (replace(choice, model="n"), replace(choice, revision="s" * 64)):
         with pytest.raises(ConfigurationError, match="this run already promoted m at revision rrrrrrrrrrrr"):
-            bench.store.promote(job.job_id, other)
+            bench.store.promote(job.job.id, other)
 
 
 def test_the_last_promotion_counts_and_each_job_has_its_own(warehouse: Warehouse, bench: Bench) -> None:
@@ -135,7 +135,7 @@ def test_the_last_promotion_counts_and_each_job_has_its_own(warehouse: Warehouse
     fields: dict[str, Any] = {"benchmark_run_id": None, "promoted_by": "ada", "reason": "why", "dag_id": "d"}
     for n in range(3):
         choice = Promotion(model=f"m{n}", revision="r" * 64, run_id=f"run {n}", **fields)
-        bench.store.promote(prepared.ledger.job_id, choice)
+        bench.store.promote(prepared.ledger.job.id, choice)
     last = champion_of(bench.store.engine, "films")
     assert last is not None
     assert last.model == "m2"
@@ -156,7 +156,7 @@ def test_a_champion_whose_files_are_gone_is_told_by_name_and_revision(
         dag_id="d",
         run_id="r",
     )
-    bench.store.promote(prepared.ledger.job_id, gone)
+    bench.store.promote(prepared.ledger.job.id, gone)
     own = settings(tmp_path, archive_entry("mini-bert"))
     with pytest.raises(
         ModelError, match="revision f{64} of model 'mini-bert' is in the catalogue, and not in the model"

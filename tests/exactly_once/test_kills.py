@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Engine
 
 from review_scoring.job import Rescore
+from review_scoring.request import KeyRange
 from review_scoring.warehouse.ledger.counts import Counts
-from review_scoring.warehouse.source.review_source import KeyRange
 from tests.conftest import PROVE
 from tests.exactly_once import worker
 from tests.exactly_once.worker import Telemetry, finish, kill_after, moments, start

@@ -16,11 +16,11 @@ from sqlalchemy import event
 
 from review_scoring.errors import JobBusyError
 from review_scoring.job import Rescore
+from review_scoring.request import KeyRange
 from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.ledger import writing as chunk_writer
-from review_scoring.warehouse.ledger.ledger import Ledger
-from review_scoring.warehouse.selection.shards import Shard
-from review_scoring.warehouse.source.review_source import KeyRange, ReviewSource
+from review_scoring.warehouse.ledger.writing import ChunkWriter
+from review_scoring.warehouse.source.table import SourceTable
 from tests.stubs import StubClassifier, Warehouse
 
 STAGES = ("starting", "reading", "classifying", "writing", "committing", "between chunks")
@@ -84,9 +84,9 @@ def work(
         time.sleep(batch_s)
         wait_for(lambda: not 0 <= telemetry.hold.value <= telemetry.commits.value)
 
-    real_fetch: Any = ReviewSource._fetch
+    real_fetch: Any = SourceTable.fetch
     real_write: Any = chunk_writer._write_scores
-    real_commit: Any = Ledger.commit
+    real_commit: Any = ChunkWriter.commit
 
     def fetch(*arguments: Any) -> Any:
         if not telemetry.began.value:
@@ -110,9 +110,9 @@ def work(
 
     event.listen(engine, "commit", committed)
     for owner, name, watched in (
-        (ReviewSource, "_fetch", fetch),
+        (SourceTable, "fetch", fetch),
         (chunk_writer, "_write_scores", write),
-        (Ledger, "commit", commit),
+        (ChunkWriter, "commit", commit),
     ):
         setattr(owner, name, watched)
     target = make_engine(target_url) if target_url else None
@@ -122,7 +122,7 @@ def work(
     options: dict[str, Any] = {"yields": True} if yields else {"wait_s": 60}
     while True:
         try:
-            warehouse.score(run_id, Rescore(rescore), Shard(keys), chunk_rows=chunk_rows, **options)
+            warehouse.score(run_id, Rescore(rescore), keys=keys, chunk_rows=chunk_rows, **options)
         except JobBusyError:
             if not yields:
                 raise

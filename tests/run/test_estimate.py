@@ -6,11 +6,14 @@ from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.demo import sample_reviews
 from review_scoring.inference.classifier import Classifier
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
+from review_scoring.request import RunKey
 from review_scoring.reviews import Prediction
 from review_scoring.run.estimate import estimate
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.selection.candidates import Candidates
-from tests.stubs import Warehouse
+from tests.stubs import Warehouse, asked
+
+KEY = RunKey("dag", "score", "run")
 
 
 def test_a_dry_run_counts_reviews_rejects_and_tokens_and_writes_nothing(warehouse: Warehouse) -> None:
@@ -19,7 +22,7 @@ def test_a_dry_run_counts_reviews_rejects_and_tokens_and_writes_nothing(warehous
     warehouse.insert(*enumerate(texts), (100, None), (101, " "))
     ready = warehouse.prepare(dry_run=True)
     classifier = Classifier.load(find_model(DEFAULT_MODEL), device="cpu")
-    found = estimate(Candidates(ready.source, ready.ledger, chunk_rows=7), classifier, StopFlag())
+    found = estimate(Candidates(ready.source, ready.ledger, asked(KEY, chunk_rows=7)), classifier, StopFlag())
     read = [result.token_count for result in classifier.classify(texts) if isinstance(result, Prediction)]
     assert (found.waiting, found.unscorable, found.tokens, found.exact) == (32, 2, sum(read), True)
     assert found.tokens_per_second > 0
@@ -33,5 +36,5 @@ def test_a_dry_run_of_a_job_with_nothing_to_do_says_so(warehouse: Warehouse) -> 
     warehouse.score()
     ready = warehouse.prepare(dry_run=True)
     classifier = Classifier.load(find_model(DEFAULT_MODEL), device="cpu")
-    found = estimate(Candidates(ready.source, ready.ledger), classifier, StopFlag())
+    found = estimate(Candidates(ready.source, ready.ledger, asked(KEY)), classifier, StopFlag())
     assert (found.waiting, found.tokens, found.seconds) == (0, 0, 0.0)

@@ -15,18 +15,20 @@ from sqlalchemy.exc import OperationalError
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, JobBusyError, ScoringInterruptedError
 from review_scoring.job import Rescore
-from review_scoring.reviews import RejectReason, Review
-from review_scoring.run import loop as scoring
-from review_scoring.run.loop import ScoringOptions
-from review_scoring.run.reader import ReadAhead
+from review_scoring.request import RunKey
+from review_scoring.reviews import RejectReason
+from review_scoring.run import heartbeat
+from review_scoring.run.classifier import LazyClassifier
+from review_scoring.run.reader import Reader
 from review_scoring.warehouse import retry
-from review_scoring.warehouse.history.runs import find_job, nights
+from review_scoring.warehouse.history.runs import nights
 from review_scoring.warehouse.ledger import leases as runs
 from review_scoring.warehouse.ledger import writing as chunk_writer
-from review_scoring.warehouse.ledger.chunk import Chunk
-from review_scoring.warehouse.ledger.leases import RunKey
+from review_scoring.warehouse.ledger.jobs import find_job
 from review_scoring.warehouse.ledger.ledger import Ledger
-from tests.stubs import StubClassifier, Warehouse, predicted
+from review_scoring.warehouse.ledger.writing import ChunkWriter
+from review_scoring.warehouse.selection.candidates import Candidates
+from tests.stubs import StubClassifier, Warehouse, asked, predicted
 
 
 def test_every_new_review_gets_the_score_of_its_text(warehouse: Warehouse) -> None:
@@ -257,7 +259,7 @@ def test_a_model_that_loads_slowly_does_not_cost_the_lease(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "LEASE_S", 1)
-    monkeypatch.setattr(scoring, "RENEW_S", 0.2)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_S", 0.2)
     warehouse.create()
     warehouse.fill(3)
     ledger = _ledger(warehouse)
@@ -266,7 +268,7 @@ def test_a_model_that_loads_slowly_does_not_cost_the_lease(
     def slow(_: Sequence[str]) -> None:
         time.sleep(1.5)
         with pytest.raises(JobBusyError):
-            ledger.begin(RunKey("dag", "score", "another"), "stub", "0")
+            ledger.leases.take(asked(RunKey("dag", "score", "another")))
         busy.append(True)
 
     warehouse.classifier.before_batch = slow
@@ -301,12 +303,16 @@ def test_a_chunk_that_cannot_be_prepared_ends_the_run_and_costs_nothing_before_i
     assert str(warehouse.score("2").counts) == "read=10 scored=10 unchanged=0 rejected=0"
 
 
-def test_preparing_ends_when_the_run_is_told_to_stop() -> None:
-    stop = StopFlag()
+def test_preparing_ends_when_the_run_is_told_to_stop(sqlite_engine: Engine) -> None:
+    warehouse = Warehouse(sqlite_engine)
+    warehouse.create()
+    warehouse.fill(1)
+    ready, stop = warehouse.prepare(), StopFlag()
     stub = StubClassifier(on_prepare=lambda texts: stop.set())
-    reader = ReadAhead(iter([Chunk([Review("1", "bien")])]), lambda: stub, Rescore.NOTHING, stop)
+    candidates = Candidates(ready.source, ready.ledger, asked(RunKey("dag", "score", "run")))
+    reader = Reader(candidates, LazyClassifier(lambda: stub, stop), stop)
     with pytest.raises(ScoringInterruptedError):
-        reader.next().result()
+        reader._next().result()
     reader.close()
 
 
@@ -358,7 +364,7 @@ def test_another_run_of_the_job_is_refused_while_one_holds_the_lease(warehouse: 
     warehouse.create()
     warehouse.fill(3)
     ledger = _ledger(warehouse)
-    ledger.begin(RunKey("dag", "score", "first"), "stub", "0")
+    ledger.leases.take(asked(RunKey("dag", "score", "first")))
     with pytest.raises(JobBusyError, match=r"'films' is being scored by dag\.score of first"):
         warehouse.score("second")
     assert warehouse.classifier.calls == []
@@ -389,10 +395,10 @@ def test_the_counts_of_a_run_agree_with_the_tables(warehouse: Warehouse) -> None
     warehouse.fill(40)
     warehouse.insert((41, None), (42, " "), (5, "double"), (None, "sans id"))
     summary = warehouse.score(chunk_rows=9)
-    owned = warehouse.owned
+    owned, (run,) = warehouse.owned, warehouse.runs()
     with warehouse.engine.connect() as connection:
-        scored = connection.execute(select(owned.scores).where(owned.scores.c.run_id == summary.run)).all()
-        rejected = connection.execute(select(owned.rejects).where(owned.rejects.c.run_id == summary.run)).all()
+        scored = connection.execute(select(owned.scores).where(owned.scores.c.run_id == run.id)).all()
+        rejected = connection.execute(select(owned.rejects).where(owned.rejects.c.run_id == run.id)).all()
         rows = connection.scalar(text("SELECT count(*) FROM reviews"))
     counts = summary.counts
     assert (counts.scored, counts.rejected) == (len(scored), len(rejected) + sum(counts.unkeyed.values()))
@@ -401,9 +407,9 @@ def test_the_counts_of_a_run_agree_with_the_tables(warehouse: Warehouse) -> None
 
 
 @pytest.mark.parametrize(("options", "named"), [({"chunk_rows": 0}, "chunk_rows is 0"), ({"limit": 0}, "limit is 0")])
-def test_options_out_of_range_are_refused_by_name(options: dict[str, int], named: str) -> None:
+def test_options_out_of_range_are_refused_by_name(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
-        ScoringOptions(**options)  # type: ignore[arg-type]  # mypy does not see which field each dict is for
+        asked(RunKey("dag", "score", "run"), **options)
 
 
 def _fail_at_call(number: int) -> Callable[[Sequence[str]], None]:
@@ -428,16 +434,16 @@ def test_a_commit_that_fails_for_good_fails_the_run_and_the_next_one_does_the_re
 ) -> None:
     warehouse.create()
     warehouse.fill(6)
-    commit, commits = Ledger.commit, []
+    commit, commits = ChunkWriter.commit, []
 
-    def failing(self: Ledger, lease: Any, chunk: Any) -> Any:
+    def failing(self: ChunkWriter, lease: Any, chunk: Any) -> Any:
         commits.append(chunk)
         if len(commits) == lost:
             raise ZeroDivisionError
         return commit(self, lease, chunk)
 
     with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
-        patched.setattr(Ledger, "commit", failing)
+        patched.setattr(ChunkWriter, "commit", failing)
         warehouse.score("night", chunk_rows=2)
     assert warehouse.runs()[0].state == "failed"
     assert len(warehouse.scores()) == 2 * (lost - 1)

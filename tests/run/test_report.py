@@ -1,51 +1,70 @@
-"""A night, told to people."""
+"""A run's report: one line, one paragraph, and what goes to XCom."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from dataclasses import replace
 
 import pytest
 
-from review_scoring.run.report import paragraph, sentence
+from review_scoring.run.report import DryRunReport, RunReport
+from review_scoring.warehouse.ledger.counts import Counts
 
-NIGHT: dict[str, Any] = {
-    "job": "films",
-    "read": 1205,
-    "scored": 1200,
-    "unchanged": 0,
-    "rejected": 5,
-    "labels": {"pos": 300, "neg": 900},
-    "model": "french-reviews-small",
-    "device": "cpu",
-    "seconds": 61.2,
-    "reviews_per_second": 19.7,
-}
+LABELS = {"pos": (300, 250.0), "neg": (900, 800.0)}
+REPORT = RunReport(
+    job="films",
+    counts=Counts(read=1205, scored=1200, rejected=5, labels=LABELS, relabelled=7),
+    model="french-reviews-small",
+    revision="0" * 64,
+    device="cpu",
+    seconds=61.2,
+    reviews_per_second=19.7,
+)
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("report", "told"),
     [
         (
-            {},
+            REPORT,
             "films: 1,205 reviews read, 1,200 scored (75% neg, 25% pos), 5 rejected. It took 61 s "
             "(19.7 reviews per second while classifying) with french-reviews-small on cpu.",
         ),
-        ({"read": 0, "scored": 0, "rejected": 0}, "films: nothing was new, so nothing was scored."),
         (
-            {"read": 1, "scored": 0, "rejected": 0, "unchanged": 1, "labels": {}, "device": None},
+            replace(REPORT, is_rescore=True),
+            "films: 1,205 reviews read, 1,200 scored (75% neg, 25% pos), 7 of them with another label than before, "
+            "5 rejected. It took 61 s (19.7 reviews per second while classifying) with french-reviews-small on cpu.",
+        ),
+        (replace(REPORT, counts=Counts()), "films: nothing was new, so nothing was scored."),
+        (
+            replace(REPORT, counts=Counts(read=1, unchanged=1), device=None),
             "films: 1 review read, 0 scored, 1 unchanged. It took 61 s (19.7 reviews per second while classifying) "
             "with french-reviews-small.",
         ),
     ],
 )
-def test_a_night_is_summed_up_in_a_paragraph(changed: dict[str, Any], told: str) -> None:
-    assert paragraph({**NIGHT, **changed}) == told
+def test_a_run_is_summed_up_in_a_paragraph(report: RunReport, told: str) -> None:
+    assert report.paragraph == report.as_xcom()["paragraph"] == told
+
+
+def test_a_run_is_summed_up_in_a_line() -> None:
+    assert REPORT.line == "read=1205 scored=1200 unchanged=0 rejected=5"
+    assert replace(REPORT, is_rescore=True).line == "read=1205 scored=1200 unchanged=0 rejected=5 relabelled=7"
+
+
+def test_a_report_travels_as_plain_values() -> None:
+    values = REPORT.as_xcom()
+    assert json.loads(json.dumps(values)) == values
+    assert (values["scored"], values["labels"]) == (1200, {"pos": 300, "neg": 900})
+    assert "relabelled" not in values
+    assert DryRunReport.from_xcom(values) is None
 
 
 def test_a_dry_run_says_that_nothing_was_written() -> None:
-    summary = {"job": "films", "dry_run": True, "waiting": 12_000, "tokens": 1_500_000, "seconds": 950}
-    assert paragraph(summary) == (
+    report = DryRunReport(job="films", waiting=12_000, tokens=1_500_000, seconds=950)
+    assert report.paragraph == (
         "films: 12,000 reviews waiting, 1,500,000 tokens, about 950 s to classify. This was a dry run; nothing was "
         "written."
     )
-    assert sentence(NIGHT) == "read=1205 scored=1200 unchanged=0 rejected=5"
+    assert report.line == "dry run: waiting=12000 tokens=1500000 seconds=950"
+    assert DryRunReport.from_xcom(report.as_xcom()) == report

@@ -12,11 +12,12 @@ from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from review_scoring.errors import PreflightError
+from review_scoring.request import KeyRange
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.errors import describe, is_passing
 from review_scoring.warehouse.source.opening import open_source
-from review_scoring.warehouse.source.review_source import KeyRange
+from review_scoring.warehouse.source.ranges import overlap
 from tests.stubs import Warehouse
 
 
@@ -66,8 +67,8 @@ def test_uuid_ids_come_in_the_databases_own_order_and_are_scored_once(warehouse:
     found = [row.id for page in source.pages(7, texts=False) for row in page]
     assert sorted(found) == sorted(wanted)
     first, middle, last = found[0], found[20], found[-1]
-    assert source.overlap(KeyRange(upto=middle), KeyRange(after=first, upto=last))
-    assert not source.overlap(KeyRange(upto=middle), KeyRange(after=middle))
+    assert overlap(source, KeyRange(upto=middle), KeyRange(after=first, upto=last))
+    assert not overlap(source, KeyRange(upto=middle), KeyRange(after=middle))
     assert warehouse.score(chunk_rows=5).counts.scored == 39
     assert warehouse.scores().keys() == {str(n) for n in wanted}
     assert warehouse.score("2").counts.read == 0

@@ -9,8 +9,10 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
+
+from review_scoring.concurrency.cancellation import POLL_S, StopFlag
 
 T = TypeVar("T")
 
@@ -52,3 +54,14 @@ class BackgroundThread:
                 future.set_exception(error)
             else:
                 future.set_result(result)
+
+
+def wait_for(future: Future[T], stop: StopFlag) -> T:
+    """Return the result of work in another thread.
+
+    :raises ScoringInterruptedError: if told to stop while waiting
+    """
+    while not future.done():
+        wait([future], timeout=POLL_S)
+        stop.check()
+    return future.result()

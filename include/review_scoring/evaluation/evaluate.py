@@ -25,6 +25,7 @@ from review_scoring.evaluation.verdicts import (
 )
 from review_scoring.models.catalogue_entry import CatalogueEntry
 from review_scoring.models.folder import ModelFolder
+from review_scoring.request import RunKey
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.evaluations.records import (
     Evaluation,
@@ -35,7 +36,6 @@ from review_scoring.warehouse.evaluations.records import (
     StoredEvaluation,
     field_names,
 )
-from review_scoring.warehouse.ledger.leases import RunKey
 
 log = logging.getLogger(__name__)
 

@@ -84,7 +84,7 @@ def promote_model(
         dag_id=request.dag_id,
         run_id=request.run_id,
     )
-    return store.promote(ledger.job_id, promotion)
+    return store.promote(ledger.job.id, promotion)
 
 
 def _newest(store: BenchmarkStore, model: ModelFolder, request: PromotionRequest) -> int | None:

@@ -11,6 +11,7 @@ from itertools import islice
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.inference.classifier import Classifier
 from review_scoring.reviews import Review, screen
+from review_scoring.run.report import DryRunReport
 from review_scoring.warehouse.selection.candidates import Candidates
 
 SAMPLE_REVIEWS = 1000
@@ -34,6 +35,10 @@ class Estimate:
     def seconds(self) -> float:
         """Seconds that classifying would take."""
         return self.tokens / self.tokens_per_second if self.tokens_per_second else 0.0
+
+    def report(self, job: str) -> DryRunReport:
+        """Return what a dry run of a job reports."""
+        return DryRunReport(job=job, waiting=self.waiting, tokens=self.tokens, seconds=round(self.seconds))
 
     def __str__(self) -> str:
         about = "" if self.exact else "about "

@@ -1,141 +1,120 @@
-"""A run in shards: planned before they are scored, added up and checked against the tables afterwards."""
+"""Plans a run as shards, and finishes it: adds its shards up and compares the sum with the tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 
 from review_scoring.errors import UnaccountedError
-from review_scoring.job import Rescore
+from review_scoring.request import RunKey, RunRequest
 from review_scoring.run.preflight import Prepared
-from review_scoring.warehouse.ledger import leases as runs
+from review_scoring.run.report import RunReport
 from review_scoring.warehouse.ledger.counts import Counts
-from review_scoring.warehouse.ledger.leases import RunKey
+from review_scoring.warehouse.ledger.leases import SUCCESS
 from review_scoring.warehouse.ledger.ledger import Ledger
-from review_scoring.warehouse.ledger.shard_runs import ShardRun
-from review_scoring.warehouse.selection.candidates import Candidates, TimeRange
-from review_scoring.warehouse.selection.cursor import Pass, next_pass
-from review_scoring.warehouse.selection.shards import Cut, Shard, plan_shards
-from review_scoring.warehouse.source.review_source import EVERYTHING, KeyRange
+from review_scoring.warehouse.ledger.shards import ShardRun
+from review_scoring.warehouse.selection.candidates import Candidates
+from review_scoring.warehouse.selection.cursor import FULL_SCAN, Scan, next_scan
+from review_scoring.warehouse.selection.shards import Shard, ShardLimits, split
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunTotal:
-    """All shards of a run together. `seconds` are from the first one's start to the last one's end."""
+def plan_run(prepared: Prepared, request: RunRequest, limits: ShardLimits) -> list[Shard]:
+    """Split a run into shards. If it is planned again, shards of the earlier plan that this one lacks are abandoned.
 
-    counts: Counts
-    shards: int
-    model: str
-    revision: str
-    device: str | None
-    seconds: float
-
-    @property
-    def reviews_per_second(self) -> float:
-        """How many reviews one task classified per second."""
-        return self.counts.speed
-
-
-def plan_run(
-    prepared: Prepared,
-    key: RunKey,
-    cut: Cut,
-    *,
-    limit: int | None = None,
-    rescore: Rescore = Rescore.NOTHING,
-    keys: KeyRange = EVERYTHING,
-    scored: TimeRange | None = None,
-    yields: bool = False,
-) -> list[Shard]:
-    """Cut a run into shards. If it is planned anew, shards of the earlier plan that this one lacks are given up.
-
-    A run that looks at all new reviews makes a pass by the job's cursor; its end is for :func:`add_up` to note.
-
-    :param key: the task that scores them, with any map index
-    :param limit: most reviews that the run scores or rejects
-    :param keys: only ids in this range
-    :param scored: only reviews that were scored in this time
-    :param yields: False for a run to which rescores of the job give way from now on
+    A run that looks for all new reviews makes a pass by the job's cursor; :func:`finish_run` records its end. Unless
+    it yields, rescores of the job yield to it from now on.
     """
-    source, ledger = prepared.source, prepared.ledger
+    ledger = prepared.ledger
     if ledger is None:  # a job that has nothing recorded, of which nothing may be written
-        return [Shard(keys, limit)]
-    if not yields:
-        ledger.want(key)
-    scan = pass_of_run(prepared, limit=limit, rescore=rescore, keys=keys, scored=scored)
-    before = ledger.shards_of(key)
+        return [plan_one_shard(prepared, request)]
+    if not request.yields:
+        ledger.preemption.request(request.key)
+    before = ledger.shards.of(request.key)
     candidates = Candidates(
-        source,
+        prepared.source,
         ledger,
-        rescore,
-        limit=limit,
-        within=scan.condition(source),
-        keys=keys,
-        these_runs={run.id for run in before},
-        scored=scored,
-        revision=(prepared.model.name, prepared.model.revision),
+        request,
+        _scan_of(prepared, request),
+        limit=request.budget.reviews,
+        done_by=frozenset(run.id for run in before),
     )
-    kept = {run.map_index: run.counts.before_another_try() for run in before}
-    done = {index: counts.done for index, counts in kept.items()}
-    shards = plan_shards(candidates, cut, scan, done)
+    shards = split(candidates, limits, {run.map_index: run.counts.before_another_try().done for run in before})
     if any(run.map_index >= len(shards) for run in before):
-        ledger.drop_shards(key, len(shards))
+        ledger.shards.drop(request.key, beyond=len(shards))
     return shards
 
 
-def pass_of_run(
-    prepared: Prepared, *, limit: int | None, rescore: Rescore, keys: KeyRange, scored: TimeRange | None
-) -> Pass:
-    """Return which rows of the source a run looks at: where it looks for all that is new, what the cursor says.
-
-    The same for a dry run, which then finds what the run would.
-    """
-    complete = limit is None and rescore is Rescore.NOTHING and keys == EVERYTHING and scored is None
-    if prepared.ledger is None or not complete:
-        return Pass()
-    return next_pass(prepared.job, prepared.source, prepared.ledger.cursor)
+def plan_one_shard(prepared: Prepared, request: RunRequest) -> Shard:
+    """Plan a run as one shard. Another try of it makes the same pass over the source."""
+    before = [] if prepared.ledger is None else prepared.ledger.shards.of(request.key)
+    kept = next((run.scan for run in before if run.map_index == request.key.map_index), None)
+    scan = _scan_of(prepared, request) if kept is None else Scan.from_text(kept)
+    return Shard(selection=request.selection, budget=request.budget, limit=request.budget.reviews, scan=scan)
 
 
-def add_up(ledger: Ledger, key: RunKey, shards: Sequence[Shard]) -> RunTotal:
-    """Add up a run's shards, hold the sum against the tables, and move the job's cursor on.
+def finish_run(ledger: Ledger, key: RunKey, shards: Sequence[Shard]) -> RunReport:
+    """Add up a run's shards, compare the sum with the tables, and move the job's cursor on.
 
     :param key: the task that scored them, with any map index
+    :param shards: the plan; the shard at each place was scored by the task with that map index
     :raises UnaccountedError: if a shard is not done, or the tables do not hold what the shards have counted
     """
-    found = ledger.shards_of(key)
-    done = {run.map_index for run in found if run.state == runs.SUCCESS}
-    missing = [f"{index} ({shard})" for index, shard in enumerate(shards) if index not in done]
-    if missing:
+    return _finish(ledger, key, dict(enumerate(shards)), ledger.shards.of(key))
+
+
+def finish_one_shard(ledger: Ledger, key: RunKey, shard: Shard) -> RunReport:
+    """Finish a run that one task has scored by itself, as :func:`finish_run` does."""
+    mine = [run for run in ledger.shards.of(key) if run.map_index == key.map_index]
+    return _finish(ledger, key, {key.map_index: shard}, mine)
+
+
+def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Sequence[ShardRun]) -> RunReport:
+    done = {run.map_index for run in found if run.state == SUCCESS}
+    if missing := [f"{index} ({shard})" for index, shard in plan.items() if index not in done]:
         raise UnaccountedError(
-            f"of the {len(shards)} shards of {key.task_id} of {key.run_id}, these are not done: {', '.join(missing)}; "
+            f"of the {len(plan)} shards of {key.task_id} of {key.run_id}, these are not done: {', '.join(missing)}; "
             f"clear them in Airflow, and {key.task_id} goes on where they stopped"
         )
     counts = reduce(add, (run.counts for run in found), Counts())
-    _check(ledger, found, counts)
-    ledger.no_longer_want(key)
-    ledger.end_pass(shards[0].scan or Pass())
+    _compare_with_tables(ledger, found, counts)
+    ledger.preemption.withdraw(key)
+    first = next(iter(plan.values()))
+    if first.scan.highest is not None:
+        ledger.cursor.advance(first.scan.highest, is_full_pass=first.scan.is_full)
     started = min(run.started_at for run in found)
     ended = max(run.ended_at or run.started_at for run in found)
     last = max(found, key=lambda run: run.ended_at or run.started_at)
-    return RunTotal(
+    return RunReport(
+        job=ledger.job.name,
         counts=counts,
-        shards=len(shards),
+        shards=len(plan),
         model=last.model,
         revision=last.revision,
         device=next((run.device for run in found if run.device), None),
         seconds=round((ended - started).total_seconds(), 3),
+        reviews_per_second=round(counts.speed, 1),
+        is_rescore=first.selection.is_rescore,
     )
 
 
-def _check(ledger: Ledger, found: Sequence[ShardRun], counts: Counts) -> None:
+def _scan_of(prepared: Prepared, request: RunRequest) -> Scan:
+    """Return which rows of the source a run looks at: what the cursor says where it looks for all new reviews.
+
+    The same for a dry run, which then finds what the run would.
+    """
+    if prepared.ledger is None or not request.is_complete:
+        return FULL_SCAN
+    return next_scan(prepared.job, prepared.source, prepared.ledger.cursor.state)
+
+
+def _compare_with_tables(ledger: Ledger, found: Sequence[ShardRun], counts: Counts) -> None:
     """Compare the counts with the rows in the tables. Another run may have replaced some of them since, no more."""
-    kept = ledger.rows_of([run.id for run in found])
+    kept = ledger.shards.rows_of([run.id for run in found])
     keyed = counts.rejected - sum(counts.unkeyed.values())
     replaced = counts.scored + keyed - kept.scored - kept.rejected
     wrong = kept.scored > counts.scored or kept.rejected > keyed or replaced < 0
-    if wrong or replaced > ledger.done_beside(found):
+    if wrong or replaced > ledger.shards.done_by_others(found):
         raise UnaccountedError(
             f"rows unaccounted for: the shards have counted {counts}, {sum(counts.unkeyed.values())} of the rejects "
             f"without a key, and the tables hold {kept.scored} scores and {kept.rejected} rejects of theirs; did "

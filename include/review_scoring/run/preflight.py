@@ -34,6 +34,12 @@ class Prepared:
     ledger: Ledger | None
     model: ModelFolder
 
+    @property
+    def existing_ledger(self) -> Ledger:
+        """The ledger of a run that writes."""
+        assert self.ledger is not None, "a dry run writes nothing"
+        return self.ledger
+
 
 def preflight(
     job: ScoringJob,

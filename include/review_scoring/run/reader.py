@@ -1,84 +1,73 @@
-"""Read the next chunk and prepare it, in a thread, while the last one is classified."""
+"""Reads the next chunk, screens and tokenises it, in a thread, while the last one is classified."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
-from review_scoring.concurrency.background_thread import BackgroundThread
+from review_scoring.concurrency.background_thread import BackgroundThread, wait_for
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.job import Rescore
-from review_scoring.reviews import Prediction, Reject, Review, screen, text_hash
+from review_scoring.reviews import Review, screen, text_hash
+from review_scoring.run.classifier import LazyClassifier
 from review_scoring.warehouse.ledger.chunk import Chunk, Outcome
-
-
-class TextClassifier(Protocol):
-    """What the loop needs of a classifier; `inference.classifier.Classifier` is the real one."""
-
-    @property
-    def device(self) -> object:
-        """What classifies, as `str` tells it."""
-
-    def prepare(self, texts: Sequence[str], *, between_slices: Callable[[], None] = ...) -> Any:
-        """Do for texts what can be done while others are classified, in another thread."""
-
-    def token_counts(self, prepared: Any) -> Sequence[int]:
-        """Return how many tokens each of the prepared texts has, as far as they are known: the first ones'."""
-
-    def classify(self, prepared: Any, *, between_batches: Callable[[int], None] = ...) -> list[Prediction | Reject]:
-        """Return one result for each text that was prepared, in their order."""
+from review_scoring.warehouse.selection.candidates import Candidates
 
 
 @dataclass(frozen=True)
 class ReadyChunk:
-    """A chunk whose texts wait for the model alone.
+    """A chunk whose texts wait for the model alone. Each review of `chunk` is in one of the last three.
 
-    `waiting` are reviews with the hashes of their texts, `prepared` what the classifier made of these texts, and
-    `tokens` how long the first of them are; `rejects` have no text that can be classified; `unchanged` have the text
-    that was scored already. Of `chunk`, all reviews are in one of the three.
+    :param prepared: the texts of `waiting`, as the classifier prepared them
+    :param tokens: how many tokens the first of these texts have
+    :param waiting: reviews to classify, with the hashes of their texts
+    :param rejects: reviews whose texts cannot be classified
+    :param unchanged: reviews whose text is the one that was scored
     """
 
     chunk: Chunk
-    waiting: Sequence[tuple[Review, str]]
     prepared: Any
     tokens: Sequence[int]
+    waiting: Sequence[tuple[Review, str]]
     rejects: Sequence[Outcome]
     unchanged: Sequence[Review]
 
 
-class ReadAhead:
-    """The chunks of a run, each read, screened, hashed and tokenised while the one before it is classified.
+class Reader:
+    """The chunks of a run. While one is worked on, a thread reads and prepares the next.
 
-    :param classifier: called for the first text, in the thread; loads the model
-    :param limit: the most reviews that are scored or rejected; None for all
-    :param rescore: whether a review whose text is the one that was scored is left out
-    :param stop: looked at while texts are prepared
+    :param candidates: what to read, with the most reviews that are scored or rejected
+    :param classifier: loaded for the first text, in the thread
+    :param stop: checked while texts are prepared
     """
 
-    def __init__(
-        self,
-        chunks: Iterator[Chunk],
-        classifier: Callable[[], TextClassifier],
-        rescore: Rescore,
-        stop: StopFlag,
-        limit: int | None = None,
-    ) -> None:
-        self._chunks = chunks
+    def __init__(self, candidates: Candidates, classifier: LazyClassifier, stop: StopFlag) -> None:
+        self._chunks = candidates.chunks()
+        self._rescore = candidates.request.selection.rescore
+        self._left = candidates.limit
         self._classifier = classifier
-        self._rescore = rescore
         self._stop = stop
-        self._left = limit
         self._thread = BackgroundThread("read")
 
-    def next(self) -> Future[ReadyChunk | None]:
-        """Begin with the next chunk; None comes behind the last."""
-        return self._thread.submit(self._read)
+    def __iter__(self) -> Iterator[ReadyChunk]:
+        """Yield the chunks; ends when told to stop.
+
+        :raises ScoringInterruptedError: if told to stop
+        """
+        reading = self._next()
+        while (ready := wait_for(reading, self._stop)) is not None:
+            reading = self._next()
+            if ready.chunk.reviews or ready.chunk.unkeyed:
+                yield ready
 
     def close(self) -> None:
-        """End the thread, as soon as what it is at is done."""
+        """End the thread as soon as its current work is done."""
         self._thread.close()
+
+    def _next(self) -> Future[ReadyChunk | None]:
+        return self._thread.submit(self._read)
 
     def _read(self) -> ReadyChunk | None:
         chunk = None if self._left == 0 else next(self._chunks, None)
@@ -103,12 +92,12 @@ class ReadAhead:
                 waiting.append((review, digest))
         if self._left is not None:
             self._left -= len(rejects) + len(waiting)
-        chunk = replace(chunk, reviews=chunk.reviews[:taken])
-        prepared = None
-        tokens: Sequence[int] = ()
-        if waiting:
-            texts = [str(review.text) for review, _ in waiting]
-            classifier = self._classifier()
-            prepared = classifier.prepare(texts, between_slices=self._stop.check)
-            tokens = classifier.token_counts(prepared)
-        return ReadyChunk(chunk, waiting, prepared, tokens, rejects, unchanged)
+        prepared, tokens = self._prepared([str(review.text) for review, _ in waiting])
+        return ReadyChunk(replace(chunk, reviews=chunk.reviews[:taken]), prepared, tokens, waiting, rejects, unchanged)
+
+    def _prepared(self, texts: Sequence[str]) -> tuple[Any, Sequence[int]]:
+        if not texts:
+            return None, ()
+        classifier = self._classifier.get()
+        prepared = classifier.prepare(texts, between_slices=self._stop.check)
+        return prepared, classifier.token_counts(prepared)

@@ -10,8 +10,9 @@ from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event, make
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from review_scoring.warehouse.dialects import session_of
+from review_scoring.warehouse.dialects.base import BUSY_TIMEOUT_S
 from review_scoring.warehouse.errors import without_words
-from review_scoring.warehouse.sessions import BUSY_TIMEOUT_S, session_of
 from review_scoring.warehouse.watch import watch
 
 _ADDRESS = "review_scoring_address"

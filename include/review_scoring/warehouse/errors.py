@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 NO_TLS = "28TLS"
-"""Stands where an SQLSTATE would: the server answers, and the encrypted connection fails (see `postgres_login.py`)."""
+"""In place of an SQLSTATE: the server answers, and the encrypted connection fails (`dialects/postgresql_login.py`)."""
 
 
 class Fault(Enum):

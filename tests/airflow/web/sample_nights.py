@@ -18,11 +18,11 @@ from review_scoring.inference.classifier import Classifier
 from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, catalogue, find_model
 from review_scoring.models.folder import ModelFolder
-from review_scoring.run.loop import ScoringOptions, score_reviews
+from review_scoring.request import RunKey, RunRequest
+from review_scoring.run.loop import score_run
 from review_scoring.run.preflight import preflight
 from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
-from review_scoring.warehouse.ledger.leases import RunKey
 from review_scoring.warehouse.schema import tables
 
 JOB = ScoringJob(name="film_reviews", source_conn_id="reviews", source_table="film_reviews")
@@ -49,18 +49,12 @@ def make(path: Path, newest: datetime) -> None:
         ready = preflight(
             JOB, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: model, stop=stop
         )
-        assert ready.ledger is not None
-        run = score_reviews(
-            job=JOB,
-            source=ready.source,
-            ledger=ready.ledger,
-            key=RunKey("score_reviews", "score", f"scheduled__{began.isoformat()}"),
-            model=model,
-            load_classifier=lambda: classifier,
-            options=ScoringOptions(),
-            stop=stop,
+        key = RunKey("score_reviews", "score", f"scheduled__{began.isoformat()}")
+        report = score_run(
+            ready, RunRequest(key=key, model=model.name, revision=model.revision), lambda: classifier, stop
         )
-        _date_back(engine, run.run, began, timedelta(seconds=run.seconds))
+        run = ready.existing_ledger.shards.of(key)[0].id
+        _date_back(engine, run, began, timedelta(seconds=report.seconds))
     evaluate(engine, classifier, model, newest)
 
 

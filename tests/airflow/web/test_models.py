@@ -12,10 +12,10 @@ from fastapi.testclient import TestClient
 from review_scoring.airflow.web.pages import models as models_page
 from review_scoring.models.catalogue import catalogue
 from review_scoring.models.catalogue_entry import PublishedFigure
+from review_scoring.request import RunKey
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.evaluations.promotions import Promotion
 from review_scoring.warehouse.evaluations.records import ClassMetrics, Evaluation, EvaluationDetails, LabelledReview
-from review_scoring.warehouse.ledger.leases import RunKey
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]

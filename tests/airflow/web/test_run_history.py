@@ -18,7 +18,8 @@ from review_scoring.airflow.web.dag_runs import DagRunState, DagState
 from review_scoring.airflow.web.run_history import RunLine, overdue, run_lines
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.history.daily_labels import Day
-from review_scoring.warehouse.history.runs import Night, find_job, nights
+from review_scoring.warehouse.history.runs import Night, nights
+from review_scoring.warehouse.ledger.jobs import find_job
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]

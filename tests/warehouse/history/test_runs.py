@@ -21,9 +21,10 @@ from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.errors import Fault, fault_of, lacks_tables, took_too_long
 from review_scoring.warehouse.history import daily_labels as days_module
 from review_scoring.warehouse.history.daily_labels import Day, days
-from review_scoring.warehouse.history.runs import STALLED, Night, find_job, night_of, nights
+from review_scoring.warehouse.history.runs import STALLED, Night, night_of, nights
 from review_scoring.warehouse.history.search import Conditions, Place, search
 from review_scoring.warehouse.ledger.counts import add_labels
+from review_scoring.warehouse.ledger.jobs import find_job
 from review_scoring.warehouse.readonly import reading_engine
 from tests.stubs import Warehouse
 

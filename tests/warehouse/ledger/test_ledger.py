@@ -13,15 +13,15 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 
 from review_scoring.errors import JobBusyError, LeaseLostError
+from review_scoring.request import RunKey
 from review_scoring.reviews import Prediction, Reject, RejectReason, Review
 from review_scoring.warehouse.ledger import leases as runs
 from review_scoring.warehouse.ledger import writing as chunk_writer
 from review_scoring.warehouse.ledger.chunk import ChunkResult, Outcome
 from review_scoring.warehouse.ledger.counts import Counts
-from review_scoring.warehouse.ledger.leases import RunKey
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.ledger.writing import write_chunk
-from tests.stubs import Warehouse
+from tests.stubs import Warehouse, asked
 
 ONE, OTHER = RunKey("dag", "score", "one"), RunKey("dag", "score", "other")
 
@@ -42,31 +42,31 @@ def chunk(*ids: str, label: str = "pos") -> ChunkResult:
 
 
 def test_what_was_committed_is_recorded_with_its_hash_and_run(ledger: Ledger) -> None:
-    lease = ledger.begin(ONE, "stub", "r")
-    ledger.commit(lease, chunk("a", "b"))
-    recorded = ledger.recorded(["a", "c"])
+    lease = ledger.leases.take(asked(ONE))
+    ledger.chunks.commit(lease, chunk("a", "b"))
+    recorded = ledger.records.of(["a", "c"])
     assert recorded.keys() == {"a"}
     assert (recorded["a"].text_hash, recorded["a"].run_id) == ("h" * 64, lease.run_id)
 
 
 def test_an_end_whose_answer_was_lost_is_no_lost_lease(ledger: Ledger, warehouse: Warehouse) -> None:
-    lease = ledger.commit(ledger.begin(ONE, "stub", "r"), chunk("a"))
+    lease = ledger.chunks.commit(ledger.leases.take(asked(ONE)), chunk("a"))
     with answers_lost(ledger.engine, 1):
-        ledger.end(lease, runs.SUCCESS)
+        ledger.leases.end(lease, runs.SUCCESS)
     assert [run.state for run in warehouse.runs()] == [runs.SUCCESS]
     with pytest.raises(LeaseLostError):
-        ledger.end(lease, runs.FAILED)
+        ledger.leases.end(lease, runs.FAILED)
 
 
 def test_a_commit_whose_answer_was_lost_is_neither_lost_nor_doubled(ledger: Ledger, warehouse: Warehouse) -> None:
-    lease = ledger.begin(ONE, "stub", "r")
+    lease = ledger.leases.take(asked(ONE))
     rejected = ChunkResult([Outcome(Review("x", None), "h" * 64, Reject(RejectReason.NULL_TEXT, "NULL"))])
     with answers_lost(ledger.engine, 1):
-        lease = ledger.commit(lease, rejected)
+        lease = ledger.chunks.commit(lease, rejected)
     assert warehouse.rejects()["x"].attempts == 1
     with answers_lost(ledger.engine, 1):
-        lease = ledger.commit(lease, chunk("a", "b"))
-    ledger.end(lease, runs.SUCCESS)
+        lease = ledger.chunks.commit(lease, chunk("a", "b"))
+    ledger.leases.end(lease, runs.SUCCESS)
     assert warehouse.scores().keys() == {"a", "b"}
     (run,) = warehouse.runs()
     assert (run.chunks, run.read, run.scored, run.rejected) == (2, 3, 2, 1)
@@ -75,10 +75,10 @@ def test_a_commit_whose_answer_was_lost_is_neither_lost_nor_doubled(ledger: Ledg
 def test_a_commit_that_fails_half_way_leaves_nothing(
     ledger: Ledger, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lease = ledger.begin(ONE, "stub", "r")
+    lease = ledger.leases.take(asked(ONE))
     monkeypatch.setattr(chunk_writer, "_write_rejects", lambda *_: 1 // 0)
     with pytest.raises(ZeroDivisionError):
-        ledger.commit(lease, chunk("a", "b"))
+        ledger.chunks.commit(lease, chunk("a", "b"))
     assert warehouse.scores() == {}
     assert [(run.chunks, run.read, run.scored) for run in warehouse.runs()] == [(0, 0, 0)]
 
@@ -88,72 +88,74 @@ def test_the_last_commit_of_a_killed_client_is_waited_for_and_counted(postgres_e
     warehouse.create()
     ledger = warehouse.prepare().ledger
     assert ledger is not None
-    killed = ledger.begin(ONE, "stub", "r")
+    killed = ledger.leases.take(asked(ONE))
     with ThreadPoolExecutor(1) as pool, postgres_engine.connect() as client:
         # The server is at work on a commit whose client is gone, and the rerun begins.
-        after = killed.moved_on(chunk("a", "b").counts())
-        runs.advance(client, ledger.owned, killed, after, datetime.now(UTC), "stub")
-        write_chunk(client, ledger.owned, ledger.job_id, killed, chunk("a", "b"), datetime.now(UTC))
-        rerun = pool.submit(ledger.begin, ONE, "stub", "r")
+        after = killed.after(chunk("a", "b").counts())
+        runs.advance(client, ledger.job, killed, after, datetime.now(UTC), "stub")
+        write_chunk(client, ledger.job, killed, chunk("a", "b"), datetime.now(UTC))
+        rerun = pool.submit(ledger.leases.take, asked(ONE))
         time.sleep(0.5)
         assert not rerun.done()
         client.commit()
         lease = rerun.result()
     assert (lease.chunks, lease.counts.scored) == (1, 2)
-    ledger.commit(lease, chunk("c"))
+    ledger.chunks.commit(lease, chunk("c"))
     assert warehouse.scores().keys() == {"a", "b", "c"}
 
 
 def test_a_review_is_in_the_scores_or_in_the_rejects_never_in_both(ledger: Ledger, warehouse: Warehouse) -> None:
-    lease = ledger.begin(ONE, "stub", "r")
-    lease = ledger.commit(lease, chunk("a"))
-    lease = ledger.commit(lease, ChunkResult([Outcome(Review("a", None), "", Reject(RejectReason.NULL_TEXT, ""))]))
+    lease = ledger.leases.take(asked(ONE))
+    lease = ledger.chunks.commit(lease, chunk("a"))
+    lease = ledger.chunks.commit(
+        lease, ChunkResult([Outcome(Review("a", None), "", Reject(RejectReason.NULL_TEXT, ""))])
+    )
     assert (set(warehouse.scores()), set(warehouse.rejects())) == (set(), {"a"})
-    ledger.commit(lease, chunk("a"))
+    ledger.chunks.commit(lease, chunk("a"))
     assert (set(warehouse.scores()), set(warehouse.rejects())) == ({"a"}, set())
 
 
 def test_a_run_that_was_taken_over_cannot_write(ledger: Ledger, warehouse: Warehouse) -> None:
-    first = ledger.begin(ONE, "stub", "r")
-    second = ledger.begin(ONE, "stub", "r")
+    first = ledger.leases.take(asked(ONE))
+    second = ledger.leases.take(asked(ONE))
     with pytest.raises(LeaseLostError):
-        ledger.commit(first, chunk("a", label="neg"))
+        ledger.chunks.commit(first, chunk("a", label="neg"))
     with pytest.raises(LeaseLostError):
-        ledger.renew(first)
+        ledger.leases.renew(first)
     with pytest.raises(LeaseLostError):
-        ledger.end(first, runs.FAILED)
-    ledger.commit(second, chunk("a"))
+        ledger.leases.end(first, runs.FAILED)
+    ledger.chunks.commit(second, chunk("a"))
     assert warehouse.scores()["a"].label == "pos"
 
 
 def test_a_living_run_keeps_other_runs_out_until_it_ends(ledger: Ledger) -> None:
-    lease = ledger.begin(ONE, "stub", "r")
+    lease = ledger.leases.take(asked(ONE))
     with pytest.raises(JobBusyError):
-        ledger.begin(OTHER, "stub", "r")
-    ledger.end(lease, runs.FAILED)
-    ledger.begin(OTHER, "stub", "r")
+        ledger.leases.take(asked(OTHER))
+    ledger.leases.end(lease, runs.FAILED)
+    ledger.leases.take(asked(OTHER))
 
 
 def test_a_dead_run_is_taken_over_when_its_lease_has_run_out(ledger: Ledger, warehouse: Warehouse) -> None:
-    dead = ledger.begin(ONE, "stub", "r")
+    dead = ledger.leases.take(asked(ONE))
     warehouse.run("UPDATE scoring_runs SET lease_until = '2026-01-01 00:00:00.000000'")
-    ledger.begin(OTHER, "stub", "r")
+    ledger.leases.take(asked(OTHER))
     with pytest.raises(LeaseLostError):
-        ledger.commit(dead, chunk("a"))
+        ledger.chunks.commit(dead, chunk("a"))
     states = warehouse.run("SELECT state FROM scoring_runs ORDER BY id")
     assert [row.state for row in states] == ["abandoned", "running"]
 
 
 def test_a_sign_of_life_prolongs_the_lease(ledger: Ledger, warehouse: Warehouse) -> None:
-    lease = ledger.begin(ONE, "stub", "r")
+    lease = ledger.leases.take(asked(ONE))
     warehouse.run("UPDATE scoring_runs SET lease_until = '2026-01-01 00:00:00.000000'")
-    ledger.renew(lease)
+    ledger.leases.renew(lease)
     with pytest.raises(JobBusyError):
-        ledger.begin(OTHER, "stub", "r")
+        ledger.leases.take(asked(OTHER))
 
 
 def test_fencing_tokens_only_grow(ledger: Ledger) -> None:
-    tokens = [ledger.begin(ONE, "stub", "r").fencing_token for _ in range(3)]
+    tokens = [ledger.leases.take(asked(ONE)).fencing_token for _ in range(3)]
     assert tokens == sorted(set(tokens))
 
 

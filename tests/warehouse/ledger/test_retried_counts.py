@@ -10,11 +10,11 @@ import pytest
 
 from review_scoring.errors import GaveWayError
 from review_scoring.job import Rescore
+from review_scoring.request import RunKey
 from review_scoring.run import reader as reading
-from review_scoring.run.planning import add_up, plan_run
-from review_scoring.warehouse.ledger.leases import RunKey
-from review_scoring.warehouse.selection.shards import Cut
-from tests.stubs import MODEL, StubClassifier, Warehouse
+from review_scoring.run.planning import finish_run, plan_run
+from review_scoring.warehouse.selection.shards import ShardLimits
+from tests.stubs import MODEL, StubClassifier, Warehouse, asked
 
 OTHER = replace(MODEL, revision="1" * 64)
 
@@ -63,19 +63,19 @@ def test_repeated_ids_are_counted_once_by_a_rescore_that_yields(
     warehouse.run("UPDATE reviews SET body = 'new' WHERE id = 3")
     ledger, night = warehouse.prepare().ledger, RunKey("dag", "score", "night 2")
     assert ledger is not None
-    ready: Callable[..., object] = reading.ReadAhead._ready
+    ready: Callable[..., object] = reading.Reader._ready
     calls: list[int] = []
 
-    def night_comes(self: reading.ReadAhead, chunk: object) -> object:
+    def night_comes(self: reading.Reader, chunk: object) -> object:
         calls.append(1)
         if len(calls) == 2:
-            ledger.want(night)
+            ledger.preemption.request(night)
         return ready(self, chunk)
 
     with monkeypatch.context() as patched, pytest.raises(GaveWayError):
-        patched.setattr(reading.ReadAhead, "_ready", night_comes)
+        patched.setattr(reading.Reader, "_ready", night_comes)
         warehouse.score("rescore", Rescore.CHANGED, chunk_rows=1, yields=True)
-    ledger.no_longer_want(night)
+    ledger.preemption.withdraw(night)
     assert str(warehouse.score("rescore", Rescore.CHANGED, chunk_rows=1, yields=True).counts) == UNDISTURBED
 
 
@@ -85,15 +85,15 @@ def test_repeated_ids_are_counted_once_by_a_rescore_that_is_planned_anew(warehou
     with_repeats(warehouse)
     warehouse.run("UPDATE reviews SET body = 'new' WHERE id = 3")
     key = RunKey("dag", "score", "rescore")
-    shards = plan_run(warehouse.prepare(), key, Cut(most=2, least=1), rescore=Rescore.CHANGED)
+    shards = plan_run(warehouse.prepare(), asked(key, rescore=Rescore.CHANGED), ShardLimits(most=2, least=1))
     assert len(shards) == 2
     warehouse.score("rescore", Rescore.CHANGED, shards[0], map_index=0)
     fail_at(warehouse, "new", "rescore", Rescore.CHANGED, shard=shards[1], map_index=1)
-    anew = plan_run(warehouse.prepare(), key, Cut(most=1, least=1), rescore=Rescore.CHANGED)
+    anew = plan_run(warehouse.prepare(), asked(key, rescore=Rescore.CHANGED), ShardLimits(most=1, least=1))
     warehouse.score("rescore", Rescore.CHANGED, anew[0], map_index=0)
     ledger = warehouse.prepare().ledger
     assert ledger is not None
-    assert str(add_up(ledger, key, anew).counts) == UNDISTURBED
+    assert str(finish_run(ledger, key, anew).counts) == UNDISTURBED
 
 
 @pytest.fixture

@@ -10,12 +10,10 @@ import pytest
 from sqlalchemy import Engine
 
 from review_scoring.errors import PreflightError
-from review_scoring.job import Rescore
-from review_scoring.run.planning import pass_of_run
+from review_scoring.request import RunKey
+from review_scoring.run.planning import plan_one_shard
 from review_scoring.warehouse.selection import cursor
-from review_scoring.warehouse.selection.candidates import Candidates
-from review_scoring.warehouse.source.review_source import EVERYTHING
-from tests.stubs import Warehouse
+from tests.stubs import Warehouse, asked
 
 
 @pytest.fixture
@@ -178,9 +176,9 @@ def test_a_pass_over_a_part_is_not_taken_for_a_full_one(warehouse: Warehouse) ->
 def test_a_dry_run_finds_what_the_run_then_finds(warehouse: Warehouse) -> None:
     insert(warehouse, (104, 3), (105, 30))
     prepared = warehouse.prepare(dry_run=True)
-    everything = {"limit": None, "rescore": Rescore.NOTHING, "keys": EVERYTHING, "scored": None}
-    scan = pass_of_run(prepared, **everything)  # type: ignore[arg-type]  # the values' types are those of the keys
-    waiting = Candidates(prepared.source, prepared.ledger, within=scan.condition(prepared.source)).count()
+    request = asked(RunKey("dag", "score", "second"))
+    shard = plan_one_shard(prepared, request)
+    waiting = shard.candidates(prepared.source, prepared.ledger, request).count()
     assert waiting == warehouse.score("second").counts.read == 1
 
 

@@ -9,15 +9,13 @@ import pytest
 
 from review_scoring.errors import GaveWayError, JobBusyError
 from review_scoring.job import Rescore
-from review_scoring.run.planning import add_up, plan_run
+from review_scoring.request import KeyRange, RunKey, Selection, TimeRange
+from review_scoring.run.planning import finish_run, plan_run
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.ledger import leases as runs
-from review_scoring.warehouse.ledger.leases import RunKey
 from review_scoring.warehouse.ledger.ledger import Ledger
-from review_scoring.warehouse.selection.candidates import TimeRange
-from review_scoring.warehouse.selection.shards import Cut, Shard
-from review_scoring.warehouse.source.review_source import KeyRange
-from tests.stubs import MODEL, Warehouse
+from review_scoring.warehouse.selection.shards import Shard, ShardLimits
+from tests.stubs import MODEL, Warehouse, asked
 
 OTHER = replace(MODEL, revision="1" * 64)
 NIGHT, AGAIN = RunKey("night", "score", "1"), RunKey("rescore", "score", "1")
@@ -41,7 +39,9 @@ def ledger(warehouse: Warehouse) -> Ledger:
 
 def test_a_new_revision_scores_what_another_one_has_scored_and_nothing_twice(warehouse: Warehouse) -> None:
     assert warehouse.score("same", Rescore.REVISION).counts.read == 0
-    half = warehouse.score("half", Rescore.REVISION, Shard(KeyRange(upto=10)), model=OTHER)
+    half = warehouse.score(
+        "half", shard=Shard(selection=Selection(rescore=Rescore.REVISION, keys=KeyRange(upto=10))), model=OTHER
+    )
     assert str(half.counts) == "read=10 scored=10 unchanged=0 rejected=0"
     rest = warehouse.score("rest", Rescore.REVISION, model=OTHER)
     assert str(rest.counts) == "read=21 scored=20 unchanged=0 rejected=1"
@@ -58,23 +58,23 @@ def test_only_what_was_scored_in_a_time_is_scored_again(warehouse: Warehouse) ->
     warehouse.run("UPDATE review_scores SET scored_at = '2026-01-01 12:00:00.000000' WHERE review_id IN ('3', '4')")
     january = TimeRange(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
     warehouse.insert((100, "nouveau"))
-    shard = Shard(scored=january)
+    shard = Shard(selection=Selection(rescore=Rescore.ALL, scored=january))
     assert Shard.from_json(shard.as_json(), "integer") == shard
-    assert warehouse.score("2", Rescore.ALL, shard).counts.read == 2
-    later = Shard(scored=TimeRange(now + timedelta(days=1)))
-    assert warehouse.score("3", Rescore.ALL, later).counts.read == 0
+    assert warehouse.score("2", shard=shard).counts.read == 2
+    later = Shard(selection=Selection(rescore=Rescore.ALL, scored=TimeRange(now + timedelta(days=1))))
+    assert warehouse.score("3", shard=later).counts.read == 0
 
 
 def test_a_key_range_is_cut_within_its_ends(warehouse: Warehouse) -> None:
     keys = KeyRange(after=5, upto=25)
-    shards = plan_run(warehouse.prepare(), AGAIN, Cut(most=4, least=1), rescore=Rescore.ALL, keys=keys, yields=True)
-    assert (shards[0].keys.after, shards[-1].keys.upto) == (5, 25)
+    request = asked(AGAIN, rescore=Rescore.ALL, keys=keys, yields=True)
+    shards = plan_run(warehouse.prepare(), request, ShardLimits(most=4, least=1))
+    assert (shards[0].selection.keys.after, shards[-1].selection.keys.upto) == (5, 25)
     read = [
-        warehouse.score("1", Rescore.ALL, shard, map_index=n, dag_id="rescore").counts.read
-        for n, shard in enumerate(shards)
+        warehouse.score("1", shard=shard, map_index=n, dag_id="rescore").counts.read for n, shard in enumerate(shards)
     ]
     assert sum(read) == 20
-    assert add_up(ledger(warehouse), AGAIN, shards).counts.scored == 20
+    assert finish_run(ledger(warehouse), AGAIN, shards).counts.scored == 20
 
 
 def test_how_many_labels_changed_is_counted_over_all_tries(warehouse: Warehouse) -> None:
@@ -96,7 +96,7 @@ def test_a_rescore_gives_way_between_two_chunks_and_goes_on_later(warehouse: War
 
     def want(texts: object) -> None:
         if len(warehouse.classifier.calls) == 10:
-            books.want(NIGHT)
+            books.preemption.request(NIGHT)
 
     warehouse.classifier.before_batch = want
     with pytest.raises(GaveWayError):
@@ -104,9 +104,9 @@ def test_a_rescore_gives_way_between_two_chunks_and_goes_on_later(warehouse: War
     assert (warehouse.runs()[-1].state, warehouse.runs()[-1].scored) == (runs.GAVE_WAY, 15)
     with pytest.raises(GaveWayError, match="'films' is wanted by night of 1"):
         warehouse.score("again", Rescore.ALL, chunk_rows=5, yields=True)
-    lease = books.begin(NIGHT, "stub", "0")
-    books.end(lease, runs.SUCCESS)
-    books.no_longer_want(NIGHT)
+    lease = books.leases.take(asked(NIGHT))
+    books.leases.end(lease, runs.SUCCESS)
+    books.preemption.withdraw(NIGHT)
     summary = warehouse.score("again", Rescore.ALL, chunk_rows=5, yields=True)
     assert str(summary.counts) == "read=31 scored=30 unchanged=0 rejected=1"
     assert len(warehouse.classifier.calls) == 30
@@ -114,79 +114,79 @@ def test_a_rescore_gives_way_between_two_chunks_and_goes_on_later(warehouse: War
 
 def test_a_run_that_waits_for_the_lease_makes_a_rescore_give_way(warehouse: Warehouse) -> None:
     books = ledger(warehouse)
-    books.begin(AGAIN, "stub", "0", yields=True)
+    books.leases.take(asked(AGAIN, yields=True))
     with pytest.raises(JobBusyError):
-        books.begin(NIGHT, "stub", "0", wait_s=0.01)
-    assert books.is_wanted()
+        books.leases.take(asked(NIGHT, wait_s=0.01))
+    assert books.preemption.is_requested()
 
 
 def test_a_wish_is_forgotten_when_its_run_has_ended_and_after_an_hour(warehouse: Warehouse) -> None:
     books = ledger(warehouse)
-    books.want(NIGHT)
-    books.no_longer_want(RunKey("night", "score", "2"))
-    assert books.is_wanted()
-    books.no_longer_want(RunKey("night", "summarise", "1"))
-    assert not books.is_wanted()
-    books.want(NIGHT)
+    books.preemption.request(NIGHT)
+    books.preemption.withdraw(RunKey("night", "score", "2"))
+    assert books.preemption.is_requested()
+    books.preemption.withdraw(RunKey("night", "summarise", "1"))
+    assert not books.preemption.is_requested()
+    books.preemption.request(NIGHT)
     warehouse.run("UPDATE scoring_jobs SET wanted_until = '2026-01-01 00:00:00.000000'")
-    assert not books.is_wanted()
+    assert not books.preemption.is_requested()
 
 
 def test_a_night_whose_shard_takes_longer_than_its_wish_still_wants_the_job(warehouse: Warehouse) -> None:
     books = ledger(warehouse)
-    shards = plan_run(warehouse.prepare(), NIGHT, Cut(most=2, least=1))
-    lease = books.begin(replace(NIGHT, map_index=0), "stub", "0", keys=shards[0].keys)
+    shards = plan_run(warehouse.prepare(), asked(NIGHT), ShardLimits(most=2, least=1))
+    lease = books.leases.take(asked(replace(NIGHT, map_index=0), keys=shards[0].selection.keys))
     warehouse.run("UPDATE scoring_jobs SET wanted_until = '2026-01-01 00:00:00.000000'")
-    books.renew(lease)
-    assert books.is_wanted()
-    books.end(lease, runs.SUCCESS)
-    books.no_longer_want(NIGHT)
-    assert not books.is_wanted()
+    books.leases.renew(lease)
+    assert books.preemption.is_requested()
+    books.leases.end(lease, runs.SUCCESS)
+    books.preemption.withdraw(NIGHT)
+    assert not books.preemption.is_requested()
 
 
 def test_a_sign_of_life_of_a_run_that_has_ended_or_that_gives_way_is_no_wish(warehouse: Warehouse) -> None:
     books = ledger(warehouse)
-    rescore = books.begin(AGAIN, "stub", "0", yields=True)
-    books.renew(rescore)
-    assert not books.is_wanted()
-    books.end(rescore, runs.SUCCESS)
-    night = books.begin(NIGHT, "stub", "0")
-    books.end(night, runs.SUCCESS)
-    books.no_longer_want(NIGHT)
+    rescore = books.leases.take(asked(AGAIN, yields=True))
+    books.leases.renew(rescore)
+    assert not books.preemption.is_requested()
+    books.leases.end(rescore, runs.SUCCESS)
+    night = books.leases.take(asked(NIGHT))
+    books.leases.end(night, runs.SUCCESS)
+    books.preemption.withdraw(NIGHT)
     with writing(books.engine).begin() as connection:
-        runs.keep_wanting(connection, books.owned, books.job_id, night, datetime.now(UTC))
-    assert not books.is_wanted()
+        runs.renew_request(connection, books.job, night, datetime.now(UTC))
+    assert not books.preemption.is_requested()
 
 
 def test_the_end_of_one_run_leaves_the_wish_of_another(warehouse: Warehouse) -> None:
     books = ledger(warehouse)
     day = RunKey("day", "score", "1")
-    shards = plan_run(warehouse.prepare(), NIGHT, Cut(most=1))
-    plan_run(warehouse.prepare(), day, Cut(most=1))
-    books.no_longer_want(day)
-    assert books.is_wanted()
+    shards = plan_run(warehouse.prepare(), asked(NIGHT), ShardLimits(most=1))
+    plan_run(warehouse.prepare(), asked(day), ShardLimits(most=1))
+    books.preemption.withdraw(day)
+    assert books.preemption.is_requested()
     warehouse.score("by hand", dag_id="operator")
-    assert books.is_wanted()
-    books.want(day)
-    books.no_longer_want(NIGHT)
-    assert not books.is_wanted()
-    lease = books.begin(day, "stub", "0", keys=shards[0].keys)
-    assert books.is_wanted()
-    books.end(lease, runs.SUCCESS)
-    books.no_longer_want(day)
-    assert not books.is_wanted()
+    assert books.preemption.is_requested()
+    books.preemption.request(day)
+    books.preemption.withdraw(NIGHT)
+    assert not books.preemption.is_requested()
+    lease = books.leases.take(asked(day, keys=shards[0].selection.keys))
+    assert books.preemption.is_requested()
+    books.leases.end(lease, runs.SUCCESS)
+    books.preemption.withdraw(day)
+    assert not books.preemption.is_requested()
 
 
 def test_a_night_that_is_planned_wants_the_job_until_it_is_added_up(warehouse: Warehouse) -> None:
     books = ledger(warehouse)
-    shards = plan_run(warehouse.prepare(), NIGHT, Cut(most=2, least=1))
-    assert books.is_wanted()
+    shards = plan_run(warehouse.prepare(), asked(NIGHT), ShardLimits(most=2, least=1))
+    assert books.preemption.is_requested()
     warehouse.score("1", shard=shards[0], map_index=0, dag_id="night")
-    assert books.is_wanted()
-    add_up(books, NIGHT, shards)
-    assert not books.is_wanted()
+    assert books.preemption.is_requested()
+    finish_run(books, NIGHT, shards)
+    assert not books.preemption.is_requested()
 
 
 def test_a_rescore_that_is_planned_wants_nothing_and_runs_do_not_wait_for_it(warehouse: Warehouse) -> None:
-    plan_run(warehouse.prepare(), AGAIN, Cut(most=2, least=1), rescore=Rescore.ALL, yields=True)
-    assert not ledger(warehouse).is_wanted()
+    plan_run(warehouse.prepare(), asked(AGAIN, rescore=Rescore.ALL, yields=True), ShardLimits(most=2, least=1))
+    assert not ledger(warehouse).preemption.is_requested()

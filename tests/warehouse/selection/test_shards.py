@@ -14,12 +14,12 @@ from sqlalchemy import Engine
 
 from review_scoring.errors import ConfigurationError, LeaseLostError, UnaccountedError
 from review_scoring.job import Rescore
-from review_scoring.run.planning import add_up, plan_run
-from review_scoring.warehouse.ledger.leases import RunKey
+from review_scoring.request import RunKey, Selection
+from review_scoring.run.planning import finish_run, plan_run
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.selection import shards as shards_module
-from review_scoring.warehouse.selection.shards import Cut, Shard
-from tests.stubs import Warehouse
+from review_scoring.warehouse.selection.shards import Shard, ShardLimits
+from tests.stubs import Warehouse, asked
 
 KEY = RunKey("dag", "score", "night")
 draw = random.Random(6)  # noqa: S311 reproducible, not secret
@@ -47,7 +47,8 @@ def shared(request: pytest.FixtureRequest) -> Warehouse:
 
 
 def plan(warehouse: Warehouse, most: int, least: int = 1, run_id: str = "night", **options: Any) -> list[Shard]:
-    return plan_run(warehouse.prepare(), replace(KEY, run_id=run_id), Cut(most=most, least=least), **options)
+    request = asked(replace(KEY, run_id=run_id), **options)
+    return plan_run(warehouse.prepare(), request, ShardLimits(most=most, least=least))
 
 
 def score(warehouse: Warehouse, shards: list[Shard], run_id: str = "night", **options: Any) -> list[int]:
@@ -75,7 +76,7 @@ def test_shards_are_of_equal_work_and_together_everything(shared: Warehouse, dec
     read = score(shared, shards)
     assert sum(read) == waiting == len(shared.scores())
     assert max(read) - min(read) <= 1
-    total = add_up(ledger(shared), KEY, shards)
+    total = finish_run(ledger(shared), KEY, shards)
     assert str(total.counts) == f"read={waiting} scored={waiting} unchanged=0 rejected=0"
 
 
@@ -102,7 +103,7 @@ def test_rows_without_an_id_are_counted_by_one_shard(shared: Warehouse) -> None:
     shared.insert((None, "sans id"), (None, "sans id"), (7, "encore"))
     shards = plan(shared, 5)
     score(shared, shards)
-    assert str(add_up(ledger(shared), KEY, shards).counts) == "read=53 scored=50 unchanged=0 rejected=3"
+    assert str(finish_run(ledger(shared), KEY, shards).counts) == "read=53 scored=50 unchanged=0 rejected=3"
 
 
 def test_an_id_that_no_key_can_hold_is_no_shards_end(shared: Warehouse) -> None:
@@ -111,7 +112,7 @@ def test_an_id_that_no_key_can_hold_is_no_shards_end(shared: Warehouse) -> None:
     shards = plan(shared, 20)
     assert len(shards) > 5
     assert sum(score(shared, shards)) == 20
-    assert str(add_up(ledger(shared), KEY, shards).counts) == "read=20 scored=10 unchanged=0 rejected=10"
+    assert str(finish_run(ledger(shared), KEY, shards).counts) == "read=20 scored=10 unchanged=0 rejected=10"
 
 
 def test_ids_that_repeat_fall_into_one_shard(shared: Warehouse) -> None:
@@ -120,7 +121,7 @@ def test_ids_that_repeat_fall_into_one_shard(shared: Warehouse) -> None:
     shared.insert(*((50, f"encore {n}") for n in range(20)))
     shards = plan(shared, 40)
     score(shared, shards)
-    assert str(add_up(ledger(shared), KEY, shards).counts) == "read=120 scored=100 unchanged=0 rejected=20"
+    assert str(finish_run(ledger(shared), KEY, shards).counts) == "read=120 scored=100 unchanged=0 rejected=20"
 
 
 def test_nothing_new_is_one_shard_that_reads_nothing(shared: Warehouse) -> None:
@@ -128,7 +129,7 @@ def test_nothing_new_is_one_shard_that_reads_nothing(shared: Warehouse) -> None:
     shards = plan(shared, 8)
     assert shards == [Shard(scan=shards[0].scan)]
     assert score(shared, shards) == [0]
-    assert str(add_up(ledger(shared), KEY, shards).counts) == "read=0 scored=0 unchanged=0 rejected=0"
+    assert str(finish_run(ledger(shared), KEY, shards).counts) == "read=0 scored=0 unchanged=0 rejected=0"
 
 
 def test_a_small_night_is_one_shard_and_a_large_one_as_many_as_its_reviews_are_worth(shared: Warehouse) -> None:
@@ -162,7 +163,7 @@ def test_a_limit_holds_for_a_run_that_is_planned_anew(shared: Warehouse) -> None
 
 def test_more_than_a_thousand_shards_are_refused_by_name() -> None:
     with pytest.raises(ConfigurationError, match="number of shards is 1001; it must be from 1 to 1000"):
-        Cut(most=1001)
+        ShardLimits(most=1001)
 
 
 def test_a_database_with_one_writer_gets_one_shard(sqlite_engine: Engine) -> None:
@@ -176,7 +177,7 @@ def test_a_database_with_one_writer_gets_one_shard(sqlite_engine: Engine) -> Non
 
 def test_few_marks_are_kept_of_many_ids_and_still_cut_them_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards_module, "MARKS", 160)
-    ends = shards_module._ends(iter(range(1, 100_001)), Cut(most=10, least=1))
+    ends = shards_module._ends(iter(range(1, 100_001)), ShardLimits(most=10, least=1))
     assert len(ends) == 9
     for number, (id_, place) in enumerate(ends, 1):
         assert id_ == place == pytest.approx(number * 10_000, abs=100_000 / 80)
@@ -197,8 +198,8 @@ def test_a_changed_text_is_found_by_the_shard_of_its_id(shared: Warehouse) -> No
     shared.score("before")
     shared.run("UPDATE reviews SET body = 'autre chose' WHERE id IN (3, 33, 59)")
     shards = plan(shared, 3, rescore=Rescore.CHANGED)
-    assert score(shared, shards, rescore=Rescore.CHANGED) == [20, 20, 20]
-    assert str(add_up(ledger(shared), KEY, shards).counts) == "read=60 scored=3 unchanged=57 rejected=0"
+    assert score(shared, shards) == [20, 20, 20]
+    assert str(finish_run(ledger(shared), KEY, shards).counts) == "read=60 scored=3 unchanged=57 rejected=0"
 
 
 def test_a_rescore_of_all_that_is_planned_anew_scores_no_review_twice(shared: Warehouse) -> None:
@@ -206,10 +207,10 @@ def test_a_rescore_of_all_that_is_planned_anew_scores_no_review_twice(shared: Wa
     shared.fill(60)
     shared.score("before")
     shared.classifier.calls.clear()
-    score(shared, plan(shared, 3, rescore=Rescore.ALL)[:2], rescore=Rescore.ALL)
+    score(shared, plan(shared, 3, rescore=Rescore.ALL)[:2])
     shards = plan(shared, 2, rescore=Rescore.ALL)
-    score(shared, shards, rescore=Rescore.ALL)
-    assert str(add_up(ledger(shared), KEY, shards).counts) == "read=60 scored=60 unchanged=0 rejected=0"
+    score(shared, shards)
+    assert str(finish_run(ledger(shared), KEY, shards).counts) == "read=60 scored=60 unchanged=0 rejected=0"
     assert len(shared.classifier.calls) == 60
 
 
@@ -218,10 +219,10 @@ def test_a_rescore_of_changed_texts_that_is_planned_anew_counts_no_unchanged_rev
     shared.fill(60)
     shared.score("before")
     shared.run("UPDATE reviews SET body = 'autre chose' WHERE id IN (3, 33, 40)")
-    score(shared, plan(shared, 4, rescore=Rescore.CHANGED)[:3], rescore=Rescore.CHANGED)
+    score(shared, plan(shared, 4, rescore=Rescore.CHANGED)[:3])
     shards = plan(shared, 2, rescore=Rescore.CHANGED)
-    score(shared, shards, rescore=Rescore.CHANGED)
-    assert str(add_up(ledger(shared), KEY, shards).counts) == "read=60 scored=3 unchanged=57 rejected=0"
+    score(shared, shards)
+    assert str(finish_run(ledger(shared), KEY, shards).counts) == "read=60 scored=3 unchanged=57 rejected=0"
 
 
 def test_a_rescore_by_time_of_change_that_is_planned_anew_keeps_the_unchanged_it_will_not_meet_again(
@@ -232,10 +233,10 @@ def test_a_rescore_by_time_of_change_that_is_planned_anew_keeps_the_unchanged_it
     shared.fill(60)
     shared.score("before")
     shared.run("UPDATE reviews SET updated_at = 2")
-    score(shared, plan(shared, 4, rescore=Rescore.CHANGED)[:3], rescore=Rescore.CHANGED)
+    score(shared, plan(shared, 4, rescore=Rescore.CHANGED)[:3])
     shards = plan(shared, 2, rescore=Rescore.CHANGED)
-    score(shared, shards, rescore=Rescore.CHANGED)
-    assert str(add_up(ledger(shared), KEY, shards).counts) == "read=60 scored=0 unchanged=60 rejected=0"
+    score(shared, shards)
+    assert str(finish_run(ledger(shared), KEY, shards).counts) == "read=60 scored=0 unchanged=60 rejected=0"
 
 
 def test_a_run_that_is_planned_anew_counts_no_unusable_id_twice(shared: Warehouse) -> None:
@@ -244,17 +245,17 @@ def test_a_run_that_is_planned_anew_counts_no_unusable_id_twice(shared: Warehous
     score(shared, plan(shared, 4)[:3])
     shards = plan(shared, 2)
     score(shared, shards)
-    assert str(add_up(ledger(shared), KEY, shards).counts) == "read=20 scored=10 unchanged=0 rejected=10"
+    assert str(finish_run(ledger(shared), KEY, shards).counts) == "read=20 scored=10 unchanged=0 rejected=10"
 
 
 def test_a_shard_of_an_earlier_plan_is_given_up_at_once_and_cannot_write(shared: Warehouse) -> None:
     shared.create()
     shared.fill(80)
     first, books = plan(shared, 4), ledger(shared)
-    lease = books.begin(replace(KEY, map_index=3), "stub", "0", keys=first[3].keys)
+    lease = books.leases.take(asked(replace(KEY, map_index=3), keys=first[3].selection.keys))
     shards = plan(shared, 2)
     with pytest.raises(LeaseLostError):
-        books.renew(lease)
+        books.leases.renew(lease)
     assert sum(score(shared, shards)) == 80
 
 
@@ -265,16 +266,16 @@ def test_the_cursor_moves_when_all_shards_are_done_and_not_before(shared: Wareho
     shared.run("UPDATE reviews SET seq = id")
     shards = plan(shared, 4)
     score(shared, shards)
-    assert ledger(shared).cursor()[0] is None
-    add_up(ledger(shared), KEY, shards)
-    assert ledger(shared).cursor()[0] == '["seq", 40]'
+    assert ledger(shared).cursor.state().seen is None
+    finish_run(ledger(shared), KEY, shards)
+    assert ledger(shared).cursor.state().seen == '["seq", 40]'
 
     shared.run("INSERT INTO reviews VALUES (200, 'encore', 41), (201, 'trop tard', 3)")
     night = replace(KEY, run_id="night 2")
     shards = plan(shared, 4, run_id="night 2")
     assert score(shared, shards, "night 2") == [1]
-    add_up(ledger(shared), night, shards)
-    assert ledger(shared).cursor()[0] == '["seq", 41]'
+    finish_run(ledger(shared), night, shards)
+    assert ledger(shared).cursor.state().seen == '["seq", 41]'
 
 
 def test_a_run_whose_shards_are_not_all_done_is_not_added_up(shared: Warehouse) -> None:
@@ -283,7 +284,7 @@ def test_a_run_whose_shards_are_not_all_done_is_not_added_up(shared: Warehouse) 
     shards = plan(shared, 4)
     score(shared, shards[:3])
     with pytest.raises(UnaccountedError, match=r"of the 4 shards .* not done: 3 \(above 30\)"):
-        add_up(ledger(shared), KEY, shards)
+        finish_run(ledger(shared), KEY, shards)
 
 
 @pytest.mark.parametrize(
@@ -301,10 +302,10 @@ def test_a_sum_that_the_tables_do_not_bear_out_is_told_loudly(shared: Warehouse,
     shared.insert((50, None))
     shards = plan(shared, 4)
     score(shared, shards)
-    add_up(ledger(shared), KEY, shards)
+    finish_run(ledger(shared), KEY, shards)
     Warehouse(shared.target or shared.engine).run(tampering)
     with pytest.raises(UnaccountedError, match="rows unaccounted for"):
-        add_up(ledger(shared), KEY, shards)
+        finish_run(ledger(shared), KEY, shards)
 
 
 def test_rows_that_another_run_has_replaced_since_are_still_accounted_for(shared: Warehouse) -> None:
@@ -312,5 +313,5 @@ def test_rows_that_another_run_has_replaced_since_are_still_accounted_for(shared
     shared.fill(40)
     shards = plan(shared, 4)
     score(shared, shards)
-    shared.score("a rescore", Rescore.ALL, shard=Shard(limit=15))
-    assert add_up(ledger(shared), KEY, shards).counts.scored == 40
+    shared.score("a rescore", shard=Shard(selection=Selection(rescore=Rescore.ALL), limit=15))
+    assert finish_run(ledger(shared), KEY, shards).counts.scored == 40

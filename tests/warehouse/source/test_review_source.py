@@ -14,10 +14,11 @@ from sqlalchemy.exc import DBAPIError
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import PreflightError, WarehouseUnavailableError
 from review_scoring.job import Rescore
+from review_scoring.request import KeyRange
 from review_scoring.warehouse import dialects, migrate
 from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.source.opening import checked_source, open_source
-from review_scoring.warehouse.source.review_source import KeyRange, ReviewSource
+from review_scoring.warehouse.source.review_source import ReviewSource
 from tests.conftest import ROOT
 from tests.stubs import Warehouse
 

@@ -1,1 +1,15 @@
-"""Operators: what they do is in the rooms that do not know Airflow."""
+"""The operators of scoring, models and evaluations. What they do is in the packages that do not know Airflow."""
+
+from __future__ import annotations
+
+from review_scoring.airflow.operators.plan_shards import PlanShardsOperator
+from review_scoring.airflow.operators.preflight import PreflightScoringOperator
+from review_scoring.airflow.operators.score_reviews import ScoreReviewsOperator
+from review_scoring.airflow.operators.summarise_run import SummariseRunOperator
+
+__all__ = [
+    "PlanShardsOperator",
+    "PreflightScoringOperator",
+    "ScoreReviewsOperator",
+    "SummariseRunOperator",
+]

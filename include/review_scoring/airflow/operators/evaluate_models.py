@@ -13,8 +13,9 @@ from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.evaluation import own_sets, store_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.model_settings import model_settings
+from review_scoring.airflow.operators.base import fail_without_retry, run_key
 from review_scoring.airflow.operators.import_model import MODEL_STORE
-from review_scoring.airflow.operators.score_reviews import as_int, failing_at_once, run_key
+from review_scoring.airflow.operators.rendered import as_int
 from review_scoring.booleans import as_bool
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, ModelNotImportedError
@@ -61,7 +62,7 @@ class LoadBenchmarkOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Load the set, and return its id in the warehouse, its name, its content's hash and its size."""
         del context
-        with failing_at_once():
+        with fail_without_retry():
             store = store_of(as_job(self.job))
             if as_bool(self.migrate, "migrate"):
                 migrate.upgrade(store.engine, store.schema)
@@ -125,7 +126,7 @@ class BenchmarkModelOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Evaluate, and return the evaluation's line of the comparison."""
-        with failing_at_once():
+        with fail_without_retry():
             job = as_job(self.job)
             store, settings = store_of(job, self._stop), model_settings()
             limit = None if self.limit in {None, "", "None"} else as_int(self.limit, "limit")

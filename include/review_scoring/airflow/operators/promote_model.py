@@ -12,7 +12,8 @@ from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.evaluation import store_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.model_settings import model_settings
-from review_scoring.airflow.operators.score_reviews import as_int, failing_at_once
+from review_scoring.airflow.operators.base import fail_without_retry
+from review_scoring.airflow.operators.rendered import as_int
 from review_scoring.booleans import as_bool
 from review_scoring.evaluation.champion import ANY_SET, as_required
 from review_scoring.evaluation.promotion import PromotionRequest, promote_model
@@ -62,7 +63,7 @@ class PromoteModelOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Promote, and return what was recorded."""
         run: Any = context["dag_run"]
-        with failing_at_once():
+        with fail_without_retry():
             job = as_job(self.job)
             request = PromotionRequest(
                 model=self.model,

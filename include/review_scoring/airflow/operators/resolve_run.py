@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, XComArg
 
 from review_scoring.airflow.jobs import defined_jobs, job_named
-from review_scoring.airflow.operators.score_reviews import failing_at_once
+from review_scoring.airflow.operators.base import fail_without_retry
 from review_scoring.airflow.run_settings import job_of_deployment, most_shards, required_benchmark
 from review_scoring.errors import ConfigurationError
 
@@ -56,7 +56,7 @@ class ResolveRunOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check and resolve; fail without a retry if anything is wrong."""
-        with failing_at_once():
+        with fail_without_retry():
             run: Any = context["dag_run"]
             refuse_unknown_keys(run.conf or {}, context["params"], list(context["dag"].params))
             resolved = self._resolve() if self.about_a_job else {}

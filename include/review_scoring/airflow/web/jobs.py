@@ -18,7 +18,7 @@ from review_scoring.job import ScoringJob
 from review_scoring.run.preflight import target_conn_id
 from review_scoring.warehouse.engine import Address
 from review_scoring.warehouse.errors import lacks_tables
-from review_scoring.warehouse.history.runs import JobRecord, find_job
+from review_scoring.warehouse.ledger.jobs import JobRecord, find_job
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.readonly import reading_engine
 from review_scoring.warehouse.schema import Tables, tables
@@ -61,7 +61,7 @@ class JobPlace:
 
     def ledger(self, record: JobRecord) -> Ledger:
         """Return the ledger of the job, to look into."""
-        return Ledger(self.engine, record.id, record.id_type, self.owned)
+        return Ledger(self.engine, record)
 
 
 def place_of(name: str | None) -> JobPlace:

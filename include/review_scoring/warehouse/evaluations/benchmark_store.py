@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, Row
 
 from review_scoring.concurrency.cancellation import StopFlag
+from review_scoring.request import RunKey
 from review_scoring.warehouse import schema as warehouse_schema
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.engine import writing
@@ -24,7 +25,6 @@ from review_scoring.warehouse.evaluations.records import (
     StoredEvaluation,
     StoredSet,
 )
-from review_scoring.warehouse.ledger.leases import RunKey
 from review_scoring.warehouse.retry import patiently
 from review_scoring.warehouse.schema import Tables
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, exists, select
 
+from review_scoring.request import RunKey
 from review_scoring.warehouse.evaluations.inserting import insert_one, insert_rows
 from review_scoring.warehouse.evaluations.past_evaluations import of_task
 from review_scoring.warehouse.evaluations.records import (
@@ -15,7 +16,6 @@ from review_scoring.warehouse.evaluations.records import (
     LabelledPrediction,
     field_names,
 )
-from review_scoring.warehouse.ledger.leases import RunKey
 from review_scoring.warehouse.schema import Tables
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, inspect, or_, select
 
+from review_scoring.request import RunKey
 from review_scoring.warehouse.evaluations.records import (
     ClassMetrics,
     EvaluationDetails,
@@ -14,7 +15,6 @@ from review_scoring.warehouse.evaluations.records import (
     StoredEvaluation,
     field_names,
 )
-from review_scoring.warehouse.ledger.leases import RunKey
 from review_scoring.warehouse.schema import Tables
 
 

@@ -48,7 +48,7 @@ def count_waiting(connection: Connection, source: ReviewSource, ledger: Ledger |
     if ledger is None:
         return int(connection.scalar(rows) or 0)
     id_as_text = source.id_as_text(ledger.engine)
-    return None if id_as_text is None else int(connection.scalar(rows.where(ledger.not_recorded(id_as_text))) or 0)
+    return None if id_as_text is None else int(connection.scalar(rows.where(ledger.records.missing(id_as_text))) or 0)
 
 
 def rejected(

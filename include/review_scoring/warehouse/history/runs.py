@@ -22,16 +22,6 @@ STALLED = "stalled"
 
 
 @dataclass(frozen=True)
-class JobRecord:
-    """A job as the warehouse knows it."""
-
-    id: int
-    name: str
-    source: str
-    id_type: str
-
-
-@dataclass(frozen=True)
 class Night:
     """One DAG run that scored: its shards' counts, added up. Times are aware, UTC; `ended_at` is None while it goes.
 
@@ -76,15 +66,6 @@ class Night:
     def labelled(self) -> int:
         """How many reviews the shares are made of."""
         return labelled(self.counts.labels)
-
-
-def find_job(connection: Connection, owned: Tables, name: str) -> JobRecord | None:
-    """Return a job's record, or None for one that never ran."""
-    jobs = owned.jobs
-    row = connection.execute(
-        select(jobs.c.id, jobs.c.name, jobs.c.source, jobs.c.id_type).where(jobs.c.name == name)
-    ).one_or_none()
-    return None if row is None else JobRecord(*row)
 
 
 def nights(connection: Connection, owned: Tables, job_id: int, *, last: int) -> list[Night]:

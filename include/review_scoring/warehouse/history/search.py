@@ -14,7 +14,8 @@ from review_scoring.reviews import canonical_id
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.history.live_counts import RejectRow
 from review_scoring.warehouse.schema import Tables
-from review_scoring.warehouse.source.review_source import ReviewSource, parse_id
+from review_scoring.warehouse.source.review_source import ReviewSource
+from review_scoring.warehouse.source.rows import parse_id
 
 INTEGER_BITS = 64
 """An integer column has no more, sign included, and drivers refuse to compare it with what has."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from review_scoring.reviews import Prediction, Reject, RejectReason, Review
+from review_scoring.reviews import Prediction, Reject, Review
 from review_scoring.warehouse.ledger.counts import Counts
 
 
@@ -30,14 +30,17 @@ class Recorded:
 class Chunk:
     """Reviews that one transaction will commit.
 
-    `repeats` says of a review's id how many more rows have it; `recorded` is what the ledger holds of those it knows;
-    `uneven` are the ids whose rows have several `updated_at`.
+    :param repeats: by id, how many more rows have the id of a review
+    :param recorded: by id, what the ledger holds of the reviews that it knows
+    :param uneven: the ids whose rows have several `updated_at`
+    :param unkeyed: by reject reason, how many rows were met since the last chunk whose ids no key can hold
     """
 
     reviews: Sequence[Review]
     repeats: Mapping[str, int] = field(default_factory=dict)
     recorded: Mapping[str | None, Recorded] = field(default_factory=dict)
     uneven: frozenset[str] = frozenset()
+    unkeyed: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def duplicates(self) -> int:
@@ -66,14 +69,17 @@ class Outcome:
 class ChunkResult:
     """All of one chunk, ready to be committed.
 
-    `unchanged` are reviews whose text has the hash that is recorded; `duplicates` counts rows that repeat the id of
-    another row of the chunk; `device` names what classified it; `relabelled` had another label before. `retimed` of the
-    unchanged have another `updated_at` than is recorded; `met_again` and `repeats_met_again` are as in :class:`Counts`.
+    :param unchanged: reviews whose text has the hash that is recorded
+    :param unkeyed: by reject reason, rows that have no row in `review_rejects`: repeated ids, and as in :class:`Chunk`
+    :param device: names what classified the chunk
+    :param relabelled: how many had another label before
+    :param retimed: those of `unchanged` whose `updated_at` is not the recorded one
+    :param met_again: like `repeats_met_again` as in :class:`Counts`
     """
 
     outcomes: Sequence[Outcome]
     unchanged: Sequence[Review] = ()
-    duplicates: int = 0
+    unkeyed: Mapping[str, int] = field(default_factory=dict)
     device: str = ""
     device_seconds: float = 0.0
     relabelled: int = 0
@@ -84,19 +90,20 @@ class ChunkResult:
     def counts(self) -> Counts:
         """Return what this chunk adds to its run."""
         scored = [o.result for o in self.outcomes if isinstance(o.result, Prediction)]
+        unkeyed = sum(self.unkeyed.values())
         by_label: dict[str, list[float]] = {}
         for prediction in scored:
             by_label.setdefault(prediction.label, []).append(prediction.score)
         return Counts(
-            read=len(self.outcomes) + len(self.unchanged) + self.duplicates,
+            read=len(self.outcomes) + len(self.unchanged) + unkeyed,
             scored=len(scored),
             unchanged=len(self.unchanged),
-            rejected=len(self.outcomes) - len(scored) + self.duplicates,
+            rejected=len(self.outcomes) - len(scored) + unkeyed,
             tokens=sum(prediction.token_count for prediction in scored),
             device_seconds=self.device_seconds,
             relabelled=self.relabelled,
             met_again=self.met_again,
             repeats_met_again=self.repeats_met_again,
-            unkeyed={RejectReason.DUPLICATE_ID: self.duplicates} if self.duplicates else {},
+            unkeyed=self.unkeyed,
             labels={label: (len(scores), sum(scores)) for label, scores in by_label.items()},
         )

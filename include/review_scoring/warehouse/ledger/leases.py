@@ -1,12 +1,13 @@
-"""Runs of a job: who may score now, how far each run is, and what it has counted.
+"""Leases: which run may score a range of a job now, how long after its last heartbeat, and what it has committed.
 
-A run holds a lease: a time in the database's clock until which others keep away, and a fencing token that grows with
-every lease of the job. Every commit proves in its own transaction that the run's row still carries its token, so a
-worker that was given up for dead and comes back cannot write.
+A lease is a time in the database's clock until which other runs stay away, and a fencing token that grows with every
+lease of the job. Every commit checks in its own transaction that the run's row still carries its token, so a worker
+that was given up for dead and comes back cannot write.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,42 +16,30 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, insert, select, update
 
 from review_scoring.errors import GaveWayError, JobBusyError, LeaseLostError
+from review_scoring.request import KeyRange, NativeId, RunKey, RunRequest
+from review_scoring.reviews import canonical_id
 from review_scoring.warehouse.dialects import dialect_of
-from review_scoring.warehouse.ledger import preemption as wishes
+from review_scoring.warehouse.ledger import preemption
 from review_scoring.warehouse.ledger.counts import Counts
-from review_scoring.warehouse.schema import Tables
+from review_scoring.warehouse.ledger.jobs import JobRecord
+from review_scoring.warehouse.ledger.transactions import JobTransactions
+from review_scoring.warehouse.source.rows import parse_id
 
 LEASE_S = 120
-"""Seconds after its last sign of life that a run is taken for dead. Loading a large model must fit."""
+"""Seconds after its last heartbeat that a run is taken for dead."""
+
+BUSY_POLL_S = 2.0
+"""Seconds between two attempts to take a lease that another run holds."""
 
 RUNNING, SUCCESS, FAILED, ABANDONED = "running", "success", "failed", "abandoned"
 GAVE_WAY = "gave_way"
 
 
 @dataclass(frozen=True)
-class RunKey:
-    """The task of Airflow that a run is; a retry of the task goes on with the same run."""
-
-    dag_id: str
-    task_id: str
-    run_id: str
-    map_index: int = -1
-
-    def __str__(self) -> str:
-        index = f"[{self.map_index}]" if self.map_index >= 0 else ""
-        return f"{self.dag_id}.{self.task_id}{index} of {self.run_id}"
-
-    @property
-    def dag_run(self) -> str:
-        """Name the run of the DAG, all its tasks together."""
-        return f"{self.dag_id} of {self.run_id}"
-
-
-@dataclass(frozen=True)
 class Lease:
-    """A run's right to score, and how far it is: `chunks` commits, which counted `counts`.
+    """A run's right to score, and its progress: `chunks` commits, which counted `counts`.
 
-    `wanted_by` is the run of the DAG to which rescores give way meanwhile; None for one that gives way itself.
+    `requested_by` is the DAG run to which rescores yield meanwhile; None for a run that yields itself.
     """
 
     run_id: int
@@ -59,157 +48,196 @@ class Lease:
     counts: Counts
     model: str
     revision: str
-    wanted_by: str | None
+    requested_by: str | None
 
-    def moved_on(self, counts: Counts) -> Lease:
+    def after(self, counts: Counts) -> Lease:
         """Return the lease as it is after one more chunk."""
         return replace(self, chunks=self.chunks + 1, counts=self.counts + counts)
 
 
-def begin_run(
-    connection: Connection,
-    owned: Tables,
-    job_id: int,
-    key: RunKey,
-    model: str,
-    revision: str,
-    keys: tuple[str | None, str | None],
-    clashes: Callable[[str | None, str | None], bool],
-    *,
-    yields: bool,
-    is_rescore: bool,
-    limit: int | None,
-    scan: str | None,
-) -> Lease:
-    """Take the lease of a range of a job for a run, new or gone on with.
+class Leases(JobTransactions):
+    """Leases of a job: taken, renewed by heartbeats, and given back."""
 
-    :param keys: the range's ends (above, up to) as canonical ids; None for open ones
-    :param clashes: says whether another range, given by its ends, has an id in common with this one
-    :param yields: keep away as long as another run wants the job
-    :param is_rescore: what was scored before is scored again
-    :param limit: the most reviews that the run does, all its shards together; None for all
-    :param scan: the pass that the run makes by itself, for another try of it; None where its plan says it
+    def take(
+        self,
+        request: RunRequest,
+        *,
+        scan: str | None = None,
+        overlap: Callable[[KeyRange, KeyRange], bool] = lambda one, other: True,
+    ) -> Lease:
+        """Take the lease of a range of the job, waiting up to `request.wait_s` seconds for other runs to end.
+
+        A run that yields stays away from a job that another run requests. One that does not yield requests the job
+        while it waits.
+
+        :param request: its selection is the range that this task works on
+        :param scan: the pass over the source that the run makes, for another try of it
+        :param overlap: returns whether two ranges have an id in common
+        :raises JobBusyError: if another run still holds the lease then
+        :raises ScoringInterruptedError: if told to stop while waiting
+        """
+        deadline = time.monotonic() + request.wait_s
+
+        def clashes(after: str | None, upto: str | None) -> bool:
+            return overlap(request.selection.keys, KeyRange(self._native(after), self._native(upto)))
+
+        while True:
+            try:
+                return self._write("taking the lease", lambda c: _take(c, self.job, request, scan, clashes))
+            except JobBusyError:
+                if request.wait_s and not request.yields:
+                    preemption.Preemption(self.engine, self.job, self.stop).request(request.key)
+                if time.monotonic() >= deadline:
+                    raise
+            self.stop.pause(BUSY_POLL_S)
+            self.stop.check()
+
+    def renew(self, lease: Lease) -> None:
+        """Renew the lease, and the request for the job.
+
+        :raises LeaseLostError: if another run has taken over
+        """
+        self._write("renewing the lease", lambda c: _renew(c, self.job, lease, dialect_of(c).now(c)))
+        if lease.requested_by is not None:
+            self._write("requesting the job again", lambda c: renew_request(c, self.job, lease, dialect_of(c).now(c)))
+
+    def end(self, lease: Lease, state: str) -> None:
+        """Give the lease back.
+
+        :param state: `SUCCESS`, `FAILED` or `GAVE_WAY`
+        :raises LeaseLostError: if another run has taken over
+        """
+        self._write("ending the run", lambda c: _end(c, self.job, lease, dialect_of(c).now(c), state))
+
+    def _native(self, canonical: str | None) -> NativeId | None:
+        return None if canonical is None else parse_id(canonical, self.job.id_type)
+
+
+def _take(
+    connection: Connection,
+    job: JobRecord,
+    request: RunRequest,
+    scan: str | None,
+    clashes: Callable[[str | None, str | None], bool],
+) -> Lease:
+    """Take the lease for a run, a new one or another try.
 
     A run of the same task is taken over at once, since Airflow runs one try of a task at a time; another's only when
-    its lease has run out.
+    its lease has expired.
 
+    :param clashes: returns whether the range between two canonical ids has an id in common with the run's own
     :raises JobBusyError: if another run holds the lease
     """
-    jobs, runs = owned.jobs, owned.runs
-    locked = dialect_of(connection).locked
-    job = connection.execute(locked(select(jobs).where(jobs.c.id == job_id))).one()
+    runs, key = job.tables.runs, request.key
+    row = preemption.lock_job(connection, job)
     now = dialect_of(connection).now(connection)
-    if yields and wishes.holds(job, now):
-        raise GaveWayError(f"job {job.name!r} is wanted by {job.wanted_by}; a rescore goes on when that has ended")
-    mine = and_(of_task(owned, job_id, key), runs.c.map_index == key.map_index)
-    for other in connection.execute(select(runs).where(runs.c.job_id == job_id, runs.c.state == RUNNING, ~mine)):
-        if not clashes(other.range_from, other.range_to):
-            continue
-        if other.lease_until > now:
-            holder = RunKey(other.dag_id, other.task_id, other.run_id, other.map_index)
-            raise JobBusyError(
-                f"job {job.name!r} is being scored by {holder}, which was last seen alive less than {LEASE_S} s ago; "
-                "it can be scored again when that run has ended"
-            )
-        connection.execute(update(runs).where(runs.c.id == other.id).values(state=ABANDONED, ended_at=now))
-
-    token = job.last_fencing_token + 1
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(last_fencing_token=token))
-    wanted_by = None if yields else key.dag_run
-    if wanted_by is not None:
-        wishes.want(connection, owned, job_id, wanted_by, now)
-    held = {
-        "state": RUNNING,
-        "lease_until": now + timedelta(seconds=LEASE_S),
-        "fencing_token": token,
-        "model": model,
-        "revision": revision,
-        "ended_at": None,
-        "range_from": keys[0],
-        "range_to": keys[1],
-        "is_rescore": is_rescore,
-        "review_limit": limit,
-        "scan": scan,
-    }
+    if request.yields and preemption.holds(row, now):
+        raise GaveWayError(f"job {job.name!r} is wanted by {row.wanted_by}; a rescore goes on when that has ended")
+    mine = and_(of_task(job, key), runs.c.map_index == key.map_index)
+    for other in connection.execute(select(runs).where(runs.c.job_id == job.id, runs.c.state == RUNNING, ~mine)):
+        if clashes(other.range_from, other.range_to):
+            _refuse_living(job, other, now)
+            connection.execute(update(runs).where(runs.c.id == other.id).values(state=ABANDONED, ended_at=now))
+    token = row.last_fencing_token + 1
+    jobs = job.tables.jobs
+    connection.execute(update(jobs).where(jobs.c.id == job.id).values(last_fencing_token=token))
+    requested_by = None if request.yields else key.dag_run
+    if requested_by is not None:
+        preemption.request_job(connection, job, requested_by, now)
+    held = {**_columns(request, scan), "state": RUNNING, "ended_at": None, "fencing_token": token, **_lease(now)}
     # Locked before it is read: the last commit of a client that was killed may still be on its way in the server.
-    earlier = connection.execute(locked(select(runs).where(mine))).one_or_none()
+    earlier = connection.execute(dialect_of(connection).locked(select(runs).where(mine))).one_or_none()
     if earlier is None:
-        counts = Counts()
-        new = {**vars(key), **held, **counts.as_columns(), "job_id": job_id, "chunks": 0, "started_at": now}
+        counts, chunks = Counts(), 0
+        new = {**vars(key), **held, **counts.as_columns(), "job_id": job.id, "chunks": chunks, "started_at": now}
         inserted = connection.execute(insert(runs).values(new)).inserted_primary_key
         assert inserted is not None
         run_id = inserted[0]
-        return Lease(run_id, token, 0, counts, model, revision, wanted_by)
-    counts = Counts.from_row(earlier).before_another_try()
-    connection.execute(update(runs).where(runs.c.id == earlier.id).values(**held, **counts.as_columns()))
-    return Lease(earlier.id, token, earlier.chunks, counts, model, revision, wanted_by)
+    else:
+        counts, chunks, run_id = Counts.from_row(earlier).before_another_try(), earlier.chunks, earlier.id
+        connection.execute(update(runs).where(runs.c.id == run_id).values(**held, **counts.as_columns()))
+    return Lease(run_id, token, chunks, counts, request.model, request.revision, requested_by)
 
 
-def of_task(owned: Tables, job_id: int, key: RunKey) -> ColumnElement[bool]:
-    """Return the condition that a row is of a task, whatever its map index."""
-    runs = owned.runs
+def _columns(request: RunRequest, scan: str | None) -> dict[str, Any]:
+    """Return the columns of `scoring_runs` that describe what the run was asked to do."""
+    keys = request.selection.keys
+    return {
+        "model": request.model,
+        "revision": request.revision,
+        "range_from": canonical_id(keys.after),
+        "range_to": canonical_id(keys.upto),
+        "is_rescore": request.selection.is_rescore,
+        "review_limit": request.budget.reviews,
+        "scan": scan,
+    }
+
+
+def _refuse_living(job: JobRecord, other: Row[Any], now: datetime) -> None:
+    if other.lease_until > now:
+        holder = RunKey(other.dag_id, other.task_id, other.run_id, other.map_index)
+        raise JobBusyError(
+            f"job {job.name!r} is being scored by {holder}, which was last seen alive less than {LEASE_S} s ago; "
+            "it can be scored again when that run has ended"
+        )
+
+
+def of_task(job: JobRecord, key: RunKey) -> ColumnElement[bool]:
+    """Return the condition that a row of `scoring_runs` is of a task, whatever its map index."""
+    runs = job.tables.runs
     return and_(
-        runs.c.job_id == job_id,
+        runs.c.job_id == job.id,
         runs.c.dag_id == key.dag_id,
         runs.c.task_id == key.task_id,
         runs.c.run_id == key.run_id,
     )
 
 
-def advance(connection: Connection, owned: Tables, before: Lease, after: Lease, now: datetime, device: str) -> bool:
+def advance(connection: Connection, job: JobRecord, before: Lease, after: Lease, now: datetime, device: str) -> bool:
     """Move a run on by one chunk; False if an earlier try of the same commit, whose answer was lost, has done it.
 
-    :raises LeaseLostError: if another run took this one's place
+    :raises LeaseLostError: if another run has taken over
     """
-    done = _held(connection, owned, before)
+    done = _held(connection, job, before)
     if done == after.chunks:
         return False
     if done != before.chunks:
         raise LeaseLostError(f"run {before.run_id} is at chunk {done}, not {before.chunks}: somebody else moved it")
-    _set(connection, owned, before, now, chunks=after.chunks, device=device, **after.counts.as_columns())
+    _set(connection, job, before, now, chunks=after.chunks, device=device, **after.counts.as_columns())
     return True
 
 
-def renew(connection: Connection, owned: Tables, lease: Lease, now: datetime) -> None:
-    """Give a sign of life.
+def _renew(connection: Connection, job: JobRecord, lease: Lease, now: datetime) -> None:
+    _held(connection, job, lease)
+    _set(connection, job, lease, now)
 
-    :raises LeaseLostError: if another run took this one's place
+
+def renew_request(connection: Connection, job: JobRecord, lease: Lease, now: datetime) -> None:
+    """Renew a run's request for the job, as long as it holds its lease.
+
+    A transaction of its own, which locks the job alone: :func:`_take` locks the job before the run, and :func:`_renew`
+    holds the run. The run's end is written before its request is withdrawn, and that waits for the job too: so either
+    the end is seen here, or what is written here is withdrawn.
     """
-    _held(connection, owned, lease)
-    _set(connection, owned, lease, now)
+    if lease.requested_by is not None:
+        preemption.lock_job(connection, job)
+        if _holds(connection.execute(_state(job, lease)).one_or_none(), lease):
+            preemption.request_job(connection, job, lease.requested_by, now)
 
 
-def keep_wanting(connection: Connection, owned: Tables, job_id: int, lease: Lease, now: datetime) -> None:
-    """Say again that a run wants the job, as long as it holds its lease.
-
-    A transaction of its own, which locks the job alone: :func:`begin_run` locks the job before the run, and
-    :func:`renew` holds the run. The run's end is written before its wish is taken back, and that waits for the job too:
-    so either the end is seen here, or what is written here is taken back.
-    """
-    if lease.wanted_by is not None:
-        connection.execute(dialect_of(connection).locked(select(owned.jobs).where(owned.jobs.c.id == job_id)))
-        if _holds(connection.execute(_state(owned, lease)).one_or_none(), lease):
-            wishes.want(connection, owned, job_id, lease.wanted_by, now)
-
-
-def end_run(connection: Connection, owned: Tables, lease: Lease, now: datetime, state: str) -> None:
-    """Give the lease back and say how the run ended; nothing, if an earlier try, whose answer was lost, has done it.
-
-    :raises LeaseLostError: if another run took this one's place
-    """
-    runs = owned.runs
+def _end(connection: Connection, job: JobRecord, lease: Lease, now: datetime, state: str) -> None:
+    """Give the lease back; nothing, if an earlier try, whose answer was lost, has done it."""
+    runs = job.tables.runs
     ended = and_(runs.c.id == lease.run_id, runs.c.fencing_token == lease.fencing_token, runs.c.state == state)
     if connection.execute(select(runs.c.id).where(ended)).one_or_none() is not None:
         return
-    _held(connection, owned, lease)
-    # A run that failed may not know whether its last commit happened; the row does, and keeps its counts.
-    counts = lease.counts.as_columns() if state == SUCCESS else {}
-    _set(connection, owned, lease, now, state=state, ended_at=now, **counts)
+    _held(connection, job, lease)
+    _set(connection, job, lease, now, state=state, ended_at=now)
 
 
-def _held(connection: Connection, owned: Tables, lease: Lease) -> int:
-    """Lock the run's row, see that it still carries the lease's token, and return how many chunks it has."""
-    row = connection.execute(dialect_of(connection).locked(_state(owned, lease))).one_or_none()
+def _held(connection: Connection, job: JobRecord, lease: Lease) -> int:
+    """Lock the run's row, check that it still carries the lease's token, and return how many chunks it has."""
+    row = connection.execute(dialect_of(connection).locked(_state(job, lease))).one_or_none()
     if row is None or not _holds(row, lease):
         raise LeaseLostError(
             f"run {lease.run_id} no longer holds the lease of its job: another run has taken over. "
@@ -218,8 +246,8 @@ def _held(connection: Connection, owned: Tables, lease: Lease) -> int:
     return int(row.chunks)
 
 
-def _state(owned: Tables, lease: Lease) -> Select[Any]:
-    runs = owned.runs
+def _state(job: JobRecord, lease: Lease) -> Select[Any]:
+    runs = job.tables.runs
     return select(runs.c.chunks, runs.c.fencing_token, runs.c.state).where(runs.c.id == lease.run_id)
 
 
@@ -227,6 +255,10 @@ def _holds(row: Row[Any] | None, lease: Lease) -> bool:
     return row is not None and row.fencing_token == lease.fencing_token and row.state == RUNNING
 
 
-def _set(connection: Connection, owned: Tables, lease: Lease, now: datetime, **values: Any) -> None:
-    values["lease_until"] = now + timedelta(seconds=LEASE_S)
-    connection.execute(update(owned.runs).where(owned.runs.c.id == lease.run_id).values(**values))
+def _lease(now: datetime) -> dict[str, datetime]:
+    return {"lease_until": now + timedelta(seconds=LEASE_S)}
+
+
+def _set(connection: Connection, job: JobRecord, lease: Lease, now: datetime, **values: Any) -> None:
+    runs = job.tables.runs
+    connection.execute(update(runs).where(runs.c.id == lease.run_id).values(**values, **_lease(now)))

@@ -1,8 +1,8 @@
-"""Who gives way: a run with new reviews says in its job's row that it wants the job, and rescores look there.
+"""Preemption: a run with new reviews requests its job, and rescores of the job yield to it between two chunks.
 
-There is room for one wish. A run writes its own where there is none, or one that has run out, and says it again with
-every sign of life: so the wish of a run that lives goes on however long a shard takes, the end of one run erases no
-other's, and a run that found the place taken has it soon after the other has ended.
+The request stands in the job's row, which has room for one. A run records its own where there is none, or one that has
+expired, and renews it with its lease: the request of a living run stays however long a shard takes, the end of one run
+withdraws no other's, and a run that found the place taken has it soon after the other has ended.
 """
 
 from __future__ import annotations
@@ -12,36 +12,59 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, or_, select, update
 
+from review_scoring.request import RunKey
 from review_scoring.warehouse.dialects import dialect_of
-from review_scoring.warehouse.schema import Tables
+from review_scoring.warehouse.ledger.jobs import JobRecord
+from review_scoring.warehouse.ledger.transactions import JobTransactions
 
-WANTED_S = 3600
-"""Seconds for which runs that give way keep away after the last sign of one that wants the job; its end ends that."""
+REQUEST_S = 3600
+"""Seconds that a request holds after its run last renewed it; the end of the run withdraws it."""
 
 
-def want(connection: Connection, owned: Tables, job_id: int, dag_run: str, now: datetime) -> None:
-    """Say that a run of a DAG wants the job, unless another one's wish still holds."""
-    jobs = owned.jobs
+class Preemption(JobTransactions):
+    """The request of a job, made and withdrawn in transactions of their own."""
+
+    def request(self, key: RunKey) -> None:
+        """Have rescores of the job yield to this run, until it ends or is silent for :data:`REQUEST_S` seconds.
+
+        While the request of another run holds, nothing is written: rescores stay away for that one.
+        """
+        self._write("requesting the job", lambda c: request_job(c, self.job, key.dag_run, dialect_of(c).now(c)))
+
+    def withdraw(self, key: RunKey) -> None:
+        """Let rescores continue, unless another run has requested the job."""
+        self._write("withdrawing the request for the job", lambda c: self._withdraw(c, key.dag_run))
+
+    def is_requested(self) -> bool:
+        """Return whether a run with new reviews requests the job."""
+        return self._read("looking up who requests the job", self._is_requested)
+
+    def _withdraw(self, connection: Connection, dag_run: str) -> None:
+        jobs = self.job.tables.jobs
+        lock_job(connection, self.job)  # a renewal on its way may be writing the request that is withdrawn
+        mine = and_(jobs.c.id == self.job.id, jobs.c.wanted_by == dag_run)
+        connection.execute(update(jobs).where(mine).values(wanted_by=None, wanted_until=None))
+
+    def _is_requested(self, connection: Connection) -> bool:
+        jobs = self.job.tables.jobs
+        row = connection.execute(select(jobs).where(jobs.c.id == self.job.id)).one()
+        return holds(row, dialect_of(connection).now(connection))
+
+
+def request_job(connection: Connection, job: JobRecord, dag_run: str, now: datetime) -> None:
+    """Record that a run of a DAG requests the job, unless the request of another one still holds."""
+    jobs = job.tables.jobs
     free = or_(jobs.c.wanted_by.is_(None), jobs.c.wanted_until <= now, jobs.c.wanted_by == dag_run)
-    wish = {"wanted_by": dag_run, "wanted_until": now + timedelta(seconds=WANTED_S)}
-    connection.execute(update(jobs).where(jobs.c.id == job_id, free).values(wish))
-
-
-def no_longer_want(connection: Connection, owned: Tables, job_id: int, dag_run: str) -> None:
-    """Let a rescore go on, unless it is another run that wants the job."""
-    jobs = owned.jobs
-    # Locked first: a sign of life that is on its way may be writing the wish that is to end.
-    connection.execute(dialect_of(connection).locked(select(jobs).where(jobs.c.id == job_id)))
-    mine = and_(jobs.c.id == job_id, jobs.c.wanted_by == dag_run)
-    connection.execute(update(jobs).where(mine).values(wanted_by=None, wanted_until=None))
-
-
-def is_wanted(connection: Connection, owned: Tables, job_id: int) -> bool:
-    """Say whether a run with new reviews wants the job."""
-    job = connection.execute(select(owned.jobs).where(owned.jobs.c.id == job_id)).one()
-    return holds(job, dialect_of(connection).now(connection))
+    request = {"wanted_by": dag_run, "wanted_until": now + timedelta(seconds=REQUEST_S)}
+    connection.execute(update(jobs).where(jobs.c.id == job.id, free).values(request))
 
 
 def holds(job: Row[Any], now: datetime) -> bool:
-    """Say whether a job's row has a wish that has not run out."""
+    """Return whether a job's row has a request that has not expired."""
     return job.wanted_until is not None and bool(job.wanted_until > now)
+
+
+def lock_job(connection: Connection, job: JobRecord) -> Row[Any]:
+    """Lock a job's row until the transaction ends, and return it."""
+    jobs = job.tables.jobs
+    return connection.execute(dialect_of(connection).locked(select(jobs).where(jobs.c.id == job.id))).one()

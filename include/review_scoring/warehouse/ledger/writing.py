@@ -1,4 +1,4 @@
-"""A chunk as rows of `review_scores` and `review_rejects`: a review is in one of the two, never in both."""
+"""Commits a chunk: its scores, rejects and progress in one transaction. A review is a score or a reject, never both."""
 
 from __future__ import annotations
 
@@ -12,33 +12,51 @@ from sqlalchemy import Connection, Table, and_, bindparam, delete, select, updat
 from review_scoring.reviews import Prediction, Reject
 from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.ledger.chunk import ChunkResult, Outcome
-from review_scoring.warehouse.ledger.leases import Lease
-from review_scoring.warehouse.schema import Tables
+from review_scoring.warehouse.ledger.jobs import JobRecord
+from review_scoring.warehouse.ledger.leases import Lease, advance
+from review_scoring.warehouse.ledger.transactions import JobTransactions
+
+Rows = Sequence[Mapping[str, Any]]
 
 
-def write_chunk(
-    connection: Connection, owned: Tables, job_id: int, lease: Lease, chunk: ChunkResult, now: datetime
-) -> None:
-    """Write what became of a chunk's reviews, within the caller's transaction.
+class ChunkWriter(JobTransactions):
+    """Commits the chunks of a job."""
 
-    :param now: when they were scored, aware
+    def commit(self, lease: Lease, chunk: ChunkResult) -> Lease:
+        """Write a chunk's scores, rejects and progress in one transaction, and return the lease after it.
+
+        A commit whose answer was lost is recognised by its number when it is tried again: neither lost nor doubled.
+
+        :raises LeaseLostError: if another run has taken over; then nothing of the chunk is written
+        """
+        after = lease.after(chunk.counts())
+
+        def write(connection: Connection) -> None:
+            now = dialect_of(connection).now(connection)
+            if advance(connection, self.job, lease, after, now, chunk.device):
+                write_chunk(connection, self.job, lease, chunk, now)
+
+        self._write("committing a chunk", write)
+        return after
+
+
+def write_chunk(connection: Connection, job: JobRecord, lease: Lease, chunk: ChunkResult, now: datetime) -> None:
+    """Write the rows of a chunk, within the caller's transaction.
+
+    :param now: when its reviews were scored, aware
     """
-    _write_scores(connection, owned, job_id, lease, chunk, now)
-    _write_rejects(connection, owned, job_id, lease, chunk, now)
-    _write_retimed(connection, owned, job_id, chunk)
+    _write_scores(connection, job, lease, chunk, now)
+    _write_rejects(connection, job, lease, chunk, now)
+    _write_retimed(connection, job, chunk)
 
 
-def _write_scores(
-    connection: Connection, owned: Tables, job_id: int, lease: Lease, chunk: ChunkResult, now: datetime
-) -> None:
+def _write_scores(connection: Connection, job: JobRecord, lease: Lease, chunk: ChunkResult, now: datetime) -> None:
     rows = [
         {
-            **_row(job_id, lease, outcome),
+            **_row(job, lease, outcome),
             "label": outcome.result.label,
             "score": outcome.result.score,
             "probabilities": json.dumps(outcome.result.probabilities),
-            "model": lease.model,
-            "revision": lease.revision,
             "token_count": outcome.result.token_count,
             "truncated": outcome.result.truncated,
             "scored_at": now,
@@ -46,63 +64,62 @@ def _write_scores(
         for outcome in chunk.outcomes
         if isinstance(outcome.result, Prediction)
     ]
-    _replace(connection, job_id, owned.scores, owned.rejects, rows)
+    _replace(connection, job, job.tables.scores, job.tables.rejects, rows)
 
 
-def _write_rejects(
-    connection: Connection, owned: Tables, job_id: int, lease: Lease, chunk: ChunkResult, now: datetime
-) -> None:
+def _write_rejects(connection: Connection, job: JobRecord, lease: Lease, chunk: ChunkResult, now: datetime) -> None:
     rejected = [(o, o.result) for o in chunk.outcomes if isinstance(o.result, Reject)]
-    if not rejected:
-        return
-    rejects = owned.rejects
-    known: dict[str, Any] = {}
-    for part in by_bytes([outcome.review.id for outcome, _ in rejected]):
-        member = dialect_of(connection).member(rejects.c.review_id, part)
-        rows_of = connection.execute(select(rejects).where(rejects.c.job_id == job_id, member))
-        known |= {row.review_id: row for row in rows_of}
+    known = _known_rejects(connection, job, [outcome.review.id for outcome, _ in rejected])
     rows = []
     for outcome, reject in rejected:
         before = known.get(outcome.review.id)
         rows.append(
             {
-                **_row(job_id, lease, outcome),
+                **_row(job, lease, outcome),
                 "reason": reject.reason.value,
                 "detail": reject.detail,
                 "first_seen": before.first_seen if before else now,
                 "attempts": before.attempts + 1 if before else 1,
-                "model": lease.model,
-                "revision": lease.revision,
             }
         )
-    _replace(connection, job_id, rejects, owned.scores, rows)
+    _replace(connection, job, job.tables.rejects, job.tables.scores, rows)
 
 
-def _write_retimed(connection: Connection, owned: Tables, job_id: int, chunk: ChunkResult) -> None:
-    """Remember the new `updated_at` of texts that did not change, so that they are not fetched every time."""
+def _known_rejects(connection: Connection, job: JobRecord, ids: Sequence[str]) -> Mapping[str, Any]:
+    rejects = job.tables.rejects
+    known: dict[str, Any] = {}
+    for part in by_bytes(ids):
+        in_part = dialect_of(connection).member(rejects.c.review_id, part)
+        rows = connection.execute(select(rejects).where(rejects.c.job_id == job.id, in_part))
+        known |= {row.review_id: row for row in rows}
+    return known
+
+
+def _write_retimed(connection: Connection, job: JobRecord, chunk: ChunkResult) -> None:
+    """Record the new `updated_at` of texts that did not change, so that they are not fetched every time."""
     seen = [{"b_id": review.id, "b_at": review.updated_at} for review in chunk.retimed]
-    for table in (owned.scores, owned.rejects) if seen else ():
-        one = and_(table.c.job_id == job_id, table.c.review_id == bindparam("b_id"))
+    for table in (job.tables.scores, job.tables.rejects) if seen else ():
+        one = and_(table.c.job_id == job.id, table.c.review_id == bindparam("b_id"))
         connection.execute(update(table).where(one).values(source_updated_at=bindparam("b_at")), seen)
 
 
-def _row(job_id: int, lease: Lease, outcome: Outcome) -> dict[str, Any]:
+def _row(job: JobRecord, lease: Lease, outcome: Outcome) -> dict[str, Any]:
     return {
-        "job_id": job_id,
+        "job_id": job.id,
         "review_id": outcome.review.id,
         "text_hash": outcome.text_hash,
         "source_updated_at": outcome.review.updated_at,
         "run_id": lease.run_id,
+        "model": lease.model,
+        "revision": lease.revision,
     }
 
 
-def _replace(
-    connection: Connection, job_id: int, into: Table, out_of: Table, rows: Sequence[Mapping[str, Any]]
-) -> None:
+def _replace(connection: Connection, job: JobRecord, into: Table, out_of: Table, rows: Rows) -> None:
     """Write rows into one of the two tables and take their reviews out of the other."""
     if rows:
         dialect = dialect_of(connection)
         for part in by_bytes([row["review_id"] for row in rows]):
-            member = dialect.member(out_of.c.review_id, part)
-            connection.execute(delete(out_of).where(out_of.c.job_id == job_id, member))
+            in_part = dialect.member(out_of.c.review_id, part)
+            connection.execute(delete(out_of).where(out_of.c.job_id == job.id, in_part))
         dialect.upsert(connection, into, rows)

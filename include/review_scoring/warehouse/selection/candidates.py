@@ -1,157 +1,142 @@
-"""Which reviews a run has to look at, in chunks: the new ones, the changed ones, or all."""
+"""Which reviews a run looks at, in chunks: the new ones, the changed ones, or all (rescore)."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from sqlalchemy import ColumnElement, and_, true
 
 from review_scoring.job import Rescore
+from review_scoring.request import NativeId, RunRequest
 from review_scoring.reviews import RejectReason, Review, canonical_id, canonical_time, text_hash
 from review_scoring.warehouse.ledger.chunk import Chunk, Recorded
 from review_scoring.warehouse.ledger.ledger import Ledger
-from review_scoring.warehouse.source.review_source import EVERYTHING, KeyRange, NativeId, ReviewSource, SourceRow
+from review_scoring.warehouse.selection.cursor import FULL_SCAN, Scan
+from review_scoring.warehouse.source.review_source import ReviewSource
+from review_scoring.warehouse.source.rows import SourceRow
 
 ID_PAGE_ROWS = 10_000
 """Ids that are compared with the ledger at once; they are small, unlike texts."""
 
+Wanted: TypeAlias = dict[NativeId, Recorded | None]
+"""Ids of reviews that are to be looked at, with what is recorded of them."""
+
 
 @dataclass(frozen=True)
-class TimeRange:
-    """From `since` on and before `until`, both aware; None leaves that end open."""
-
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def __contains__(self, moment: datetime) -> bool:
-        after = self.since is None or moment >= self.since
-        return after and (self.until is None or moment < self.until)
-
-    def as_json(self) -> dict[str, str | None]:
-        """Return plain values."""
-        return {name: end and end.isoformat() for name, end in vars(self).items()}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, str | None]) -> TimeRange:
-        """Read what :meth:`as_json` made."""
-        return cls(**{name: None if end is None else datetime.fromisoformat(end) for name, end in values.items()})
-
-
-@dataclass
 class Candidates:
-    """One pass over a source. `unrecordable` counts, by reason, the rows met so far whose ids no key can hold.
+    """The reviews of a source that a run, or one shard of it, looks at.
 
     :param ledger: None for a job that has nothing recorded yet
-    :param keys: only ids in this range
-    :param within: only rows that meet this condition; NULL ids are counted by a pass over everything alone
+    :param request: what the run is asked to do; its selection is what this task works on
+    :param scan: the rows of the source that are looked at; NULL ids are counted by a scan of everything alone
     :param limit: the most reviews that are scored or rejected; None for all
-    :param these_runs: reviews recorded by these runs are done, whatever `rescore` says
-    :param scored: only reviews that were scored, or first rejected, in this time
-    :param revision: model and revision that `Rescore.REVISION` compares with
+    :param done_by: ids of runs whose reviews are done, whatever is rescored
     """
 
     source: ReviewSource
     ledger: Ledger | None
-    rescore: Rescore = Rescore.NOTHING
-    chunk_rows: int = 1000
+    request: RunRequest
+    scan: Scan = FULL_SCAN
     limit: int | None = None
-    keys: KeyRange = EVERYTHING
-    within: ColumnElement[bool] | None = None
-    these_runs: Collection[int] = ()
-    scored: TimeRange | None = None
-    revision: tuple[str, str] | None = None
-    unrecordable: Counter[str] = field(default_factory=Counter)
+    done_by: frozenset[int] = frozenset()
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the candidates in the source's order, `chunk_rows` at a time.
 
-        All of them: `limit` holds for those that are scored or rejected, and of changed texts only the hash tells.
+        All of them: `limit` holds for those that are scored or rejected, and of changed texts only the hash tells. The
+        last chunk may have no reviews, and only a count of rows whose ids no key can hold.
         """
-        everything = self.keys.after is None and self.within is None and self.scored is None
-        if everything and (nulls := self.source.null_ids()):
-            self.unrecordable[RejectReason.NULL_ID] = nulls
-        yield from self._new() or self._compared()
+        unkeyed: Counter[str] = Counter()
+        if self._is_everything() and (nulls := self.source.null_ids()):
+            unkeyed[RejectReason.NULL_ID] = nulls
+        condition = self.condition()
+        for chunk in self._compared(unkeyed) if condition is None else self._new(condition, unkeyed):
+            yield replace(chunk, unkeyed=dict(unkeyed))
+            unkeyed.clear()
+        if unkeyed:
+            yield Chunk([], unkeyed=dict(unkeyed))
 
     def count(self) -> int:
         """Return how many reviews wait, without reading their texts; changed texts are counted before their hash."""
         if (condition := self.condition()) is not None:
-            waiting = self.source.count(condition, self.keys)
+            waiting = self.source.count(condition, self.request.selection.keys)
         else:
-            aside = replace(self, unrecordable=Counter())  # the pass that scores counts those rows itself
-            waiting = sum(len(wanted) for wanted in aside.wanted())
+            waiting = sum(len(wanted) for wanted in self.wanted())
         return waiting if self.limit is None else min(waiting, self.limit)
-
-    def _new(self) -> Iterator[Chunk] | None:
-        """Let the database leave out what is recorded, if source and ledger are in the same one; else None."""
-        condition = self.condition()
-        if condition is None:
-            return None
-        pages = self.source.pages(self.chunk_rows, texts=True, where=condition, keys=self.keys)
-        return (self._chunk([(row, self._canonical(row)) for row in page], {}) for page in pages)
 
     def condition(self) -> ColumnElement[bool] | None:
         """Return the SQL condition that a row of the source is a candidate, if there can be one."""
-        if self.rescore is not Rescore.NOTHING:
+        if self.request.selection.is_rescore:
             return None
-        within = true() if self.within is None else self.within
+        scanned = self.scan.condition(self.source)
+        within = true() if scanned is None else scanned
         if self.ledger is None:
             return within
         id_as_text = self.source.id_as_text(self.ledger.engine)
-        return None if id_as_text is None else and_(within, self.ledger.not_recorded(id_as_text))
+        return None if id_as_text is None else and_(within, self.ledger.records.missing(id_as_text))
 
-    def _compared(self) -> Iterator[Chunk]:
-        """Compare pages of ids with the ledger, and fetch the texts of those that are wanted."""
-        wanted: dict[NativeId, Recorded | None] = {}
-        for more in self.wanted():
-            wanted.update(more)
-            while len(wanted) >= self.chunk_rows:
-                yield self._fetched({id_: wanted.pop(id_) for id_ in list(wanted)[: self.chunk_rows]})
-        if wanted:
-            yield self._fetched(wanted)
+    def wanted(self, unkeyed: Counter[str] | None = None) -> Iterator[Wanted]:
+        """Yield, page by page, the ids that are to be looked at, with what is recorded of them.
 
-    def wanted(self) -> Iterator[dict[NativeId, Recorded | None]]:
-        """Yield, page by page, the ids that are to be looked at, with what is recorded of them."""
-        for page in self.source.pages(ID_PAGE_ROWS, texts=False, where=self.within, keys=self.keys):
+        :param unkeyed: counts the rows whose ids no key can hold
+        """
+        keys, scanned = self.request.selection.keys, self.scan.condition(self.source)
+        for page in self.source.pages(ID_PAGE_ROWS, texts=False, where=scanned, keys=keys):
             rows: dict[str, list[SourceRow]] = {}
-            for row in page:
-                if (review_id := self._canonical(row)) is not None:
-                    rows.setdefault(review_id, []).append(row)
-            recorded = self.ledger.recorded(list(rows)) if self.ledger else {}
+            for row, review_id in _with_canonical_ids(page, unkeyed):
+                rows.setdefault(review_id, []).append(row)
+            recorded = self.ledger.records.of(list(rows)) if self.ledger else {}
             yield {
                 same[0].id: recorded.get(review_id)
                 for review_id, same in rows.items()
                 if self._is_wanted(same, recorded.get(review_id))
             }
 
+    def _is_everything(self) -> bool:
+        selection = self.request.selection
+        return selection.keys.after is None and self.scan.is_full and selection.scored is None
+
+    def _new(self, condition: ColumnElement[bool], unkeyed: Counter[str]) -> Iterator[Chunk]:
+        """Let the database leave out what is recorded, since source and ledger are in the same one."""
+        keys = self.request.selection.keys
+        for page in self.source.pages(self.request.chunk_rows, texts=True, where=condition, keys=keys):
+            yield self._chunk(_with_canonical_ids(page, unkeyed), {})
+
+    def _compared(self, unkeyed: Counter[str]) -> Iterator[Chunk]:
+        """Compare pages of ids with the ledger, and fetch the texts of those that are wanted."""
+        wanted: Wanted = {}
+        rows = self.request.chunk_rows
+        for more in self.wanted(unkeyed):
+            wanted.update(more)
+            while len(wanted) >= rows:
+                yield self._fetched({id_: wanted.pop(id_) for id_ in list(wanted)[:rows]})
+        if wanted:
+            yield self._fetched(wanted)
+
     def _is_wanted(self, rows: Sequence[SourceRow], recorded: Recorded | None) -> bool:
-        """Say whether a review is to be looked at, of which the source has these rows."""
+        """Return whether a review is to be looked at, of which the source has these rows."""
+        selection = self.request.selection
         if recorded is None:
-            return self.scored is None
-        if recorded.run_id in self.these_runs or (self.scored is not None and recorded.at not in self.scored):
+            return selection.scored is None
+        if recorded.run_id in self.done_by or (selection.scored is not None and recorded.at not in selection.scored):
             return False
-        if self.rescore is Rescore.REVISION:
-            return (recorded.model, recorded.revision) != self.revision
-        if self.rescore is Rescore.CHANGED and self.source.updated_at is not None:
+        if selection.rescore is Rescore.REVISION:
+            return (recorded.model, recorded.revision) != (self.request.model, self.request.revision)
+        if selection.rescore is Rescore.CHANGED and self.source.updated_at is not None:
             times = [canonical_time(row.updated_at) for row in rows]  # without a time, only the text's hash tells
             return any(time is None or time != recorded.updated_at for time in times)
-        return self.rescore is not Rescore.NOTHING
+        return selection.is_rescore
 
-    def _fetched(self, wanted: dict[NativeId, Recorded | None]) -> Chunk:
+    def _fetched(self, wanted: Wanted) -> Chunk:
         order = {id_: n for n, id_ in enumerate(wanted)}
         rows = sorted((row for row in self.source.reviews(list(wanted)) if row.id in order), key=lambda r: order[r.id])
         recorded = {canonical_id(id_): known for id_, known in wanted.items() if known is not None}
-        return self._chunk([(row, canonical_id(row.id)) for row in rows], recorded)
+        return self._chunk(_with_canonical_ids(rows, None), recorded)
 
-    def _canonical(self, row: SourceRow) -> str | None:
-        review_id = canonical_id(row.id)
-        if review_id is None:
-            self.unrecordable[RejectReason.UNUSABLE_ID] += 1
-        return review_id
-
-    def _chunk(self, rows: Sequence[tuple[SourceRow, str | None]], recorded: Mapping[str | None, Recorded]) -> Chunk:
+    def _chunk(self, rows: Sequence[tuple[SourceRow, str]], recorded: Mapping[str | None, Recorded]) -> Chunk:
         """Make a chunk of rows and their canonical ids.
 
         Of rows with the same id, the one whose text has the smallest hash is the review: a database gives them in any
@@ -161,8 +146,6 @@ class Candidates:
         repeats: Counter[str] = Counter()
         uneven: set[str] = set()
         for row, review_id in rows:
-            if review_id is None:
-                continue
             before, review = reviews.get(review_id), self.source.review(row, review_id)
             if before is not None:
                 repeats[review_id] += 1
@@ -171,3 +154,12 @@ class Candidates:
             if before is None or text_hash(review.text) < text_hash(before.text):
                 reviews[review_id] = review
         return Chunk(list(reviews.values()), repeats, recorded, frozenset(uneven))
+
+
+def _with_canonical_ids(rows: Sequence[SourceRow], unkeyed: Counter[str] | None) -> list[tuple[SourceRow, str]]:
+    """Return the rows with their canonical ids, without those that have none, which are counted."""
+    pairs = [(row, canonical_id(row.id)) for row in rows]
+    keyed = [(row, review_id) for row, review_id in pairs if review_id is not None]
+    if unkeyed is not None and len(keyed) < len(pairs):
+        unkeyed[RejectReason.UNUSABLE_ID] += len(pairs) - len(keyed)
+    return keyed

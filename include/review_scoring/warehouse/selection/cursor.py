@@ -12,18 +12,22 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import ColumnClause, ColumnElement
+from sqlalchemy import ColumnClause, ColumnElement, func, or_, select
 from sqlalchemy.types import Integer
 
 from review_scoring.job import ScoringJob
-from review_scoring.warehouse.source.review_source import ReviewSource
+from review_scoring.warehouse.ledger.cursor_state import CursorState
+from review_scoring.warehouse.source.table import SourceTable
 
 log = logging.getLogger(__name__)
 
 AHEAD = timedelta(hours=14)
 """How far a time without a zone may be ahead of UTC: that of Kiritimati."""
+
+EARLIEST = datetime(1, 1, 2)
+"""Below are `-infinity` and the like, which no driver gives."""
 
 JUMP_ROWS = 1000
 """A jump that more rows than these are above is no single wrong value: it is followed."""
@@ -34,16 +38,8 @@ FEWEST = 3
 """More values than these show which one jumps. Where there are fewer, all rows are looked at."""
 
 
-class Kept(NamedTuple):
-    """What is kept of a job's cursor: its highest value seen, when a full pass last began; and the time now."""
-
-    seen: str | None
-    full_pass_at: datetime | None
-    now: datetime
-
-
 @dataclass(frozen=True)
-class Pass:
+class Scan:
     """One pass over a source. Plain values, since the tasks of a run that is cut into shards share one.
 
     :param since: only rows whose cursor is at or above this value, kept as text, or NULL; None for all rows
@@ -55,48 +51,56 @@ class Pass:
 
     @property
     def is_full(self) -> bool:
-        """Say whether every row is looked at."""
+        """Whether every row is looked at."""
         return self.since is None
 
-    def condition(self, source: ReviewSource) -> ColumnElement[bool] | None:
+    def condition(self, source: SourceTable) -> ColumnElement[bool] | None:
         """Return which rows are looked at; None for all."""
         if self.since is None:
             return None
-        return source.from_cursor(_value(self.since))
+        assert source.cursor is not None
+        recent = source.cursor >= _value(self.since)
+        return or_(recent, source.cursor.is_(None)) if source.cursor_is_nullable else recent
 
     def as_text(self) -> str:
         """Return the pass as text, for another try of the run that makes it."""
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_text(cls, kept: str) -> Pass:
-        """Read what :meth:`as_text` made."""
+    def from_text(cls, kept: str) -> Scan:
+        """Read the text that :meth:`as_text` returned."""
         return cls(**json.loads(kept))
 
 
-def next_pass(job: ScoringJob, source: ReviewSource, look_up: Callable[[], Kept]) -> Pass:
-    """Say which rows the next run looks at: the recent ones, or all if that was too long ago or never done.
+FULL_SCAN = Scan()
+
+
+def next_scan(job: ScoringJob, source: SourceTable, look_up: Callable[[], CursorState]) -> Scan:
+    """Return which rows the next run looks at: the recent ones, or all if that was too long ago or never done.
 
     :param look_up: called for a source with a cursor
     """
     if source.cursor is None:
-        return Pass()
+        return FULL_SCAN
     kept, full_pass_at, now = look_up()
-    value = _highest(source, now)
+    value = _highest(source, source.cursor, now)
     highest = None if value is None else _kept(source.cursor.name, value)
     since = None if kept is None or value is None else _since(source.cursor, kept, value, job.cursor_lookback)
     if since is None or full_pass_at is None or now - full_pass_at >= timedelta(days=job.full_pass_days):
-        return Pass(highest=highest)
-    return Pass(_kept(source.cursor.name, since), highest)
+        return Scan(highest=highest)
+    return Scan(_kept(source.cursor.name, since), highest)
 
 
-def _highest(source: ReviewSource, now: datetime) -> Any:
+def _highest(source: SourceTable, cursor: ColumnClause[Any], now: datetime) -> int | datetime | None:
     """Return the highest value of the cursor that is to be believed; None if there is none."""
-    assert source.cursor is not None
-    if isinstance(source.cursor.type, Integer):
-        return _before_a_jump(source.name, source.cursor.name, source.top_cursors(JUMP_ROWS), source.lowest_cursor())
-    zoned = getattr(source.cursor.type, "timezone", False)
-    return source.highest_cursor(now if zoned else now.replace(tzinfo=None) + AHEAD)
+    if isinstance(cursor.type, Integer):
+        lowest = source.fetch(select(func.min(cursor).label("value")))[0].value
+        top = select(cursor.label("value")).where(cursor.is_not(None)).order_by(cursor.desc()).limit(JUMP_ROWS)
+        return _before_a_jump(source.name, cursor.name, [row.value for row in source.fetch(top)], lowest)
+    upto = now if getattr(cursor.type, "timezone", False) else now.replace(tzinfo=None) + AHEAD
+    believed = select(func.max(cursor).label("value")).where(cursor >= EARLIEST, cursor <= upto)
+    highest: datetime | None = source.fetch(believed)[0].value
+    return highest
 
 
 def _before_a_jump(table: str, column: str, top: Sequence[int], lowest: int | None) -> int | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Uuid, column, inspect, table, type_coerce
+from sqlalchemy import ColumnElement, Engine, Uuid, column, inspect, select, table, type_coerce
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.exc import NoSuchTableError
@@ -91,7 +91,7 @@ def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
         id_is_nullable=bool(id_.get("nullable", True)),
         stop=stop or StopFlag(),
     )
-    source.look()
+    source.reader.check()
     if not source.id_is_unique:
         _look_for_repeats(source, job, [key for key, unique in keys if unique and job.id_column in key])
     return source
@@ -179,12 +179,19 @@ def _id_type(type_: TypeEngine[Any], dialect: str) -> str:
     return "string" if dialect == "sqlite" and isinstance(type_, NullType) else ""
 
 
+def _some_ids(source: ReviewSource) -> Sequence[Any]:
+    """Return rows with the first ids that the database gives, in no particular order."""
+    ids = select(source.id.label("id")).where(source.id.is_not(None)).limit(UNIQUENESS_SAMPLE)
+    with source.engine.connect() as connection:
+        return connection.execute(ids).all()
+
+
 def _look_for_repeats(source: ReviewSource, job: ScoringJob, keys: list[tuple[str | None, ...]]) -> None:
     """See that a column without a unique key tells reviews apart.
 
     :param keys: unique keys of which it is a part
     """
-    ids = [i for row in source.some_ids(UNIQUENESS_SAMPLE) if (i := canonical_id(row.id)) is not None]
+    ids = [i for row in _some_ids(source) if (i := canonical_id(row.id)) is not None]
     repeated = len(ids) - len(set(ids))
     if repeated <= max(len(ids) // 10, FEW_REPEATS):
         return

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse
@@ -11,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from review_scoring.airflow.web.failures import PageRoute
 from review_scoring.airflow.web.page import NO_NUL, Place, Settings, page
 from review_scoring.reviews import help_for
-from review_scoring.run.report import paragraph
+from review_scoring.run.report import RunReport
 from review_scoring.warehouse.history.runs import Night, night_of
 from review_scoring.warehouse.ledger.leases import RUNNING
 
@@ -32,22 +31,19 @@ def run(
     if night is None:
         raise HTTPException(404, "This run wrote nothing: a dry run does not, nor does one that failed early.")
     unkeyed = [(reason, count, help_for(reason)) for reason, count in sorted(night.counts.unkeyed.items())]
-    told = "" if night.state == RUNNING else paragraph(_summary(night, place.job.name))
+    told = "" if night.state == RUNNING else _report(night, place.job.name).paragraph
     return page("run.html", "", place, settings, night=night, unkeyed=unkeyed, told=told)
 
 
-def _summary(night: Night, job: str) -> Mapping[str, Any]:
-    """Return a night in the form of what a scoring task returns."""
-    counts = night.counts
-    return {
-        "job": job,
-        "read": counts.read,
-        "scored": counts.scored,
-        "unchanged": counts.unchanged,
-        "rejected": counts.rejected,
-        "labels": {label: count for label, (count, _) in counts.labels.items()},
-        "model": ", ".join(model for model, _ in night.models),
-        "device": ", ".join(night.devices),
-        "seconds": night.seconds,
-        "reviews_per_second": night.reviews_per_second,
-    }
+def _report(night: Night, job: str) -> RunReport:
+    """Return a run in the form in which its last task reports it."""
+    return RunReport(
+        job=job,
+        counts=night.counts,
+        model=", ".join(model for model, _ in night.models),
+        revision=", ".join(revision for _, revision in night.models),
+        device=", ".join(night.devices),
+        seconds=night.seconds,
+        reviews_per_second=night.reviews_per_second,
+        shards=night.shards,
+    )

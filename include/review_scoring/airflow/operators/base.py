@@ -1,0 +1,96 @@
+"""The base of the scoring operators: job, model, preflight, and which errors fail a task without a retry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from review_scoring.airflow.connections.engines import engine_of
+from review_scoring.airflow.jobs import as_job
+from review_scoring.airflow.model_settings import model_settings
+from review_scoring.booleans import as_bool
+from review_scoring.concurrency.cancellation import StopFlag
+from review_scoring.errors import ConfigurationError, UnaccountedError
+from review_scoring.evaluation.champion import as_required, model_of_job
+from review_scoring.job import ScoringJob
+from review_scoring.models.catalogue_entry import CHAMPION
+from review_scoring.request import RunKey
+from review_scoring.run.preflight import Prepared, preflight, target_conn_id
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ScoringOperator(BaseOperator):
+    """What the operators of a scoring run share: a job, a model, and the preflight."""
+
+    # The forms and the documentation say `dry_run`. Operators cannot: `dry_run` is a method of Airflow's BaseOperator.
+    template_fields: Sequence[str] = ("job", "model", "estimate_only", "require_benchmark")
+    ui_color = "#e8f0fe"
+
+    def __init__(
+        self,
+        *,
+        job: ScoringJob | Mapping[str, Any] | str,
+        model: str | Path = CHAMPION,
+        estimate_only: bool | str = False,
+        migrate: bool = True,
+        require_benchmark: str | bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+        self.model = model
+        self.estimate_only = estimate_only
+        self.migrate = migrate
+        self.require_benchmark = require_benchmark
+        self._stop = StopFlag()
+
+    def on_kill(self) -> None:
+        """Ask the run to stop, which it checks between two batches. Called by Airflow as a signal handler."""
+        self._stop.set()
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether nothing may be written."""
+        return as_bool(self.estimate_only, "estimate_only")
+
+    def prepare(self) -> Prepared:
+        """Check the set-up of the job, and return what a run needs.
+
+        :raises PreflightError: with everything that is wrong
+        """
+        job = as_job(self.job)
+        target = partial(engine_of, target_conn_id(job))
+        return preflight(
+            job,
+            source_engine=lambda: engine_of(job.source_conn_id),
+            target_engine=target,
+            model=lambda: model_of_job(self.model, job, target, model_settings()),
+            stop=self._stop,
+            migrate_tables=as_bool(self.migrate, "migrate"),
+            dry_run=self.is_dry_run,
+            benchmark=as_required(self.require_benchmark),
+        )
+
+
+@contextmanager
+def fail_without_retry() -> Iterator[None]:
+    """Fail the task without a retry where a retry would give the same error."""
+    try:
+        yield
+    except (ConfigurationError, UnaccountedError) as error:
+        raise AirflowFailException(str(error)) from None
+
+
+def run_key(context: Context) -> RunKey:
+    """Return the key of the running task: the same for every try of it."""
+    ti = context["ti"]
+    map_index = ti.map_index if ti.map_index is not None else -1
+    return RunKey(ti.dag_id, ti.task_id, ti.run_id, map_index)

@@ -1,0 +1,99 @@
+"""The operator that plans the shards of a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from review_scoring.airflow.operators.base import ScoringOperator, fail_without_retry, run_key
+from review_scoring.airflow.operators.rendered import as_budget, as_id, as_int, as_rescore, as_time
+from review_scoring.job import Rescore
+from review_scoring.request import KeyRange, RunRequest, Selection, TimeRange
+from review_scoring.run.planning import plan_one_shard, plan_run
+from review_scoring.warehouse.selection.shards import ShardLimits
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+RANGE = ("above", "upto", "scored_since", "scored_until")
+
+
+class PlanShardsOperator(ScoringOperator):
+    """Split a run into key ranges of about equal work, over which :class:`ScoreReviewsOperator` is mapped.
+
+    There is always one shard, even if nothing waits: a review that is committed after the planning has a shard to go
+    to, and the run's report counts it.
+
+    :param job: as of :class:`ScoreReviewsOperator`, like `model`, `rescore`, `estimate_only` and `migrate` (templated)
+    :param limit: score this many reviews at most in the whole run; None for all (templated)
+    :param shards: their number; 0 for one per 20,000 reviews that wait, `most` at most (templated)
+    :param most: the most shards where `shards` is 0: as many as workers score side by side (templated)
+    :param score_task_id: the task that is mapped over them
+    :param above: only ids above this one, in the source's order (templated)
+    :param upto: only ids up to this one (templated)
+    :param scored_since: only reviews scored from this time on, ISO 8601; UTC where it names no zone (templated)
+    :param scored_until: only reviews scored before this time (templated)
+    :param yields: whether the run yields to others; if not, rescores of the job yield to it from now on
+    """
+
+    template_fields: Sequence[str] = (*ScoringOperator.template_fields, "limit", "rescore", "shards", "most", *RANGE)
+
+    def __init__(
+        self,
+        *,
+        limit: int | str | None = None,
+        rescore: str = Rescore.NOTHING,
+        shards: int | str = 0,
+        most: int | str = ShardLimits.most,
+        score_task_id: str = "score",
+        above: str | None = None,
+        upto: str | None = None,
+        scored_since: str | None = None,
+        scored_until: str | None = None,
+        yields: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.limit = limit
+        self.rescore = rescore
+        self.shards = shards
+        self.most = most
+        self.score_task_id = score_task_id
+        self.above = above
+        self.upto = upto
+        self.scored_since = scored_since
+        self.scored_until = scored_until
+        self.yields = yields
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Plan, and return the shards as plain values."""
+        with fail_without_retry():
+            limits = self._limits()
+            budget, rescore, scored = as_budget(self.limit), as_rescore(self.rescore), self._scored()
+            prepared = self.prepare()
+            keys = KeyRange(*(as_id(each, prepared.source.id_type) for each in (self.above, self.upto)))
+            request = RunRequest(
+                key=replace(run_key(context), task_id=self.score_task_id),
+                model=prepared.model.name,
+                revision=prepared.model.revision,
+                selection=Selection(rescore=rescore, keys=keys, scored=scored),
+                budget=budget,
+                yields=self.yields,
+            )
+            if self.is_dry_run:
+                return [plan_one_shard(prepared, request).as_json()]
+            shards = plan_run(prepared, request, limits)
+        log.info("%d shards: %s", len(shards), "; ".join(str(shard) for shard in shards))
+        return [shard.as_json() for shard in shards]
+
+    def _limits(self) -> ShardLimits:
+        number = as_int(self.shards, "shards")
+        return ShardLimits(most=number, least=1) if number else ShardLimits(most=as_int(self.most, "most"))
+
+    def _scored(self) -> TimeRange | None:
+        since, until = as_time(self.scored_since, "scored_since"), as_time(self.scored_until, "scored_until")
+        return TimeRange(since, until) if since or until else None

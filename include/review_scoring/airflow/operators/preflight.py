@@ -1,0 +1,45 @@
+"""The operator that checks a job's set-up before anything is scored (preflight)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from review_scoring.airflow.operators.base import ScoringOperator, fail_without_retry
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+class PreflightScoringOperator(ScoringOperator):
+    """Check a scoring job's set-up: connections, table, columns, model and privileges. All problems are listed at once.
+
+    The project's own tables are created or migrated, unless `migrate` is off or it is a dry run.
+
+    :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated)
+    :param model: name or alias of a model of the catalogue, `name@revision`, or `champion`, the model that was promoted
+        for the job (templated); in DAG code also a folder in Hugging Face layout, as a `pathlib.Path`
+    :param estimate_only: a dry run: write nothing, not even the project's tables (templated)
+    :param migrate: False where a DBA creates the tables
+    :param require_benchmark: refuse a model whose revision has not passed its newest evaluation on this benchmark set;
+        True or `any` for each set that it was evaluated on (templated)
+    """
+
+    def execute(self, context: Context) -> str:
+        """Check, fail without a retry if anything is wrong, and return `name@revision` of the model that is meant.
+
+        Tasks that take their model from here score with the same one, even if another is promoted meanwhile.
+        """
+        del context
+        with fail_without_retry():
+            prepared = self.prepare()
+        log.info(
+            "ready: %s (%s ids), model %s at revision %s",
+            prepared.source.name,
+            prepared.source.id_type,
+            prepared.model.name,
+            prepared.model.revision[:12],
+        )
+        return f"{prepared.model.name}@{prepared.model.revision}"

@@ -1,0 +1,67 @@
+"""Converts the parameters of operators, which Airflow's templates render to strings."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from review_scoring.errors import ConfigurationError
+from review_scoring.job import Rescore
+from review_scoring.request import Budget, NativeId
+from review_scoring.warehouse.source.rows import parse_id
+
+NOTHING = (None, "", "None")
+"""What a template renders an empty parameter to."""
+
+
+def as_int(value: int | str | None, name: str) -> int:
+    """Convert a rendered number.
+
+    :param name: the parameter, for the error
+    :raises ConfigurationError: if it is not a whole number
+    """
+    try:
+        return int(str(value))
+    except ValueError:
+        raise ConfigurationError(f"{name} is {value!r}; it must be a whole number") from None
+
+
+def as_budget(limit: int | str | None) -> Budget:
+    """Convert a rendered limit, which may be empty.
+
+    :raises ConfigurationError: if it is not a positive whole number
+    """
+    return Budget(reviews=None if limit in NOTHING else as_int(limit, "limit"))
+
+
+def as_rescore(value: str) -> Rescore:
+    """Convert a rendered choice.
+
+    :raises ConfigurationError: naming the choices
+    """
+    if value not in list(Rescore):
+        raise ConfigurationError(f"rescore is {value!r}; it must be one of {', '.join(Rescore)}")
+    return Rescore(value)
+
+
+def as_id(value: str | None, id_type: str) -> NativeId | None:
+    """Convert a rendered id to what the source's driver takes.
+
+    :raises ConfigurationError: if it is not an id of that type
+    """
+    try:
+        return None if value in NOTHING else parse_id(str(value).strip(), id_type)
+    except ValueError:
+        raise ConfigurationError(f"{value!r} is no id of this source, whose ids are of type {id_type}") from None
+
+
+def as_time(value: str | None, name: str) -> datetime | None:
+    """Convert a rendered time, ISO 8601; UTC where it names no zone.
+
+    :param name: the parameter, for the error
+    :raises ConfigurationError: if it is not a time
+    """
+    try:
+        moment = None if value in NOTHING else datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ConfigurationError(f"{name} is {value!r}; it must be a time such as 2026-01-31T12:00:00Z") from None
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

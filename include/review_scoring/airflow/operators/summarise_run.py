@@ -1,0 +1,70 @@
+"""The operator that finishes a run: it adds its shards up, checks the sum, and reports what the run did."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from review_scoring.airflow.connections.engines import engine_of
+from review_scoring.airflow.jobs import as_job
+from review_scoring.airflow.operators.base import fail_without_retry, run_key
+from review_scoring.job import ScoringJob
+from review_scoring.run.planning import finish_run
+from review_scoring.run.preflight import target_conn_id
+from review_scoring.run.report import DryRunReport, RunReport
+from review_scoring.warehouse.ledger.ledger import find_ledger
+from review_scoring.warehouse.selection.shards import Shard
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+class SummariseRunOperator(BaseOperator):
+    """Add up a run's shards, compare the sum with the tables, and report what the run did.
+
+    The report is logged as one line for scripts and as one paragraph for people, which is `paragraph` of the XCom.
+
+    :param job: as of :class:`ScoreReviewsOperator` (templated)
+    :param shards: what :class:`PlanShardsOperator` returned (templated)
+    :param results: what the mapped :class:`ScoreReviewsOperator` returned; only a dry run's is used (templated)
+    :param score_task_id: the task that was mapped over the shards
+    """
+
+    template_fields: Sequence[str] = ("job", "shards", "results")
+    ui_color = "#e8f0fe"
+
+    def __init__(
+        self,
+        *,
+        job: ScoringJob | Mapping[str, Any] | str,
+        shards: Sequence[Mapping[str, Any]] | Any,
+        results: Sequence[Mapping[str, Any]] | Any = (),
+        score_task_id: str = "score",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+        self.shards = shards
+        self.results = results
+        self.score_task_id = score_task_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Finish the run, without a retry if the tables do not hold what was counted, and return its report."""
+        dry_runs = (DryRunReport.from_xcom(result) for result in self.results[:] if result)
+        report = next((each for each in dry_runs if each), None) or self._finish(context)
+        log.info("%s", report.line)
+        log.info("%s", report.paragraph)
+        return report.as_xcom()
+
+    def _finish(self, context: Context) -> RunReport:
+        with fail_without_retry():
+            job = as_job(self.job)
+            ledger = find_ledger(engine_of(target_conn_id(job)), job)
+            shards = [Shard.from_json(each, ledger.job.id_type) for each in self.shards]
+            return finish_run(ledger, replace(run_key(context), task_id=self.score_task_id), shards)

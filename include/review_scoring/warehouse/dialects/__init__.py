@@ -1,0 +1,39 @@
+"""What databases do differently, one module each: statements (dialect) and settings of a connection (session)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from review_scoring.warehouse.dialects.base import Dialect, Session, by_bytes
+from review_scoring.warehouse.dialects.duckdb import DuckDB, DuckDBSession
+from review_scoring.warehouse.dialects.mysql import MariaDB, MySQL, MySQLSession
+from review_scoring.warehouse.dialects.postgresql import PostgreSQL, PostgreSQLSession
+from review_scoring.warehouse.dialects.sqlite import SQLite, SQLiteSession
+
+__all__ = ["Dialect", "Session", "by_bytes", "dialect_name", "dialect_of", "session_of"]
+
+_DATABASES: Mapping[str, tuple[type[Dialect], type[Session]]] = {
+    "postgresql": (PostgreSQL, PostgreSQLSession),
+    "mysql": (MySQL, MySQLSession),
+    "mariadb": (MariaDB, MySQLSession),
+    "sqlite": (SQLite, SQLiteSession),
+    "duckdb": (DuckDB, DuckDBSession),
+}
+_PLAIN = (Dialect, Session)
+
+
+def dialect_of(connection_or_engine: Any) -> Dialect:
+    """Return how the database behind a connection or engine does things."""
+    return _DATABASES.get(dialect_name(connection_or_engine), _PLAIN)[0]()
+
+
+def dialect_name(connection_or_engine: Any) -> str:
+    """Name the database: `mysql://` may lead to MariaDB too, as SQLAlchemy knows after the first connection."""
+    dialect = connection_or_engine.dialect
+    return "mariadb" if getattr(dialect, "is_mariadb", False) else str(dialect.name)
+
+
+def session_of(backend: str) -> Session:
+    """Return what a connection to a database needs to be set to, by SQLAlchemy's name of the database."""
+    return _DATABASES.get(backend, _PLAIN)[1]()

@@ -1,0 +1,157 @@
+"""PostgreSQL: arrays instead of long lists, its own upsert, and sessions that a pooler may exchange."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Date,
+    DateTime,
+    Engine,
+    Select,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    cast,
+    collate,
+    column,
+    create_mock_engine,
+    event,
+    func,
+    literal,
+    literal_column,
+    select,
+)
+from sqlalchemy import Dialect as SQLAlchemyDialect
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.types import TypeEngine
+
+from review_scoring.warehouse.dialects.base import CONNECT_TIMEOUT_S, Dialect, Row, Session
+
+MIGRATION_LOCK = 0x7265766965775F73
+"""Key of the advisory lock under which the tables are migrated ("review_s" in ASCII)."""
+
+
+class PostgreSQLSession(Session):
+    """PostgreSQL, perhaps behind a pooler that hands each transaction another of the server's sessions.
+
+    So nothing is set for a session: what cannot go into the login is set for each transaction.
+    """
+
+    isolation_level = "READ COMMITTED"
+    _begin = "SELECT set_config('DateStyle', 'ISO, MDY', true)"  # the one form that psycopg reads
+
+    def connect_args(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return text as Unicode whatever the database holds, no prepared statements, and signs of a dead peer."""
+        defaults = {
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "application_name": "review_scoring",
+            "prepare_threshold": None,  # a pooler loses them; statements are few and large, so it costs nothing
+            "keepalives": "1",
+            "keepalives_idle": "30",
+            "keepalives_interval": "10",
+            "keepalives_count": "6",
+            "tcp_user_timeout": "120000",
+        }
+        return {**{name: value for name, value in defaults.items() if name not in given}, "client_encoding": "UTF8"}
+
+    def prepare(self, engine: Engine) -> None:
+        """Listen to connections and transactions that begin."""
+        event.listen(engine, "do_connect", _connect_postgresql)
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(self._begin))
+
+
+class PostgreSQL(Dialect):
+    """PostgreSQL: arrays instead of long lists, and its own upsert."""
+
+    clock = func.clock_timestamp()
+    _exact = (
+        postgresql.INTEGER,
+        postgresql.BIGINT,
+        postgresql.SMALLINT,
+        postgresql.UUID,
+        postgresql.TEXT,
+        postgresql.VARCHAR,
+    )
+
+    def upsert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """Send all rows as one JSON document: a fifth of the client's work for arrays, and no staging table."""
+        if not rows:
+            return
+        # Not as ASCII: a database without an encoding takes no escapes of other characters.
+        document = bindparam("document", json.dumps(list(rows), default=datetime.isoformat, ensure_ascii=False), Text)
+        typed = [column(each.name, _plain(each.type)) for each in table.columns]
+        incoming = func.json_to_recordset(cast(document, postgresql.JSON)).table_valued(*typed, name="incoming")
+        source = incoming.render_derived(with_types=True)
+        names = [each.name for each in table.columns]
+        statement = postgresql.insert(table).from_select(names, select(*(source.c[name] for name in names)))
+        keys = [column.name for column in table.primary_key]
+        changes = {name: statement.excluded[name] for name in names if name not in keys}
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes))
+
+    def member(self, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+        """Compare with one array, whose plan does not depend on how many values it holds."""
+        return column == any_(cast(bindparam(None, list(values)), postgresql.ARRAY(_plain(column.type))))
+
+    def bound(self, value: object, type_: TypeEngine[Any]) -> ColumnElement[Any]:
+        """Cast as well: `char(5)` and `varchar` do not compare alike."""
+        return cast(literal(value, type_), type_)
+
+    def id_as_text(self, column: ColumnElement[Any]) -> ColumnElement[str] | None:
+        """Cast to text, compared byte by byte. `char(n)`, `citext` and `numeric` print otherwise than in Python."""
+        return collate(cast(column, Text), "C") if type(column.type) in self._exact else None
+
+    def time_as_text(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return seconds since 1970 as text: no session's time zone is in it, and `infinity` can be fetched."""
+        is_time = isinstance(column.type, DateTime | Date)
+        return cast(func.extract("epoch", column) if is_time else column, Text)
+
+    def looked_up(self, statement: Select[Any]) -> Select[Any]:
+        """Keep the planner from making a join of it: with an OFFSET, it cannot."""
+        return statement.offset(literal_column("0"))
+
+    def plan_by_key(self, connection: Connection, *, has_index: bool = True, bitmaps: bool = False) -> None:
+        """Rule out every plan but probing an index row by row. A view is planned as its author meant it.
+
+        A table that grows by a chunk a second has no statistics yet: taken for empty, it is scanned whole for every
+        page, and a night takes quadratic time. `jit` would compile for seconds what runs for milliseconds.
+        """
+        if not has_index:
+            return
+        off = ["enable_seqscan", "enable_hashjoin", "enable_mergejoin", "enable_material", "jit"]
+        off += [] if bitmaps else ["enable_bitmapscan"]
+        connection.execute(select(*(func.set_config(setting, "off", literal(True)) for setting in off)))
+
+    @contextmanager
+    def one_at_a_time(self, connection: Connection, schema: str | None) -> Iterator[None]:
+        """Take an advisory lock, which the end of the transaction gives back."""
+        del schema
+        connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+        yield
+
+
+_POSTGRESQL = create_mock_engine("postgresql+psycopg://", executor=lambda *_: None).dialect
+
+
+def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return the type that a column has on PostgreSQL, as the element of an array."""
+    return type_.dialect_impl(_POSTGRESQL)
+
+
+def _connect_postgresql(
+    _dialect: SQLAlchemyDialect, _record: ConnectionPoolEntry, arguments: Any, parameters: dict[str, Any]
+) -> DBAPIConnection:
+    from review_scoring.warehouse.dialects.postgresql_login import connect  # psycopg is an extra
+
+    connection: Any = connect(*arguments, **parameters)
+    made: DBAPIConnection = connection
+    return made

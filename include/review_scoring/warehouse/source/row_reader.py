@@ -1,0 +1,138 @@
+"""Reads rows with their texts, also where single rows cannot be read: those are found by halves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, select
+
+from review_scoring.request import NativeId
+from review_scoring.reviews import Unreadable
+from review_scoring.warehouse.dialects import by_bytes, dialect_of
+from review_scoring.warehouse.errors import describe
+from review_scoring.warehouse.source.rows import READ_ERRORS, SourceRow, UnreadableRow, fetch_all, is_of_rows
+from review_scoring.warehouse.source.table import SourceTable
+
+FEW_ROWS = 10
+"""Rows that are tried before a view of which nothing could be read yet is taken for broken."""
+
+TRIES = 5
+"""Looks at a page of which no row exists any more when it is read by its ids."""
+
+Conditions = Sequence[ColumnElement[bool]]
+
+
+class RowReader:
+    """Reads the rows of one table.
+
+    A view or a conversion may fail for one row. The page is then read by halves until the row is found, and the row is
+    returned as :class:`UnreadableRow`. Where nothing can be read, the view is broken, and the error is raised.
+    """
+
+    def __init__(self, table: SourceTable) -> None:
+        self._table = table
+        self._has_read = False  # once a text was read, a row that cannot be read is one of few
+
+    def page(self, where: Conditions, *, texts: bool, rows: int | None) -> tuple[Sequence[SourceRow], bool]:
+        """Return the first rows that meet the conditions, in the source's order, and whether there may be more.
+
+        :param rows: how many; None for all
+        :raises sqlalchemy.exc.DBAPIError: if no row of the source can be read
+        """
+
+        def statement(columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+            return select(*columns).where(*where).order_by(self._table.id).limit(rows)
+
+        failed: Exception | None = None
+        for _ in range(TRIES):
+            try:
+                page = self._table.fetch(statement(self._table.columns(texts=texts)))
+            except READ_ERRORS as error:
+                if not texts or not is_of_rows(error):
+                    raise
+                failed = error
+            else:
+                self._note(page, texts=texts)
+                return page, rows is not None and len(page) >= rows
+            ids = [row.id for row in self._table.fetch(statement([self._table.id.label("id")]))]
+            found = self._by_halves(ids, where)
+            if found or not ids:  # otherwise all of them were deleted meanwhile
+                return found, rows is not None and len(ids) >= rows
+        assert failed is not None
+        raise failed
+
+    def by_ids(self, ids: Sequence[NativeId]) -> Sequence[SourceRow]:
+        """Return the rows with these ids that still exist, with their texts, in no particular order."""
+        return [row for part in by_bytes(ids) for row in self._by_halves(part)]
+
+    def check(self) -> None:
+        """Read one row, to see that the table may be read; whether its text can be read is that row's own matter.
+
+        :raises sqlalchemy.exc.SQLAlchemyError: if the table cannot be read
+        """
+        with self._table.engine.connect() as connection:
+            try:
+                self._note(fetch_all(connection, select(*self._table.columns(texts=True)).limit(1)), texts=True)
+            except READ_ERRORS as error:
+                if not is_of_rows(error):
+                    raise
+
+    def _by_halves(self, ids: Sequence[NativeId], where: Conditions = ()) -> Sequence[SourceRow]:
+        """Return the rows with these ids, in the source's order."""
+        rows: list[SourceRow] = []
+        parts = [list(dict.fromkeys(ids))]
+        while parts:
+            part = parts.pop()
+            try:
+                found = self._with_ids(part, where)
+            except READ_ERRORS as error:
+                if not is_of_rows(error) or (len(part) >= FEW_ROWS and not self._can_read_any(part)):
+                    raise
+                if len(part) > 1:
+                    parts += [part[len(part) // 2 :], part[: len(part) // 2]]
+                else:
+                    rows += self._without_text(part[0], where, Unreadable(describe(error)))
+            else:
+                self._note(found, texts=True)
+                rows += found
+        return rows
+
+    def _with_ids(self, ids: Sequence[NativeId], where: Conditions) -> Sequence[SourceRow]:
+        wanted = set(ids)
+        one_of_them = dialect_of(self._table.engine).member(self._table.id, ids)
+        columns = self._table.columns(texts=True)
+        rows = self._table.fetch(select(*columns).where(*where, one_of_them).order_by(self._table.id))
+        return [row for row in rows if row.id in wanted]  # the source may take other ids for equal
+
+    def _without_text(self, id_: NativeId, where: Conditions, text: Unreadable) -> Sequence[UnreadableRow]:
+        """Return all rows with an id, with `updated_at` where it can be read, so that a change of it is noticed."""
+        of_id = [*where, self._table.id == self._table.bound(id_)]
+        try:
+            found = self._table.fetch(select(*self._table.columns(texts=False)).where(*of_id))
+        except READ_ERRORS as error:
+            if not is_of_rows(error):
+                raise
+            found = self._table.fetch(select(self._table.id.label("id")).where(*of_id))
+        return [UnreadableRow(id_, getattr(row, "updated_at", None), text) for row in found if row.id == id_]
+
+    def _has_read_any(self) -> bool:
+        return self._has_read
+
+    def _note(self, rows: Sequence[SourceRow], *, texts: bool) -> None:
+        self._has_read = self._has_read or (texts and bool(rows))
+
+    def _can_read_any(self, ids: Sequence[NativeId]) -> bool:
+        """Return whether a row of the source could be read so far, or can be: one of the last, or one of these."""
+        if self._has_read_any():
+            return True
+        id_ = self._table.id
+        newest = select(id_.label("id")).where(id_.is_not(None)).order_by(id_.desc()).limit(FEW_ROWS)
+        last = [row.id for row in self._table.fetch(newest)]
+        for each in [*last, *ids[:: max(len(ids) // FEW_ROWS, 1)]]:
+            with suppress(*READ_ERRORS):
+                self._note(self._with_ids([each], ()), texts=True)
+            if self._has_read_any():
+                return True
+        return False
