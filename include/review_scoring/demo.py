@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import DateTime, Engine, Integer, MetaData, Table, Text, cast, func, select
 from sqlalchemy.schema import Column
 
-from review_scoring.evaluation.tables import class_table_text
+from review_scoring.evaluation.text_tables import class_table_text
 from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.evaluations.past_evaluations import details, evaluations
 from review_scoring.warehouse.ledger.counts import Counts

@@ -16,8 +16,8 @@ from review_scoring.models.catalogue import find_entry, readable_entries
 from review_scoring.models.catalogue_entry import CatalogueEntry, ModelKind, https_form
 from review_scoring.models.download import Downloader
 from review_scoring.models.folder import REQUIRED_FILES, file_hash, open_folder
-from review_scoring.models.own_folders import check_content, copy_model
 from review_scoring.models.settings import ModelSettings
+from review_scoring.models.source_folder import check_content, copy_model
 from review_scoring.models.store import ModelStore
 
 log = logging.getLogger(__name__)

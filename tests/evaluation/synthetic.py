@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.evaluation.evaluate import EvaluationRequest, evaluate_model
-from review_scoring.evaluation.metrics import Figures, figures_of
-from review_scoring.evaluation.predictions import Judgement, Judgements
+from review_scoring.evaluation.metrics import Metrics, metrics_of
+from review_scoring.evaluation.predictions import CountedPrediction, Predictions
 from review_scoring.evaluation.result import EvaluationResult
 from review_scoring.models.catalogue_entry import CatalogueEntry
 from review_scoring.models.folder import ModelFolder
@@ -24,19 +24,19 @@ from tests.stubs import MODEL
 REVIEWS = [LabelledReview(f"r{n:03}", f"review number {n}", "pos" if n % 2 else "neg") for n in range(100)]
 
 
-def judgement(n: int, expected: str, predicted: str, positive: float, tokens: int = 20) -> Judgement:
+def prediction(n: int, expected: str, predicted: str, positive: float, tokens: int = 20) -> CountedPrediction:
     """Return one review of an evaluation."""
     row = LabelledPrediction(
         str(n), expected, predicted, predicted, max(positive, 1 - positive), tokens, truncated=False
     )
-    return Judgement(row, predicted, positive)
+    return CountedPrediction(row, predicted, positive)
 
 
-def judgements(each: Sequence[Judgement], *, seconds: float = 10.0, steps: int = 5) -> Judgements:
+def predictions(each: Sequence[CountedPrediction], *, seconds: float = 10.0, steps: int = 5) -> Predictions:
     """Return an evaluation of these reviews."""
     tokens = sum(judged.row.token_count or 0 for judged in each)
-    return Judgements(
-        each=each,
+    return Predictions(
+        counted=each,
         left_out=[],
         labels={},
         rejects={},
@@ -48,17 +48,17 @@ def judgements(each: Sequence[Judgement], *, seconds: float = 10.0, steps: int =
     )
 
 
-def counted(right: Mapping[str, int], support: Mapping[str, int], sure: float = 0.9) -> list[Judgement]:
+def counted(right: Mapping[str, int], support: Mapping[str, int], sure: float = 0.9) -> list[CountedPrediction]:
     """Return reviews with exactly these counts: of each class, how many are right of how many."""
-    found: list[Judgement] = []
+    found: list[CountedPrediction] = []
     for label, other in (("neg", "pos"), ("pos", "neg")):
         for n in range(support[label]):
             predicted = label if n < right[label] else other
-            found.append(judgement(len(found), label, predicted, sure if predicted == "pos" else 1 - sure))
+            found.append(prediction(len(found), label, predicted, sure if predicted == "pos" else 1 - sure))
     return found
 
 
-def quick_figures(right: Mapping[str, int], support: Mapping[str, int]) -> Figures:
+def quick_metrics(right: Mapping[str, int], support: Mapping[str, int]) -> Metrics:
     """Return figures that have the counts alone, for verdicts by the thousand."""
     confusion = {
         label: {label: right[label], other: support[label] - right[label]}
@@ -66,12 +66,12 @@ def quick_figures(right: Mapping[str, int], support: Mapping[str, int]) -> Figur
     }
     reviews = sum(support.values())
     block = {"eval_accuracy": sum(right.values()) / reviews}
-    return Figures(reviews=reviews, classes=(), block=block, confusion=confusion, tokens_per_second=0.0, more={})
+    return Metrics(reviews=reviews, classes=(), trainer=block, confusion=confusion, tokens_per_second=0.0, breakdown={})
 
 
-def measured(right: Mapping[str, int], support: Mapping[str, int]) -> Figures:
+def measured(right: Mapping[str, int], support: Mapping[str, int]) -> Metrics:
     """Return all figures of an evaluation with these counts."""
-    return figures_of(judgements(counted(right, support)))
+    return metrics_of(predictions(counted(right, support)))
 
 
 @dataclass

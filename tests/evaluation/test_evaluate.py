@@ -53,8 +53,8 @@ def test_an_evaluation_is_kept_with_its_figures_and_every_prediction(bench: Benc
     assert (run.accuracy, run.reviews, run.model, run.revision) == (0.9, 100, MODEL.name, MODEL.revision)
     assert (run.reference_verdict, run.last_run_verdict, run.passed) == ("no reference", "first run", True)
     assert line.id == run.id
-    figures = json.loads(run.figures)
-    assert figures["confusion"] == {"neg": {"neg": 45, "pos": 5}, "pos": {"neg": 5, "pos": 45}}
+    metrics = json.loads(run.metrics)
+    assert metrics["confusion"] == {"neg": {"neg": 45, "pos": 5}, "pos": {"neg": 5, "pos": 45}}
     classes = rows(bench, "benchmark_class_metrics")
     assert {row.label for row in classes} == {"neg", "pos", "macro avg", "weighted avg"}
     predictions = rows(bench, "benchmark_predictions")
@@ -87,9 +87,9 @@ def test_a_model_whose_labels_are_swapped_does_not_pass_its_first_evaluation(ben
         "first run",
     )
     assert line.passed is False
-    assert "accuracy 0.2700 is below 0.5000, which always naming" in line.explanation
+    assert "accuracy 0.2700 is below 0.5000, the accuracy of always predicting" in line.explanation
     (run,) = rows(bench, "benchmark_runs")
-    assert json.loads(run.figures)["chance"]["below"] is True
+    assert json.loads(run.metrics)["chance"]["below"] is True
 
 
 def test_a_model_in_use_is_not_worse_because_a_better_revision_was_evaluated(bench: Bench) -> None:
@@ -235,8 +235,8 @@ def test_texts_that_no_model_can_score_are_left_out_and_a_models_own_rejects_cou
 
     line = bench.evaluate(bench.load(reviews), classifier=ScriptedClassifier(says))
     assert (line.reviews, line.rejected, line.accuracy) == (100, 2, 0.96)
-    figures = json.loads(rows(bench, "benchmark_runs")[0].figures)
-    assert figures["rejects"] == {"empty_text": 1, "null_text": 1, "not_finite": 4}
+    metrics = json.loads(rows(bench, "benchmark_runs")[0].metrics)
+    assert metrics["rejects"] == {"empty_text": 1, "null_text": 1, "not_finite": 4}
     reasons = [row.reject_reason for row in rows(bench, "benchmark_predictions") if row.predicted is None]
     assert sorted(reasons) == ["empty_text", "not_finite", "not_finite", "not_finite", "not_finite", "null_text"]
 

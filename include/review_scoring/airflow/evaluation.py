@@ -1,4 +1,4 @@
-"""The benchmark sets that Airflow offers, and the warehouse that a job's evaluations are kept in."""
+"""The deployment's file of benchmark sets, and the benchmark store of a job."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from review_scoring.run.preflight import target_conn_id
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 
 SETS = "REVIEW_SCORING_BENCHMARK_SETS"
-"""Names a file with benchmark sets of the deployment's own, in the form of `benchmark_sets.toml`."""
+"""Environment variable: a file with further benchmark sets, in the form of `benchmark_sets.toml`."""
 
 
 def own_sets() -> Path | None:
-    """Return the deployment's file of sets: of the environment, or of the Variable of the name in lower case."""
+    """Return the deployment's file of benchmark sets, from the environment or the Variable (in lower case)."""
     path = os.environ.get(SETS) or variable(SETS.lower())
     return Path(path).expanduser() if path else None
 

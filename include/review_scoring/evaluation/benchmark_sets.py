@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from review_scoring.errors import BenchmarkError
-from review_scoring.evaluation.files import PARQUET, SUFFIXES
+from review_scoring.evaluation.labelled_files import PARQUET, SUFFIXES
 from review_scoring.models.catalogue_entry import NAME, Commit, Flag, NameOfSet, Repository, Text
 from review_scoring.validation import CheckedModel, InvalidKeysError, Must, Problem, validated
 
@@ -89,7 +89,7 @@ class BenchmarkSet(CheckedModel):
     )
     sample_of: NameOfSet | None = Field(
         default=None,
-        description="The larger set that these reviews are a sample of. Figures published for it apply here.",
+        description="The larger set that these reviews are a sample of. Metrics published for it apply here.",
     )
     unverified: Flag = Field(default=False, description="The entry has not been checked against the real data.")
     repository: Repository | None = Field(default=None, description="Kind `hub`: the dataset.")

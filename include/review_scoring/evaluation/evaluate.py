@@ -9,11 +9,11 @@ from typing import Any
 
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.evaluation.gate import passes
-from review_scoring.evaluation.metrics import Figures, figures_of
-from review_scoring.evaluation.predictions import Judgements, LabellingClassifier, first_rows, judge
+from review_scoring.evaluation.metrics import Metrics, metrics_of
+from review_scoring.evaluation.predictions import LabellingClassifier, Predictions, first_rows, predict
 from review_scoring.evaluation.published import Reference, references_of
 from review_scoring.evaluation.result import EvaluationResult
-from review_scoring.evaluation.tables import breakdown_text, class_table_text
+from review_scoring.evaluation.text_tables import breakdown_text, class_table_text
 from review_scoring.evaluation.verdicts import (
     AgainstChance,
     AgainstLastRun,
@@ -105,13 +105,13 @@ def evaluate_model(
     before = None if previous is None else store.predictions(previous.id)
     started = store.now()
     classifier = load_classifier()
-    judgements = judge(reviews, classifier, stop)
-    figures = figures_of(judgements, peak_memory(classifier.device))
+    predictions = predict(reviews, classifier, stop)
+    metrics = metrics_of(predictions, peak_memory(classifier.device))
     references = references_of(request.entry, chosen.sample_of or chosen.name) if request.entry else ()
     verdicts = _Verdicts(
-        against_reference(figures, references),
-        _against_previous(store, request.set_id, reviews, judgements, previous, before),
-        against_chance(figures),
+        against_reference(metrics, references),
+        _against_previous(store, request.set_id, reviews, predictions, previous, before),
+        against_chance(metrics),
     )
     is_first = previous is None or verdicts.last_run.verdict is LastRunVerdict.FIRST_RUN
     evaluation = Evaluation(
@@ -119,15 +119,15 @@ def evaluate_model(
         model=model.name,
         revision=model.revision,
         row_limit=request.limit,
-        reviews=figures.reviews,
-        rejected=len(judgements.left_out),
-        accuracy=figures.accuracy,
-        macro_f1=figures.macro_f1,
-        loss=figures.block["eval_loss"],
-        samples_per_second=figures.block["eval_samples_per_second"],
-        tokens_per_second=round(figures.tokens_per_second, 1),
-        device=judgements.device,
-        precision=judgements.precision,
+        reviews=metrics.reviews,
+        rejected=len(predictions.left_out),
+        accuracy=metrics.accuracy,
+        macro_f1=metrics.macro_f1,
+        loss=metrics.trainer["eval_loss"],
+        samples_per_second=metrics.trainer["eval_samples_per_second"],
+        tokens_per_second=round(metrics.tokens_per_second, 1),
+        device=predictions.device,
+        precision=predictions.precision,
         reference_verdict=verdicts.reference.verdict.value,
         last_run_verdict=verdicts.last_run.verdict.value,
         compared_with=None if previous is None or is_first else previous.id,
@@ -136,17 +136,17 @@ def evaluate_model(
         started_at=started,
         ended_at=store.now(),
     )
-    details = _details(figures, references, verdicts, request.settings)
-    predictions = [*(each.row for each in judgements.each), *judgements.left_out]
-    recorded = store.record(request.key, evaluation, details, predictions)
-    log.info("%s on %s:\n%s", model.name, chosen.name, class_table_text(figures.classes, figures.accuracy))
-    log.info("%s", breakdown_text(figures.more))
+    details = _details(metrics, references, verdicts, request.settings)
+    rows = [*(each.row for each in predictions.counted), *predictions.left_out]
+    recorded = store.record(request.key, evaluation, details, rows)
+    log.info("%s on %s:\n%s", model.name, chosen.name, class_table_text(metrics.classes, metrics.accuracy))
+    log.info("%s", breakdown_text(metrics.breakdown))
     log.info("%s", evaluation.explanation)
     return EvaluationResult(
         id=recorded,
         set_name=chosen.name,
-        in_between=judgements.in_between,
-        interval=figures.more["intervals"]["accuracy"],
+        in_between=predictions.in_between,
+        interval=metrics.breakdown["intervals"]["accuracy"],
         **{name: getattr(evaluation, name) for name in field_names(EvaluationSummary)},
     )
 
@@ -155,7 +155,7 @@ def _against_previous(
     store: BenchmarkStore,
     set_id: int,
     reviews: Sequence[LabelledReview],
-    judgements: Judgements,
+    predictions: Predictions,
     previous: StoredEvaluation | None,
     before: Mapping[str, LabelledPrediction] | None,
 ) -> AgainstLastRun:
@@ -165,11 +165,11 @@ def _against_previous(
         texts = {review.id: review.text for review in store.reviews(previous.set_id)}
         before = {r.id: before[r.id] for r in reviews if r.id in before and texts[r.id] == r.text}
         name += " (the set has changed since: compared on the reviews that both have, with the same text and label)"
-    return against_last_run(before, (each.row for each in judgements.each), name=name)
+    return against_last_run(before, (each.row for each in predictions.counted), name=name)
 
 
 def _details(
-    figures: Figures, references: Sequence[Reference], verdicts: _Verdicts, settings: Mapping[str, Any]
+    metrics: Metrics, references: Sequence[Reference], verdicts: _Verdicts, settings: Mapping[str, Any]
 ) -> EvaluationDetails:
     last_run, chance = verdicts.last_run, verdicts.chance
     compared = {
@@ -181,4 +181,4 @@ def _details(
         },
         "chance": {"below": chance.below, "p": chance.p},
     }
-    return EvaluationDetails(figures.classes, {**figures.more, **compared, "settings": dict(settings)})
+    return EvaluationDetails(metrics.classes, {**metrics.breakdown, **compared, "settings": dict(settings)})

@@ -13,7 +13,7 @@ from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.demo import UNUSABLE, reviews, sample_reviews
 from review_scoring.evaluation.benchmark_sets import DEFAULT_SET, benchmark_sets
 from review_scoring.evaluation.evaluate import EvaluationRequest, evaluate_model
-from review_scoring.evaluation.set_loading import load_set
+from review_scoring.evaluation.load_set import load_set
 from review_scoring.inference.classifier import Classifier
 from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, catalogue, find_model

@@ -26,9 +26,9 @@ def speed_chart(newest: Sequence[StoredEvaluation]) -> Chart:
     )
 
 
-def reliability_chart(figures: Mapping[str, Any]) -> Chart:
+def reliability_chart(metrics: Mapping[str, Any]) -> Chart:
     """Return the reliability curve: how often reviews of a confidence are right. Empty bins are left out."""
-    calibration = figures.get("calibration", {})
+    calibration = metrics.get("calibration", {})
     bins = [each for each in calibration.get("bins", []) if each["reviews"]]
     return Chart(
         title="Reliability",

@@ -1,4 +1,4 @@
-"""Read labelled reviews from a table or view of the user's."""
+"""Read labelled reviews from a table or view of any connection."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def labelled_rows(
 ) -> list[tuple[Any, Any, Any]]:
     """Return id, text and label of all rows of a table or view.
 
-    :param conn_id: names the connection in errors
-    :raises BenchmarkError: for a table or column that is not there or cannot be read, with those there are
+    :param conn_id: the name of the connection in errors
+    :raises BenchmarkError: for a table or column that does not exist or cannot be read, with the existing columns
     :raises WarehouseUnavailableError: for a server that does not answer
     """
     place = f"table {f'{schema}.{name}' if schema else name!r} of connection {conn_id!r}"
@@ -37,6 +37,6 @@ def labelled_rows(
     try:
         return looked_at(read, where=where, cannot=cannot, otherwise=otherwise, stop=StopFlag())
     except NoSuchTableError:
-        raise BenchmarkError(f"{place} is not there") from None
+        raise BenchmarkError(f"{place} does not exist") from None
     except PreflightError as error:
         raise BenchmarkError(error.problems[0]) from None

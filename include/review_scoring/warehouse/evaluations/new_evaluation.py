@@ -36,7 +36,7 @@ def write_evaluation(
     :param key: the Airflow task that made the evaluation
     """
     _delete_earlier_tries(connection, tables, key, evaluation)
-    row = {**vars(key), **vars(evaluation), "figures": json.dumps(details.metrics, sort_keys=True)}
+    row = {**vars(key), **vars(evaluation), "metrics": json.dumps(details.metrics, sort_keys=True)}
     run = insert_one(connection, tables.benchmark_runs, row)
     classes = [{"benchmark_run_id": run, **vars(each)} for each in details.classes]
     insert_rows(connection, tables.benchmark_class_metrics, classes)

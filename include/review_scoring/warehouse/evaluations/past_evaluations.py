@@ -55,7 +55,7 @@ def details(connection: Connection, tables: Tables, *, evaluation: int) -> Evalu
     columns = [by_class.c[name] for name in field_names(ClassMetrics)]
     rows = connection.execute(select(*columns).where(by_class.c.benchmark_run_id == evaluation)).all()
     classes = sorted((ClassMetrics(**row._mapping) for row in rows), key=lambda each: ("avg" in each.label, each.label))
-    metrics = connection.scalar(select(runs.c.figures).where(runs.c.id == evaluation))
+    metrics = connection.scalar(select(runs.c.metrics).where(runs.c.id == evaluation))
     return EvaluationDetails(classes, json.loads(metrics or "{}"))
 
 

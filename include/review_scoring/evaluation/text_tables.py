@@ -1,4 +1,4 @@
-"""Evaluations as tables of text: as the models' cards print them, and several models beside each other."""
+"""Evaluations as text: a classification report, calibration by length, and a comparison table of several models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from review_scoring.warehouse.evaluations.records import ClassMetrics
 
 
 def class_table_text(classes: Sequence[ClassMetrics], accuracy: float, digits: int = 2) -> str:
-    """Return the table of the cards: `sklearn.metrics.classification_report`, from figures that are known already.
+    """Return the table of `sklearn.metrics.classification_report`, from metrics that are computed already.
 
     :param classes: the classes, then the two averages
     """
@@ -26,23 +26,23 @@ def class_table_text(classes: Sequence[ClassMetrics], accuracy: float, digits: i
     return "\n".join(lines)
 
 
-def breakdown_text(figures: Mapping[str, Any]) -> str:
-    """Return how sure a model may be believed, and how good it is on short, long and truncated texts, in two lines.
+def breakdown_text(breakdown: Mapping[str, Any]) -> str:
+    """Return the calibration error, and the accuracy on short, long and truncated texts, in two lines.
 
-    :param figures: :attr:`review_scoring.evaluation.metrics.Figures.more`
+    :param breakdown: :attr:`review_scoring.evaluation.metrics.Metrics.breakdown`
     """
     bands = []
-    for band in figures["lengths"]:
+    for band in breakdown["lengths"]:
         tokens = (
             f"{band['from_tokens']}-{band['to_tokens']}" if band["to_tokens"] else f"{band['from_tokens']} and more"
         )
         bands.append((f"{tokens} tokens", band))
     parts = [
         f"{name} {part['accuracy']:.4f} of {part['reviews']:,}"
-        for name, part in (*bands, ("truncated", figures["truncated"]))
+        for name, part in (*bands, ("truncated", breakdown["truncated"]))
         if part["reviews"]
     ]
-    return f"calibration error (ECE) {figures['calibration']['ece']:.4f}\naccuracy by length: {', '.join(parts)}"
+    return f"calibration error (ECE) {breakdown['calibration']['ece']:.4f}\naccuracy by length: {', '.join(parts)}"
 
 
 def comparison(results: Sequence[Result]) -> str:
