@@ -115,7 +115,7 @@ def fill_evaluations(engine: Engine) -> None:
         engine,
         "INSERT INTO benchmark_runs (set_id, model, revision, reviews, rejected, accuracy, macro_f1, loss,"
         " samples_per_second, tokens_per_second, device, precision, reference_verdict, last_run_verdict, passed,"
-        " explanation, figures, dag_id, task_id, run_id, map_index, started_at, ended_at)"
+        " explanation, metrics, dag_id, task_id, run_id, map_index, started_at, ended_at)"
         " SELECT 1, (CAST(:models AS text[]))[1 + n % :number], repeat('0', 64), 20000, 0, 0.93 + random() / 100, 0.93,"
         " 0.2, 130, 9000, 'cpu', 'float32', 'no reference', 'same', true, 'nothing to compare with', :figures,"
         " 'benchmark_models', 'evaluate_model', 'week ' || n, 0, t, t"

@@ -1,4 +1,4 @@
-"""Is the model still as good as its card says? Every week, and whenever a model was imported."""
+"""Evaluates models on labelled reviews, every week and after each import, and fails if one got worse."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from review_scoring.airflow.operators.evaluate_models import (
 from review_scoring.airflow.operators.import_model import MODEL_STORE
 from review_scoring.airflow.params import long_texts_param, offered_models
 from review_scoring.airflow.run_variables import benchmark_set_of_deployment
+from review_scoring.evaluation.benchmark_sets import benchmark_sets
 from review_scoring.evaluation.gate import failures
-from review_scoring.evaluation.sets import benchmark_sets
-from review_scoring.evaluation.tables import comparison
-from review_scoring.models.entry import CHAMPION
+from review_scoring.evaluation.result import results_from_xcom
+from review_scoring.evaluation.text_tables import comparison
+from review_scoring.models.catalogue_entry import CHAMPION
 
 SETTINGS = settings()
 MODELS = offered_models()
@@ -37,7 +38,7 @@ PARAMS = {
         examples=[CHAMPION, *MODELS],
         values_display={CHAMPION: "Champion", **{name: entry.shown for name, entry in MODELS.items()}},
         title="Models",
-        description="Evaluated beside each other; empty for the champion and what was just imported.",
+        description="Models to compare; empty for the champion and the models whose import triggered the run.",
     ),
     "benchmark_set": Param(
         benchmark_set_of_deployment(),
@@ -45,14 +46,14 @@ PARAMS = {
         enum=list(SETS),
         values_display={name: entry.shown for name, entry in SETS.items()},
         title="Benchmark set",
-        description="The labelled reviews.",
+        description="Labelled reviews to evaluate on.",
     ),
     "limit": Param(
         None,
         type=["null", "integer"],
         minimum=1,
         title="Limit",
-        description="Evaluate on this many reviews at most; empty for all. A limited evaluation approves no model.",
+        description="Number of reviews to evaluate on at most; empty for all. A limited evaluation approves no model.",
     ),
     "long_texts": long_texts_param(),
 }
@@ -72,7 +73,7 @@ with scoring_dag(
 
     @task
     def choose_models(params: dict[str, Any] | None = None) -> list[str]:
-        """Say which models are evaluated."""
+        """Return the models to evaluate."""
         return models_to_evaluate((params or {})["models"], get_current_context())
 
     chosen = choose_models()
@@ -89,13 +90,13 @@ with scoring_dag(
 
     @task(trigger_rule="all_done_min_one_success")
     def compare(evaluations: Any) -> None:
-        """Show the models beside each other."""
-        logging.getLogger("review_scoring").info("%s", comparison(evaluations[:]))
+        """Log a table that compares the models."""
+        logging.getLogger("review_scoring").info("%s", comparison(results_from_xcom(evaluations[:])))
 
     @task(trigger_rule="all_done_min_one_success", retries=0)
     def gate(evaluations: Any, models: list[str]) -> None:
-        """Fail the run if a model is below its reference, or worse than it was."""
-        if found := failures(evaluations[:], len(models)):
+        """Fail the run if a model is below its published figures, worse than before or worse than chance."""
+        if found := failures(results_from_xcom(evaluations[:]), len(models)):
             raise AirflowFailException("\n".join(found))
 
     compare(evaluate.output) >> gate(evaluate.output, cast("list[str]", chosen))

@@ -1,4 +1,4 @@
-"""Bring a model of the catalogue into the model store, by hand: fetch, convert, try, keep."""
+"""Imports a model of the catalogue into the model store: download, convert, check, store. Triggered by hand."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from airflow.sdk import Param
 
 from review_scoring.airflow.config import settings
 from review_scoring.airflow.dags import scoring_dag
-from review_scoring.airflow.model_settings import catalogue_setting
 from review_scoring.airflow.operators.import_model import ImportModelOperator
 from review_scoring.models.catalogue import catalogue
-from review_scoring.models.entry import Kind
+from review_scoring.models.catalogue_entry import ModelKind
 
 QUEUE = settings().import_queue
-OFFERED = [entry for entry in catalogue(catalogue_setting().catalogue).values() if entry.kind is not Kind.BUNDLED]
+OFFERED = [entry for entry in catalogue(settings().catalogue).values() if entry.kind is not ModelKind.BUNDLED]
 
 with scoring_dag(
     "import_model",
     about_a_job=False,
-    description="Fetch, convert and check a model, and put it into the model store",
+    description="Download, convert and check a model, and store it in the model store",
     schedule=None,
     params={
         "model": Param(
@@ -27,7 +26,7 @@ with scoring_dag(
             enum=[entry.name for entry in OFFERED],
             values_display={entry.name: entry.shown for entry in OFFERED},
             title="Model",
-            description="Unverified: nobody has tried the entry with the real files yet; the import does.",
+            description="Unverified: the entry has not been checked against the real files yet; the import checks it.",
         )
     },
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1), "execution_timeout": timedelta(hours=4)},

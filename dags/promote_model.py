@@ -1,4 +1,4 @@
-"""Make a model the champion of the nightly job: what new reviews are scored with from then on."""
+"""Promotes a model to champion: new reviews of the job are scored with it from then on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MODELS = offered_models()
 
 with scoring_dag(
     "promote_model",
-    description="Choose the champion: the model that new reviews are scored with",
+    description="Promote a model to champion: the model that new reviews are scored with",
     schedule=None,
     max_active_runs=1,
     params={
@@ -21,13 +21,13 @@ with scoring_dag(
             enum=list(MODELS),
             values_display={name: entry.shown for name, entry in MODELS.items()},
             title="Model",
-            description="Its newest revision in the model store becomes the champion, unless an evaluation is named.",
+            description="Its newest revision in the model store becomes the champion, unless an evaluation is given.",
         ),
         "reason": Param(
             type="string",
             minLength=3,
             title="Reason",
-            description="Is kept with the promotion, for those who ask later.",
+            description="Recorded with the promotion.",
         ),
         "evaluation": Param(
             None,
@@ -40,7 +40,7 @@ with scoring_dag(
             False,
             type="boolean",
             title="Promote without passing",
-            description="Promote although the model has not passed an evaluation. The reason should say why.",
+            description="Promote the model even if it has not passed an evaluation. Explain why in the reason.",
         ),
     },
     doc_md=__doc__,

@@ -407,21 +407,21 @@ BUGS = (
         "models/folder.py",
         'if problem == "multi_label_classification":',
         "if False:",
-        "tests/models/test_own_folders.py::test_outputs_that_are_no_classes_of_which_one_holds_are_refused",
+        "tests/models/test_source_folder.py::test_outputs_that_are_no_classes_of_which_one_holds_are_refused",
     ),
     Bug(
         "weights of a second file read from the start of the first",
         "models/joined_weights.py",
         "end += shard.stat().st_size - start",
         "end += 0",
-        "tests/models/test_own_folders.py::test_weights_in_several_files_become_the_same_weights_in_one",
+        "tests/models/test_source_folder.py::test_weights_in_several_files_become_the_same_weights_in_one",
     ),
     Bug(
         "a row of a benchmark file cut to the header's length",
-        "evaluation/files.py",
+        "evaluation/labelled_files.py",
         "if len(row) != len(header):",
         "if len(row) < len(header):",
-        "tests/evaluation/test_files.py::test_a_comma_too_many_in_every_row_shifts_no_column",
+        "tests/evaluation/test_labelled_files.py::test_a_comma_too_many_in_every_row_shifts_no_column",
     ),
     Bug(
         "a model worse than chance let pass",
@@ -439,7 +439,7 @@ BUGS = (
     ),
     Bug(
         "an evaluation compared with the last one, even if that had failed",
-        "warehouse/evaluations/store.py",
+        "warehouse/evaluations/past_evaluations.py",
         "order_by(runs.c.passed.desc(), same_revision.desc(), same_content.desc())",
         "order_by(runs.c.id.desc())",
         "tests/evaluation/test_evaluate.py::"
@@ -485,7 +485,7 @@ BUGS = (
     ),
     Bug(
         "a limited evaluation that approves a model",
-        "warehouse/evaluations/store.py",
+        "warehouse/evaluations/past_evaluations.py",
         ", runs.c.row_limit.is_(None))",
         ")",
         "tests/evaluation/test_champion.py::test_a_limited_evaluation_approves_nothing",
@@ -493,8 +493,8 @@ BUGS = (
     Bug(
         "a pass on one set that hides a failure on another",
         "evaluation/champion.py",
-        "    if failed := [row for row in wanted if not row.passed]:\n",
-        "    if failed := [row for row in wanted[:1] if not row.passed]:\n",
+        "    if failed := [row for row in relevant if not row.passed]:\n",
+        "    if failed := [row for row in relevant[:1] if not row.passed]:\n",
         "tests/evaluation/test_champion.py::test_passing_on_one_set_does_not_hide_failing_on_another",
     ),
     Bug(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 from sqlalchemy import DateTime, Engine, Integer, MetaData, Table, Text, cast, func, select
 from sqlalchemy.schema import Column
 
-from review_scoring.evaluation.tables import class_table_text
+from review_scoring.evaluation.text_tables import class_table_text
 from review_scoring.warehouse.engine import make_engine, writing
-from review_scoring.warehouse.evaluations.store import BenchmarkStore
+from review_scoring.warehouse.evaluations.past_evaluations import details, evaluations
 from review_scoring.warehouse.ledger.counts import Counts
 from review_scoring.warehouse.schema import tables
 
@@ -76,16 +75,15 @@ def show(path: str) -> None:
 
 def benchmark(path: str) -> None:
     """Print the last evaluation: the table of the models' cards, and what it was compared with."""
-    store = BenchmarkStore(make_engine(f"sqlite:///{path}"))
-    run = store.newest_run()
-    assert run is not None
-    figures = json.loads(run.figures)
-    low, high = figures["intervals"]["accuracy"]
+    with make_engine(f"sqlite:///{path}").connect() as connection:
+        (run,) = evaluations(connection, tables(), last=1)
+        found = details(connection, tables(), evaluation=run.id)
+    low, high = found.metrics["intervals"]["accuracy"]
     print(f"\n{run.model} at revision {run.revision[:12]} on the labels of {run.reviews} {run.set_name} reviews\n")
-    print(class_table_text(store.classes(run.id), run.accuracy))
+    print(class_table_text(found.classes, run.accuracy))
     print(
         f"\n  accuracy {run.accuracy:.4f} (95 %: {low:.3f} to {high:.3f}), loss {run.loss:.4f}, "
-        f"calibration error {figures['calibration']['ece']:.3f}\n"
+        f"calibration error {found.metrics['calibration']['ece']:.3f}\n"
         f"  {run.samples_per_second:.1f} reviews/s, {run.tokens_per_second:,.0f} tokens/s on {run.device} "
         f"{run.precision}\n"
         f"  reference: {run.reference_verdict}; last run: {run.last_run_verdict}\n"

@@ -13,11 +13,11 @@ from typing import Any
 
 from review_scoring.errors import ArchiveError, DownloadFailedError, DownloadRefusedError, ModelError
 from review_scoring.models.catalogue import find_entry, readable_entries
+from review_scoring.models.catalogue_entry import CatalogueEntry, ModelKind, https_form
 from review_scoring.models.download import Downloader
-from review_scoring.models.entry import CatalogueEntry, Kind, https_form
 from review_scoring.models.folder import REQUIRED_FILES, file_hash, open_folder
-from review_scoring.models.own_folders import check_content, copy_model
 from review_scoring.models.settings import ModelSettings
+from review_scoring.models.source_folder import check_content, copy_model
 from review_scoring.models.store import ModelStore
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def import_model(
     """
     started = time.monotonic()
     entry = find_entry(name, settings.catalogue)
-    if entry.kind is Kind.BUNDLED:
+    if entry.kind is ModelKind.BUNDLED:
         raise ModelError(f"model {entry.name!r} comes with this package; there is nothing to import")
     downloader = downloader or Downloader(hosts=allowed_hosts(settings), between_chunks=between_steps)
     make = partial(_make, entry, downloader, between_steps)
@@ -88,9 +88,9 @@ def _make(
 
 def _brought(entry: CatalogueEntry, downloader: Downloader, folder: Path, scratch: Path) -> Mapping[str, Any]:
     match entry.kind:
-        case Kind.SPARK_NLP:
+        case ModelKind.SPARK_NLP:
             return _from_archive(entry, downloader, folder, scratch)
-        case Kind.HUB:
+        case ModelKind.HUB:
             return _from_hub(entry, folder)
         case _:
             return _from_folder(entry, folder)

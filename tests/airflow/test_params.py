@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from review_scoring.airflow.params import NARROW, RARELY
-from review_scoring.evaluation.sets import benchmark_sets
+from review_scoring.evaluation.benchmark_sets import benchmark_sets
 from review_scoring.models.catalogue import catalogue
-from review_scoring.models.entry import CHAMPION, Kind
+from review_scoring.models.catalogue_entry import CHAMPION, ModelKind
 from tests.airflow.runner import ROOT, AirflowHome
 
 PARAMS = """
@@ -102,7 +102,7 @@ def test_what_can_be_chosen_is_what_the_catalogues_have(forms: dict[str, dict[st
         ("score_reviews", "model"): [CHAMPION, *models],
         ("rescore_reviews", "model"): [CHAMPION, *models],
         ("promote_model", "model"): [*models],
-        ("import_model", "model"): [name for name, entry in models.items() if entry.kind is not Kind.BUNDLED],
+        ("import_model", "model"): [name for name, entry in models.items() if entry.kind is not ModelKind.BUNDLED],
         ("benchmark_models", "benchmark_set"): [*sets],
     }
     for (dag_id, name), names in wanted.items():

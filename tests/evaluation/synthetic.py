@@ -4,37 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import Engine
 
 from review_scoring.concurrency.cancellation import StopFlag
-from review_scoring.evaluation.evaluate import evaluate_model
-from review_scoring.evaluation.metrics import Figures, figures_of
-from review_scoring.evaluation.predictions import Judgement, Judgements
-from review_scoring.models.entry import CatalogueEntry
+from review_scoring.evaluation.evaluate import EvaluationRequest, evaluate_model
+from review_scoring.evaluation.metrics import Metrics, metrics_of
+from review_scoring.evaluation.predictions import CountedPrediction, Predictions
+from review_scoring.evaluation.result import EvaluationResult
+from review_scoring.models.catalogue_entry import CatalogueEntry
 from review_scoring.models.folder import ModelFolder
 from review_scoring.request import RunKey
 from review_scoring.reviews import Prediction, Reject
 from review_scoring.warehouse import migrate
-from review_scoring.warehouse.evaluations.labelled import LabelledReview
-from review_scoring.warehouse.evaluations.store import BenchmarkStore, Judged, StoredSet
+from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
+from review_scoring.warehouse.evaluations.records import LabelledPrediction, LabelledReview, StoredSet
 from tests.stubs import MODEL
 
 REVIEWS = [LabelledReview(f"r{n:03}", f"review number {n}", "pos" if n % 2 else "neg") for n in range(100)]
 
 
-def judgement(n: int, expected: str, predicted: str, positive: float, tokens: int = 20) -> Judgement:
+def prediction(n: int, expected: str, predicted: str, positive: float, tokens: int = 20) -> CountedPrediction:
     """Return one review of an evaluation."""
-    row = Judged(str(n), expected, predicted, predicted, max(positive, 1 - positive), tokens, truncated=False)
-    return Judgement(row, predicted, positive)
+    row = LabelledPrediction(
+        str(n), expected, predicted, predicted, max(positive, 1 - positive), tokens, truncated=False
+    )
+    return CountedPrediction(row, predicted, positive)
 
 
-def judgements(each: Sequence[Judgement], *, seconds: float = 10.0, steps: int = 5) -> Judgements:
+def predictions(each: Sequence[CountedPrediction], *, seconds: float = 10.0, steps: int = 5) -> Predictions:
     """Return an evaluation of these reviews."""
     tokens = sum(judged.row.token_count or 0 for judged in each)
-    return Judgements(
-        each=each,
+    return Predictions(
+        counted=each,
         left_out=[],
         labels={},
         rejects={},
@@ -46,17 +48,17 @@ def judgements(each: Sequence[Judgement], *, seconds: float = 10.0, steps: int =
     )
 
 
-def counted(right: Mapping[str, int], support: Mapping[str, int], sure: float = 0.9) -> list[Judgement]:
+def counted(right: Mapping[str, int], support: Mapping[str, int], sure: float = 0.9) -> list[CountedPrediction]:
     """Return reviews with exactly these counts: of each class, how many are right of how many."""
-    found: list[Judgement] = []
+    found: list[CountedPrediction] = []
     for label, other in (("neg", "pos"), ("pos", "neg")):
         for n in range(support[label]):
             predicted = label if n < right[label] else other
-            found.append(judgement(len(found), label, predicted, sure if predicted == "pos" else 1 - sure))
+            found.append(prediction(len(found), label, predicted, sure if predicted == "pos" else 1 - sure))
     return found
 
 
-def quick_figures(right: Mapping[str, int], support: Mapping[str, int]) -> Figures:
+def quick_metrics(right: Mapping[str, int], support: Mapping[str, int]) -> Metrics:
     """Return figures that have the counts alone, for verdicts by the thousand."""
     confusion = {
         label: {label: right[label], other: support[label] - right[label]}
@@ -64,12 +66,12 @@ def quick_figures(right: Mapping[str, int], support: Mapping[str, int]) -> Figur
     }
     reviews = sum(support.values())
     block = {"eval_accuracy": sum(right.values()) / reviews}
-    return Figures(reviews=reviews, classes=(), block=block, confusion=confusion, tokens_per_second=0.0, more={})
+    return Metrics(reviews=reviews, classes=(), trainer=block, confusion=confusion, tokens_per_second=0.0, breakdown={})
 
 
-def measured(right: Mapping[str, int], support: Mapping[str, int]) -> Figures:
+def measured(right: Mapping[str, int], support: Mapping[str, int]) -> Metrics:
     """Return all figures of an evaluation with these counts."""
-    return figures_of(judgements(counted(right, support)))
+    return metrics_of(predictions(counted(right, support)))
 
 
 @dataclass
@@ -136,7 +138,7 @@ class Bench:
         entry: CatalogueEntry | None = None,
         limit: int | None = None,
         run_id: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> EvaluationResult:
         """Evaluate a model that is wrong on the reviews with these ids, as a task of an Airflow run of its own."""
         self.runs += 1
         labels = {str(review.text): review for review in self.store.reviews(loaded.id)}
@@ -145,13 +147,13 @@ class Bench:
             review = labels[text]
             return review.label if review.id not in wrong else {"neg": "pos", "pos": "neg"}[review.label]
 
-        return evaluate_model(
-            self.store,
-            loaded.id,
-            model,
+        request = EvaluationRequest(
+            set_id=loaded.id,
+            model=model,
             entry=entry,
             key=RunKey("benchmark_models", "evaluate_model", run_id or f"run {self.runs}", 0),
             limit=limit,
-            load_classifier=lambda: classifier or ScriptedClassifier(says),
-            stop=StopFlag(),
+        )
+        return evaluate_model(
+            self.store, request, load_classifier=lambda: classifier or ScriptedClassifier(says), stop=StopFlag()
         )

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from sklearn.metrics import classification_report
 
-from review_scoring.evaluation.metrics import figures_of
+from review_scoring.evaluation.metrics import metrics_of
 from review_scoring.evaluation.published import references_of
-from review_scoring.evaluation.tables import class_table_text
+from review_scoring.evaluation.text_tables import class_table_text
 from review_scoring.models.catalogue import find_entry
-from tests.evaluation.synthetic import counted, judgements
+from tests.evaluation.synthetic import counted, predictions
 
 BERT = """\
               precision    recall  f1-score   support
@@ -45,18 +45,18 @@ def test_predictions_with_a_cards_counts_give_the_cards_table_digit_for_digit(mo
     right_neg = (neg.lowest + neg.highest) // 2
     right_pos = (accuracy.lowest + accuracy.highest) // 2 - right_neg
     assert pos.lowest <= right_pos <= pos.highest
-    figures = figures_of(judgements(counted({"neg": right_neg, "pos": right_pos}, support)))
-    assert class_table_text(figures.classes, figures.accuracy) == card
+    metrics = metrics_of(predictions(counted({"neg": right_neg, "pos": right_pos}, support)))
+    assert class_table_text(metrics.classes, metrics.accuracy) == card
 
 
 def test_the_table_is_that_of_scikit_learn_to_any_digit() -> None:
     each = counted({"neg": 61, "pos": 97}, {"neg": 103, "pos": 101})
-    figures = figures_of(judgements(each))
+    metrics = metrics_of(predictions(each))
     expected = [judged.row.expected for judged in each]
     predicted = [judged.predicted for judged in each]
     for digits in (2, 4):
         theirs = classification_report(expected, predicted, digits=digits)
-        assert class_table_text(figures.classes, figures.accuracy, digits) == theirs.rstrip("\n")
+        assert class_table_text(metrics.classes, metrics.accuracy, digits) == theirs.rstrip("\n")
 
 
 def test_predictions_with_the_xlm_roberta_cards_counts_give_its_block() -> None:
@@ -69,14 +69,14 @@ def test_predictions_with_the_xlm_roberta_cards_counts_give_its_block() -> None:
     each = counted({"neg": 9_683, "pos": 9_700}, {"neg": 10_000, "pos": 10_000}, sure)
     doubtful = {"neg": 0.4, "pos": 0.6}
     each = [j if j.predicted == j.row.expected else replace(j, positive=doubtful[j.predicted]) for j in each]
-    block = dict(figures_of(judgements(each, seconds=256.0691, steps=math.ceil(20_000 / 16))).block)
+    block = dict(metrics_of(predictions(each, seconds=256.0691, steps=math.ceil(20_000 / 16))).trainer)
     assert block.pop("eval_loss") == pytest.approx(card.pop("eval_loss"), abs=1e-12)
     card.pop("epoch")  # of the training, which no evaluation knows
     assert block == card
 
 
 def test_micro_averages_equal_the_accuracy() -> None:
-    block = figures_of(judgements(counted({"neg": 3, "pos": 8}, {"neg": 7, "pos": 9}))).block
+    block = metrics_of(predictions(counted({"neg": 3, "pos": 8}, {"neg": 7, "pos": 9}))).trainer
     assert {block[f"eval_{name}"] for name in ("accuracy", "f1", "precision", "recall")} == {11 / 16}
 
 

@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy import Engine
 
 from review_scoring.errors import ConfigurationError, ModelError, NotApprovedError, PreflightError
-from review_scoring.evaluation.champion import as_required, model_of_job, require_benchmark
-from review_scoring.evaluation.promotion import promote_model
+from review_scoring.evaluation.champion import as_required, model_of_job, newest_evaluations, require_benchmark
+from review_scoring.evaluation.promotion import PromotionRequest, promote_model
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_entry, find_model
 from review_scoring.models.folder import ModelFolder
 from review_scoring.models.settings import ModelSettings
 from review_scoring.run.preflight import preflight
-from review_scoring.warehouse.evaluations.promotions import Promotion, champion, promote
+from review_scoring.warehouse.evaluations.promotions import Promotion, StoredPromotion, champion
+from review_scoring.warehouse.schema import tables
 from tests.evaluation.synthetic import Bench
 from tests.models.own_catalogue import archive_entry, settings
 from tests.stubs import MODEL, Warehouse
@@ -46,35 +47,39 @@ def promoted(warehouse: Warehouse, bench: Bench, run_id: str = "run", **options:
         "reason": "as good, and smaller",
     }
     values.update(options)
+    request = PromotionRequest(
+        model=values.pop("model", DEFAULT_MODEL), promoted_by="ada", dag_id="promote_model", run_id=run_id, **values
+    )
     return promote_model(
         warehouse.job,
         bench.store,
+        request,
         source_engine=lambda: warehouse.engine,
-        model=values.pop("model", DEFAULT_MODEL),
         settings=ModelSettings(store=Path("/nowhere")),
-        promoted_by="ada",
-        dag_id="promote_model",
-        run_id=run_id,
-        **values,
     )
+
+
+def champion_of(engine: Engine, job: str) -> StoredPromotion | None:
+    with engine.connect() as connection:
+        return champion(connection, tables(), job=job)
 
 
 def test_until_one_is_promoted_the_champion_is_the_model_that_comes_with_the_package(
     warehouse: Warehouse, bench: Bench
 ) -> None:
     assert chosen(warehouse) == BUNDLED
-    assert champion(bench.store.engine, None, "films") is None
+    assert champion_of(bench.store.engine, "films") is None
 
 
 def test_an_empty_database_has_no_champion_and_no_evaluations(engine: Engine) -> None:
-    assert champion(engine, None, "films") is None
-    assert Bench.on(engine).store.newest("m", "r") == []
+    assert champion_of(engine, "films") is None
+    assert newest_evaluations(Bench.on(engine).store, MODEL) == []
 
 
 def test_a_promotion_is_recorded_with_who_when_why_and_on_which_evaluation(warehouse: Warehouse, bench: Bench) -> None:
-    evaluation = bench.evaluate(bench.load(), model=BUNDLED)["evaluation"]
+    evaluation = bench.evaluate(bench.load(), model=BUNDLED).id
     promoted(warehouse, bench)
-    row = champion(warehouse.engine, None, "films")
+    row = champion_of(warehouse.engine, "films")
     assert row is not None
     assert (row.model, row.revision, row.benchmark_run_id) == (BUNDLED.name, BUNDLED.revision, evaluation)
     assert (row.promoted_by, row.reason, row.run_id) == ("ada", "as good, and smaller", "run")
@@ -88,7 +93,7 @@ def test_the_newest_evaluation_is_the_last_one_whatever_the_name_of_its_set(
 ) -> None:
     wrong = WRONG if without_passing else ()
     bench.evaluate(bench.load(name="zebras"), wrong, model=BUNDLED)
-    newest = bench.evaluate(bench.load(name="antelopes", content="b"), wrong, model=BUNDLED)["evaluation"]
+    newest = bench.evaluate(bench.load(name="antelopes", content="b"), wrong, model=BUNDLED).id
     assert promoted(warehouse, bench, without_passing=without_passing).benchmark_run_id == newest
 
 
@@ -100,7 +105,7 @@ def test_a_promotion_that_is_tried_again_is_recorded_once(warehouse: Warehouse, 
 
 
 def test_an_old_run_that_is_cleared_does_not_promote_again(warehouse: Warehouse, bench: Bench) -> None:
-    good = bench.evaluate(bench.load(), model=BUNDLED)["evaluation"]
+    good = bench.evaluate(bench.load(), model=BUNDLED).id
     first = promoted(warehouse, bench, "first", evaluation=good)
     assert promoted(warehouse, bench, "first", evaluation=good, reason="as good") == first
     bench.evaluate(bench.load(), model=BUNDLED)
@@ -118,10 +123,10 @@ def test_a_run_that_promoted_one_model_does_not_say_that_it_promoted_another(
     assert job is not None
     fields: dict[str, Any] = {"benchmark_run_id": None, "promoted_by": "ada", "reason": "why", "dag_id": "d"}
     choice = Promotion(model="m", revision="r" * 64, run_id="run", **fields)
-    assert promote(bench.store.engine, None, job.job.id, choice) == choice
+    assert bench.store.promote(job.job.id, choice) == choice
     for other in (replace(choice, model="n"), replace(choice, revision="s" * 64)):
         with pytest.raises(ConfigurationError, match="this run already promoted m at revision rrrrrrrrrrrr"):
-            promote(bench.store.engine, None, job.job.id, other)
+            bench.store.promote(job.job.id, other)
 
 
 def test_the_last_promotion_counts_and_each_job_has_its_own(warehouse: Warehouse, bench: Bench) -> None:
@@ -130,11 +135,11 @@ def test_the_last_promotion_counts_and_each_job_has_its_own(warehouse: Warehouse
     fields: dict[str, Any] = {"benchmark_run_id": None, "promoted_by": "ada", "reason": "why", "dag_id": "d"}
     for n in range(3):
         choice = Promotion(model=f"m{n}", revision="r" * 64, run_id=f"run {n}", **fields)
-        promote(bench.store.engine, None, prepared.ledger.job.id, choice)
-    last = champion(bench.store.engine, None, "films")
+        bench.store.promote(prepared.ledger.job.id, choice)
+    last = champion_of(bench.store.engine, "films")
     assert last is not None
     assert last.model == "m2"
-    assert champion(bench.store.engine, None, "books") is None
+    assert champion_of(bench.store.engine, "books") is None
 
 
 def test_a_champion_whose_files_are_gone_is_told_by_name_and_revision(
@@ -151,7 +156,7 @@ def test_a_champion_whose_files_are_gone_is_told_by_name_and_revision(
         dag_id="d",
         run_id="r",
     )
-    promote(bench.store.engine, None, prepared.ledger.job.id, gone)
+    bench.store.promote(prepared.ledger.job.id, gone)
     own = settings(tmp_path, archive_entry("mini-bert"))
     with pytest.raises(
         ModelError, match="revision f{64} of model 'mini-bert' is in the catalogue, and not in the model"
@@ -165,8 +170,8 @@ def test_a_model_without_a_passing_evaluation_is_not_promoted_unless_that_is_sai
     with pytest.raises(NotApprovedError, match="not promoted: .* has no evaluation on any benchmark set"):
         promoted(warehouse, bench)
     loaded = bench.load()
-    good = bench.evaluate(loaded, model=BUNDLED)["evaluation"]
-    bad = bench.evaluate(loaded, WRONG, model=BUNDLED)["evaluation"]
+    good = bench.evaluate(loaded, model=BUNDLED).id
+    bad = bench.evaluate(loaded, WRONG, model=BUNDLED).id
     with pytest.raises(NotApprovedError, match=f"has not passed evaluation {bad} on benchmark set 'films'"):
         promoted(warehouse, bench)
     with pytest.raises(NotApprovedError, match=f"evaluation {bad} did not pass: .* accuracy fell by 40.0 points"):
@@ -176,26 +181,26 @@ def test_a_model_without_a_passing_evaluation_is_not_promoted_unless_that_is_sai
 
 
 def test_a_limited_evaluation_is_no_reason_to_promote(warehouse: Warehouse, bench: Bench) -> None:
-    limited = bench.evaluate(bench.load(), model=BUNDLED, limit=50)["evaluation"]
+    limited = bench.evaluate(bench.load(), model=BUNDLED, limit=50).id
     with pytest.raises(NotApprovedError, match=f"evaluation {limited} is limited to 50 reviews"):
         promoted(warehouse, bench, evaluation=limited)
     assert promoted(warehouse, bench, evaluation=limited, without_passing=True).benchmark_run_id == limited
 
 
 def test_where_a_set_is_required_passing_on_another_does_not_promote(warehouse: Warehouse, bench: Bench) -> None:
-    books = bench.evaluate(bench.load(name="books"), model=BUNDLED)["evaluation"]
+    books = bench.evaluate(bench.load(name="books"), model=BUNDLED).id
     for evaluation, why in ((None, "no evaluation on"), (books, f"evaluation {books} is on benchmark set 'books'")):
         with pytest.raises(NotApprovedError, match=f"{why}.*'films'"):
             promoted(warehouse, bench, required="films", evaluation=evaluation)
-    films = bench.evaluate(bench.load(), model=BUNDLED)["evaluation"]
+    films = bench.evaluate(bench.load(), model=BUNDLED).id
     assert promoted(warehouse, bench, required="films").benchmark_run_id == films
 
 
 def test_an_evaluation_of_another_model_is_no_reason(warehouse: Warehouse, bench: Bench) -> None:
-    other = bench.evaluate(bench.load(), model=MODEL)["evaluation"]
+    other = bench.evaluate(bench.load(), model=MODEL).id
     with pytest.raises(ConfigurationError, match=f"evaluation {other} is of stub at revision 0{{12}}, and "):
         promoted(warehouse, bench, evaluation=other)
-    with pytest.raises(ConfigurationError, match="evaluation 999 is not there"):
+    with pytest.raises(ConfigurationError, match="evaluation 999 does not exist"):
         promoted(warehouse, bench, evaluation=999)
 
 

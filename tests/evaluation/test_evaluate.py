@@ -19,8 +19,9 @@ from review_scoring.evaluation.predictions import first_rows
 from review_scoring.models.catalogue import find_entry
 from review_scoring.reviews import Reject, RejectReason
 from review_scoring.warehouse.engine import writing
-from review_scoring.warehouse.evaluations.labelled import LabelledReview
-from review_scoring.warehouse.evaluations.store import BenchmarkStore
+from review_scoring.warehouse.evaluations import benchmark_store
+from review_scoring.warehouse.evaluations.new_evaluation import write_evaluation
+from review_scoring.warehouse.evaluations.records import LabelledReview
 from tests.evaluation.synthetic import REVIEWS, Bench, ScriptedClassifier
 from tests.stubs import MODEL
 
@@ -41,7 +42,7 @@ def right(text: str, but: Sequence[str] = ()) -> str:
 
 
 def rows(bench: Bench, table: str) -> list[Any]:
-    each = getattr(bench.store.owned, table)
+    each = getattr(bench.store.tables, table)
     with bench.store.engine.connect() as connection:
         return list(connection.execute(select(each).order_by(*each.primary_key)).all())
 
@@ -51,9 +52,9 @@ def test_an_evaluation_is_kept_with_its_figures_and_every_prediction(bench: Benc
     (run,) = rows(bench, "benchmark_runs")
     assert (run.accuracy, run.reviews, run.model, run.revision) == (0.9, 100, MODEL.name, MODEL.revision)
     assert (run.reference_verdict, run.last_run_verdict, run.passed) == ("no reference", "first run", True)
-    assert line["evaluation"] == run.id
-    figures = json.loads(run.figures)
-    assert figures["confusion"] == {"neg": {"neg": 45, "pos": 5}, "pos": {"neg": 5, "pos": 45}}
+    assert line.id == run.id
+    metrics = json.loads(run.metrics)
+    assert metrics["confusion"] == {"neg": {"neg": 45, "pos": 5}, "pos": {"neg": 5, "pos": 45}}
     classes = rows(bench, "benchmark_class_metrics")
     assert {row.label for row in classes} == {"neg", "pos", "macro avg", "weighted avg"}
     predictions = rows(bench, "benchmark_predictions")
@@ -64,7 +65,7 @@ def test_an_evaluation_is_kept_with_its_figures_and_every_prediction(bench: Benc
 def test_the_same_model_twice_is_unchanged_a_better_one_better_and_a_worse_one_is_stopped(bench: Bench) -> None:
     loaded = bench.load()
     lines = [bench.evaluate(loaded, wrong) for wrong in (FEW, FEW, [], MANY, MANY, FEW)]
-    told = [(line["last_run_verdict"], line["passed"]) for line in lines]
+    told = [(line.last_run_verdict, line.passed) for line in lines]
     assert told == [
         ("first run", True),
         ("unchanged", True),
@@ -75,30 +76,30 @@ def test_the_same_model_twice_is_unchanged_a_better_one_better_and_a_worse_one_i
     ]
     runs = rows(bench, "benchmark_runs")
     assert [run.compared_with for run in runs] == [None, *(runs[n].id for n in (0, 1, 2, 2, 2))]
-    assert lines[3]["explanation"].endswith("of 100 reviews 40 became wrong and 0 right (p = 1.8e-12, level 0.01)")
+    assert lines[3].explanation.endswith("of 100 reviews 40 became wrong and 0 right (p = 1.8e-12, level 0.01)")
 
 
 def test_a_model_whose_labels_are_swapped_does_not_pass_its_first_evaluation(bench: Bench) -> None:
     line = bench.evaluate(bench.load(), [review.id for review in REVIEWS[:73]])
-    assert (line["accuracy"], line["reference_verdict"], line["last_run_verdict"]) == (
+    assert (line.accuracy, line.reference_verdict, line.last_run_verdict) == (
         0.27,
         "no reference",
         "first run",
     )
-    assert line["passed"] is False
-    assert "accuracy 0.2700 is below 0.5000, which always naming" in line["explanation"]
+    assert line.passed is False
+    assert "accuracy 0.2700 is below 0.5000, the accuracy of always predicting" in line.explanation
     (run,) = rows(bench, "benchmark_runs")
-    assert json.loads(run.figures)["chance"]["below"] is True
+    assert json.loads(run.metrics)["chance"]["below"] is True
 
 
 def test_a_model_in_use_is_not_worse_because_a_better_revision_was_evaluated(bench: Bench) -> None:
     loaded = bench.load()
     better = replace(MODEL, revision="1" * 64)
     first = bench.evaluate(loaded, MANY)
-    assert bench.evaluate(loaded, [], model=better)["last_run_verdict"] == "better"
+    assert bench.evaluate(loaded, [], model=better).last_run_verdict == "better"
     again = bench.evaluate(loaded, MANY)
-    assert (again["last_run_verdict"], again["passed"]) == ("unchanged", True)
-    assert f"since evaluation {first['evaluation']} of" in again["explanation"]
+    assert (again.last_run_verdict, again.passed) == ("unchanged", True)
+    assert f"since evaluation {first.id} of" in again.explanation
     require_benchmark(bench.store, MODEL, "films")
 
 
@@ -108,7 +109,7 @@ def test_the_reviews_that_changed_can_be_read_with_the_statement_of_the_docs(ben
     classifier = ScriptedClassifier(
         lambda text: Reject(RejectReason.NOT_FINITE, "") if text.endswith(" 4") else right(text, but=["r002"])
     )
-    second = bench.evaluate(loaded, classifier=classifier)["evaluation"]
+    second = bench.evaluate(loaded, classifier=classifier).id
     docs = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     (statement,) = re.findall(r"```sql\n(SELECT latest.*?)```", docs, re.DOTALL)
     with bench.store.engine.connect() as connection:
@@ -127,27 +128,27 @@ def test_a_set_that_changed_under_its_name_is_recorded(bench: Bench) -> None:
     assert [(row.content_hash[0], row.replaces_id) for row in sets] == [("a", None), ("b", first.id)]
     back = bench.load()
     assert (back.id, back.is_new, back.changed) == (first.id, False, True)
-    assert bench.evaluate(back, FEW)["last_run_verdict"] == "unchanged"
+    assert bench.evaluate(back, FEW).last_run_verdict == "unchanged"
 
 
 def test_a_set_that_changed_is_compared_on_the_reviews_that_both_have(bench: Bench) -> None:
-    first = bench.evaluate(bench.load(), FEW)["evaluation"]
+    first = bench.evaluate(bench.load(), FEW).id
     relabelled = [replace(review, label={"neg": "pos", "pos": "neg"}[review.label]) for review in REVIEWS[:5]]
     more = [LabelledReview(f"s{n}", f"one more review {n}", "neg") for n in range(50)]
     grown = bench.load([*relabelled, *REVIEWS[5:], *more], content="b")
     for _ in range(2):  # again: trying once more does not make a worse model pass
         line = bench.evaluate(grown, MANY)
-        assert (line["last_run_verdict"], line["passed"]) == ("worse", False)
-        assert f"since evaluation {first} of" in line["explanation"]
-        assert "compared on the reviews that both have, with the same text and label" in line["explanation"]
-        assert "of 95 reviews 30 became wrong and 0 right" in line["explanation"]
+        assert (line.last_run_verdict, line.passed) == ("worse", False)
+        assert f"since evaluation {first} of" in line.explanation
+        assert "compared on the reviews that both have, with the same text and label" in line.explanation
+        assert "of 95 reviews 30 became wrong and 0 right" in line.explanation
     good = bench.evaluate(grown, FEW)
-    assert good["last_run_verdict"] == "unchanged"
-    assert "the set has changed" not in bench.evaluate(grown, FEW)["explanation"]
+    assert good.last_run_verdict == "unchanged"
+    assert "the set has changed" not in bench.evaluate(grown, FEW).explanation
     other = bench.evaluate(bench.load(more, content="c"), FEW)
-    assert other["last_run_verdict"] == "unchanged"
+    assert other.last_run_verdict == "unchanged"
     unrelated = [replace(review, id=f"t{review.id}") for review in more]
-    assert bench.evaluate(bench.load(unrelated, content="d"), FEW)["last_run_verdict"] == "first run"
+    assert bench.evaluate(bench.load(unrelated, content="d"), FEW).last_run_verdict == "first run"
 
 
 def test_reviews_whose_text_changed_are_not_compared(bench: Bench) -> None:
@@ -155,10 +156,10 @@ def test_reviews_whose_text_changed_are_not_compared(bench: Bench) -> None:
     bench.evaluate(bench.load([*empty, *REVIEWS[20:]]), FEW)
     rewritten = [replace(review, text=f"{review.text} or another") for review in REVIEWS[50:]]
     line = bench.evaluate(bench.load([*REVIEWS[:50], *rewritten], content="b"), [r.id for r in rewritten])
-    assert (line["last_run_verdict"], line["passed"]) == ("unchanged", True)
-    assert "of 30 reviews 0 became wrong and 0 right" in line["explanation"]
+    assert (line.last_run_verdict, line.passed) == ("unchanged", True)
+    assert "of 30 reviews 0 became wrong and 0 right" in line.explanation
     others = [replace(review, text=f"{review.text} altogether") for review in REVIEWS]
-    assert bench.evaluate(bench.load(others, content="c"), MANY)["last_run_verdict"] == "first run"
+    assert bench.evaluate(bench.load(others, content="c"), MANY).last_run_verdict == "first run"
 
 
 def test_a_run_that_is_cleared_leaves_the_approval_of_an_earlier_revision(bench: Bench) -> None:
@@ -181,10 +182,10 @@ def test_a_retried_task_replaces_what_it_had_written(bench: Bench) -> None:
 
 def test_a_retried_task_leaves_what_a_promotion_or_another_evaluation_names(bench: Bench) -> None:
     loaded = bench.load()
-    compared = bench.evaluate(loaded, FEW, run_id="the run")["evaluation"]
+    compared = bench.evaluate(loaded, FEW, run_id="the run").id
     bench.evaluate(loaded, FEW, run_id="another")
-    promoted = bench.evaluate(loaded, FEW, run_id="the run")["evaluation"]
-    jobs, promotions = bench.store.owned.jobs, bench.store.owned.promotions
+    promoted = bench.evaluate(loaded, FEW, run_id="the run").id
+    jobs, promotions = bench.store.tables.jobs, bench.store.tables.promotions
     now = bench.store.now()
     with writing(bench.store.engine).begin() as connection:
         job = connection.execute(
@@ -197,18 +198,18 @@ def test_a_retried_task_leaves_what_a_promotion_or_another_evaluation_names(benc
                 job_id=job[0], benchmark_run_id=promoted, promoted_at=now, dag_id="d", run_id="r", **choice
             )
         )
-    last = bench.evaluate(loaded, FEW, run_id="the run")["evaluation"]
+    last = bench.evaluate(loaded, FEW, run_id="the run").id
     kept = [run.id for run in rows(bench, "benchmark_runs") if run.run_id == "the run"]
     assert kept == [compared, promoted, last]
-    assert len(bench.store.judged(promoted)) == 100
+    assert len(bench.store.predictions(promoted)) == 100
 
 
 def test_a_limited_evaluation_takes_the_same_reviews_each_time_and_is_compared_with_its_like(bench: Bench) -> None:
     loaded = bench.load()
     bench.evaluate(loaded, FEW)
     limited = bench.evaluate(loaded, FEW, limit=30)
-    assert (limited["reviews"], limited["last_run_verdict"]) == (30, "first run")
-    assert bench.evaluate(loaded, FEW, limit=30)["last_run_verdict"] == "unchanged"
+    assert (limited.reviews, limited.last_run_verdict) == (30, "first run")
+    assert bench.evaluate(loaded, FEW, limit=30).last_run_verdict == "unchanged"
     labels = [review.label for review in first_rows(REVIEWS, 30)]
     assert 8 < labels.count("neg") < 22
 
@@ -220,7 +221,7 @@ def test_in_between_is_counted_and_compared_by_the_more_probable_side(bench: Ben
 
     classifier = ScriptedClassifier(says, labels=("neg", "neu", "pos"))
     line = bench.evaluate(bench.load(), classifier=classifier)
-    assert (line["in_between"], line["accuracy"]) == (20, 0.9)  # of the twenty, ten are pos
+    assert (line.in_between, line.accuracy) == (20, 0.9)  # of the twenty, ten are pos
     first = rows(bench, "benchmark_predictions")[0]
     assert (first.label, first.predicted, first.expected) == ("neu", "pos", "neg")
 
@@ -233,9 +234,9 @@ def test_texts_that_no_model_can_score_are_left_out_and_a_models_own_rejects_cou
         return Reject(RejectReason.NOT_FINITE, "") if n < 4 else ("pos" if n % 2 else "neg")
 
     line = bench.evaluate(bench.load(reviews), classifier=ScriptedClassifier(says))
-    assert (line["reviews"], line["rejected"], line["accuracy"]) == (100, 2, 0.96)
-    figures = json.loads(rows(bench, "benchmark_runs")[0].figures)
-    assert figures["rejects"] == {"empty_text": 1, "null_text": 1, "not_finite": 4}
+    assert (line.reviews, line.rejected, line.accuracy) == (100, 2, 0.96)
+    metrics = json.loads(rows(bench, "benchmark_runs")[0].metrics)
+    assert metrics["rejects"] == {"empty_text": 1, "null_text": 1, "not_finite": 4}
     reasons = [row.reject_reason for row in rows(bench, "benchmark_predictions") if row.predicted is None]
     assert sorted(reasons) == ["empty_text", "not_finite", "not_finite", "not_finite", "not_finite", "null_text"]
 
@@ -262,11 +263,11 @@ def test_a_set_without_any_text_is_told(bench: Bench) -> None:
 
 
 def test_a_model_below_what_is_published_of_it_does_not_pass(bench: Bench) -> None:
-    entry = replace(find_entry("allocine-xlm-roberta-base"), figures_set="films")
+    entry = find_entry("allocine-xlm-roberta-base").model_copy(update={"figures_set": "films"})
     line = bench.evaluate(bench.load(), MANY, entry=entry)
-    assert (line["reference_verdict"], line["passed"]) == ("below", False)
-    assert line["explanation"].startswith("accuracy 0.6000 on 100 reviews is below the published 0.96915 (on 20,000 ")
-    assert bench.evaluate(bench.load(), [], entry=entry)["reference_verdict"] == "cannot tell"
+    assert (line.reference_verdict, line.passed) == ("below", False)
+    assert line.explanation.startswith("accuracy 0.6000 on 100 reviews is below the published 0.96915 (on 20,000 ")
+    assert bench.evaluate(bench.load(), [], entry=entry).reference_verdict == "cannot tell"
 
 
 def test_an_evaluation_that_is_stopped_leaves_nothing(bench: Bench) -> None:
@@ -281,16 +282,15 @@ def test_an_evaluation_that_is_stopped_leaves_nothing(bench: Bench) -> None:
 def test_a_connection_that_is_lost_at_the_end_does_not_cost_the_evaluation(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep = BenchmarkStore.keep
     lost: list[int] = []
 
-    def losing_one(self: BenchmarkStore, *arguments: Any) -> int:
+    def losing_one(*arguments: Any, **values: Any) -> int:
         if not lost:
             lost.append(1)
             raise OperationalError("INSERT", {}, ConnectionError(), connection_invalidated=True)
-        return keep(self, *arguments)
+        return write_evaluation(*arguments, **values)
 
-    monkeypatch.setattr(BenchmarkStore, "keep", losing_one)
+    monkeypatch.setattr(benchmark_store, "write_evaluation", losing_one)
     bench.evaluate(bench.load(), FEW)
     assert lost
     assert len(rows(bench, "benchmark_runs")) == 1

@@ -17,14 +17,14 @@ from transformers import (
 )
 
 from review_scoring.concurrency.cancellation import StopFlag
-from review_scoring.evaluation.metrics import figures_of
-from review_scoring.evaluation.predictions import judge
-from review_scoring.evaluation.set_rows import read_set
-from review_scoring.evaluation.sets import find_set
+from review_scoring.evaluation.benchmark_sets import find_set
+from review_scoring.evaluation.labelled_set import read_set
+from review_scoring.evaluation.metrics import metrics_of
+from review_scoring.evaluation.predictions import predict
 from review_scoring.inference.classifier import Classifier
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.models.folder import ModelFolder
-from review_scoring.warehouse.evaluations.labelled import LabelledReview
+from review_scoring.warehouse.evaluations.records import LabelledReview
 
 COMPARED = ("eval_loss", "eval_accuracy", "eval_f1", "eval_precision", "eval_recall")
 
@@ -79,7 +79,7 @@ def theirs(folder: ModelFolder, reviews: list[LabelledReview], work: Path) -> di
 def ours(folder: ModelFolder, reviews: list[LabelledReview]) -> dict[str, float]:
     """Return what an evaluation says of it."""
     classifier = Classifier.load(folder, device="cpu", precision="float32")
-    return dict(figures_of(judge(reviews, classifier, StopFlag())).block)
+    return dict(metrics_of(predict(reviews, classifier, StopFlag())).trainer)
 
 
 def assert_equal(mine: dict[str, float], their: dict[str, float]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from scipy.stats import binomtest, fisher_exact
 
 from review_scoring.evaluation.gate import failures, passes
 from review_scoring.evaluation.published import Reference, references_of
+from review_scoring.evaluation.result import EvaluationResult, SkippedModel, results_from_xcom
 from review_scoring.evaluation.verdicts import (
     CHANCE_LEVEL,
     LAST_RUN_LEVEL,
@@ -24,8 +26,8 @@ from review_scoring.evaluation.verdicts import (
     power,
 )
 from review_scoring.models.catalogue import find_entry
-from review_scoring.warehouse.evaluations.store import Judged
-from tests.evaluation.synthetic import quick_figures
+from review_scoring.warehouse.evaluations.records import LabelledPrediction
+from tests.evaluation.synthetic import quick_metrics
 
 TIMES = 1000
 XLM, BERT = (find_entry(f"allocine-{name}") for name in ("xlm-roberta-base", "bert-multilingual"))
@@ -45,7 +47,7 @@ def evaluation(right: int, reviews: int) -> tuple[dict[str, int], dict[str, int]
 
 
 def verdict(right: int, reviews: int, *references: Reference) -> ReferenceVerdict:
-    return against_reference(quick_figures(*evaluation(right, reviews)), references).verdict
+    return against_reference(quick_metrics(*evaluation(right, reviews)), references).verdict
 
 
 @pytest.mark.parametrize("reviews", [1367, 20_000])
@@ -75,7 +77,7 @@ def test_comparing_each_class_as_well_does_not_raise_more_alarms_than_the_level(
             replace(published(published_right["pos"], 9_706), metric="recall", label="pos"),
         ]
         right = {"neg": int(chance.binomial(690, 0.96)), "pos": int(chance.binomial(677, 0.95))}
-        alarms += against_reference(quick_figures(right, support), references).verdict is ReferenceVerdict.BELOW
+        alarms += against_reference(quick_metrics(right, support), references).verdict is ReferenceVerdict.BELOW
     print(f"three figures: below in {alarms} of {TIMES} evaluations, level {LEVEL}")
     assert binomtest(alarms, TIMES, LEVEL, alternative="greater").pvalue > 0.001
 
@@ -95,9 +97,9 @@ def test_in_a_thousand_re_evaluations_with_random_changes_alarms_are_as_rare_as_
 
 def test_a_sample_of_1367_cannot_contradict_a_published_figure_by_half_a_point() -> None:
     half_a_point_less = round(1367 * (0.95 - 0.005))
-    found = against_reference(quick_figures(*evaluation(half_a_point_less, 1367)), [published(19_000)])
+    found = against_reference(quick_metrics(*evaluation(half_a_point_less, 1367)), [published(19_000)])
     assert found.verdict is ReferenceVerdict.CANNOT_TELL
-    assert "1 point worse in only" in found.explanation
+    assert "1 point worse would be detected in only" in found.explanation
 
 
 def test_twenty_thousand_reviews_can_tell() -> None:
@@ -107,10 +109,11 @@ def test_twenty_thousand_reviews_can_tell() -> None:
 
 
 def test_a_drop_of_several_points_is_found_in_a_small_sample_too() -> None:
-    found = against_reference(quick_figures(*evaluation(round(0.91 * 1367), 1367)), [published(19_000)])
+    found = against_reference(quick_metrics(*evaluation(round(0.91 * 1367), 1367)), [published(19_000)])
     assert found.verdict is ReferenceVerdict.BELOW
-    assert "accuracy 0.9100 on 1,367 reviews is below the published 0.95000 (on 20,000 reviews) by 4.0 points" in (
-        found.explanation
+    assert (
+        "accuracy 0.9100 on 1,367 reviews is below the published 0.95000 (on 20,000 reviews) by at least 4.0 points"
+        in (found.explanation)
     )
 
 
@@ -118,7 +121,7 @@ def test_a_figure_printed_with_two_digits_is_contradicted_only_by_what_no_roundi
     references = references_of(BERT, "allocine")
     # Its table allows 0.9534 to 0.9549 for the printed 0.95: an evaluation of 0.9534 is no loss.
     right = {"neg": 9_859, "pos": references[0].lowest - 9_859}
-    found = against_reference(quick_figures(right, {"neg": 10_294, "pos": 9_706}), references)
+    found = against_reference(quick_metrics(right, {"neg": 10_294, "pos": 9_706}), references)
     assert found.verdict is ReferenceVerdict.MATCHES
     assert "0.9534 to 0.9549" in found.explanation
 
@@ -126,7 +129,7 @@ def test_a_figure_printed_with_two_digits_is_contradicted_only_by_what_no_roundi
 def test_a_model_that_lost_one_class_is_found_although_its_accuracy_stayed() -> None:
     references = references_of(BERT, "allocine")
     right = {"neg": 10_294 - 200, "pos": references[0].lowest - (10_294 - 200)}
-    found = against_reference(quick_figures(right, {"neg": 10_294, "pos": 9_706}), references)
+    found = against_reference(quick_metrics(right, {"neg": 10_294, "pos": 9_706}), references)
     assert found.verdict is ReferenceVerdict.BELOW
     assert found.explanation.startswith("recall of pos 0.9")
 
@@ -155,14 +158,14 @@ def test_a_small_published_sample_limits_what_is_noticed_however_many_reviews_th
         for right in chance.binomial(1367, 1243 / 1367, size=TIMES)
     )
     assert binomtest(noticed, TIMES, powers[2]).pvalue > 0.001
-    found = against_reference(quick_figures(*evaluation(18_100, 20_000)), [reference])
+    found = against_reference(quick_metrics(*evaluation(18_100, 20_000)), [reference])
     assert found.verdict is ReferenceVerdict.CANNOT_TELL
-    assert "so few reviews (20,000 here, 1,367 published) would show" in found.explanation
+    assert "so few reviews (20,000 here, 1,367 published) a model that is" in found.explanation
 
 
 def test_the_test_is_fishers() -> None:
     """The explanation names the p value, which is compared with scipy's own."""
-    found = against_reference(quick_figures(*evaluation(1250, 1367)), [published(19_000)]).explanation
+    found = against_reference(quick_metrics(*evaluation(1250, 1367)), [published(19_000)]).explanation
     theirs = fisher_exact([[1250, 1367 - 1250], [19_000, 1_000]], alternative="less").pvalue
     assert f"(p = {theirs:.2g}, level 0.01)" in found
 
@@ -235,9 +238,12 @@ def test_a_better_one_is_better_and_a_worse_one_worse() -> None:
 def test_a_model_worse_than_naming_the_larger_class_is_below_chance(
     right: dict[str, int], support: dict[str, int], below: bool
 ) -> None:
-    found = against_chance(quick_figures(right, support))
+    found = against_chance(quick_metrics(right, support))
     assert found.below is below
-    assert f"below {max(support.values()) / sum(support.values()):.4f}, which always naming" in found.explanation
+    assert (
+        f"below {max(support.values()) / sum(support.values()):.4f}, the accuracy of always predicting"
+        in found.explanation
+    )
 
 
 def test_a_model_of_no_use_is_said_to_be_worse_than_chance_as_seldom_as_the_level_says() -> None:
@@ -246,7 +252,7 @@ def test_a_model_of_no_use_is_said_to_be_worse_than_chance_as_seldom_as_the_leve
     for _ in range(TIMES):
         pos = int(draw.binomial(50, 0.5))  # it guesses: as often right as wrong on each class
         right = {"neg": int(draw.binomial(50, 0.5)), "pos": pos}
-        alarms += against_chance(quick_figures(right, {"neg": 50, "pos": 50})).below
+        alarms += against_chance(quick_metrics(right, {"neg": 50, "pos": 50})).below
     assert alarms <= 2 * CHANCE_LEVEL * TIMES
 
 
@@ -264,19 +270,49 @@ def test_the_gate_lets_pass_all_but_below_and_worse() -> None:
     }
 
 
-def test_a_run_in_which_nothing_was_evaluated_or_a_task_failed_does_not_pass() -> None:
-    good = {"model": "m", "revision": "r" * 64, "set": "s", "passed": True, "explanation": ""}
-    bad = {**good, "passed": False, "explanation": "accuracy fell"}
+XCOM = {
+    "evaluation": 7,
+    "set": "s",
+    "in_between": 0,
+    "interval": [0.85, 0.94],
+    "explanation": "",
+    "model": "m",
+    "revision": "r" * 64,
+    "reviews": 200,
+    "rejected": 0,
+    "accuracy": 0.9,
+    "macro_f1": 0.9,
+    "loss": 0.3,
+    "samples_per_second": 130.0,
+    "tokens_per_second": 9000.0,
+    "device": "cpu",
+    "precision": "float32",
+    "reference_verdict": "no reference",
+    "last_run_verdict": "first run",
+    "passed": True,
+}
+
+
+def test_results_keep_their_keys_on_the_way_through_xcom() -> None:
     skipped = {"model": "n", "skipped": "not imported"}
+    sent = json.loads(json.dumps([each.as_xcom() for each in results_from_xcom([XCOM, skipped])]))
+    assert sent == [XCOM, skipped]
+    assert results_from_xcom(sent) == results_from_xcom([XCOM, skipped])
+
+
+def test_a_run_in_which_nothing_was_evaluated_or_a_task_failed_does_not_pass() -> None:
+    good = EvaluationResult.from_xcom(XCOM)
+    bad = replace(good, passed=False, explanation="accuracy fell")
+    skipped = SkippedModel("n", "not imported")
     assert failures([good, skipped], 2) == []
     assert failures([good, bad], 2) == ["m at revision rrrrrrrrrrrr on set 's': accuracy fell"]
-    assert failures([good], 2) == ["1 of 2 evaluations failed; their tasks' logs say why"]
+    assert failures([good], 2) == ["1 of 2 evaluations failed; see the logs of their tasks"]
     assert failures([skipped], 1) == ["no model was evaluated: not imported"]
 
 
-def row(n: int, *, right: bool) -> Judged:
-    return Judged(f"{n}", "pos", "pos" if right else "neg", "pos", 0.9, 10, truncated=False)
+def row(n: int, *, right: bool) -> LabelledPrediction:
+    return LabelledPrediction(f"{n}", "pos", "pos" if right else "neg", "pos", 0.9, 10, truncated=False)
 
 
-def is_right(judged: Judged) -> bool:
+def is_right(judged: LabelledPrediction) -> bool:
     return judged.expected == judged.predicted

@@ -9,7 +9,7 @@ import pytest
 
 from review_scoring.errors import ModelError, ModelNotImportedError
 from review_scoring.models.catalogue import DEFAULT_MODEL, catalogue, find_entry, find_model
-from review_scoring.models.entry import Kind, https_form
+from review_scoring.models.catalogue_entry import ModelKind, https_form
 from review_scoring.models.settings import ModelSettings
 from review_scoring.settings import Settings
 from tests.models.own_catalogue import archive_entry, entry, settings
@@ -27,7 +27,12 @@ def test_a_published_model_is_found_by_its_card_and_by_its_nlu_reference(referen
     entry = find_entry(card)
     assert find_entry(reference) is entry
     assert entry.name not in {reference, card}
-    assert (entry.kind, entry.max_tokens, entry.case_sensitive, entry.unverified) == (Kind.SPARK_NLP, 512, True, True)
+    assert (entry.kind, entry.max_tokens, entry.case_sensitive, entry.unverified) == (
+        ModelKind.SPARK_NLP,
+        512,
+        True,
+        True,
+    )
     assert entry.labels == {"neg": "neg", "pos": "pos"}
     (address,) = set(map(https_form, entry.addresses))
     assert re.fullmatch(
@@ -49,12 +54,12 @@ def test_the_published_figures_are_those_of_the_cards_digit_for_digit() -> None:
 
 def test_every_model_that_was_never_loaded_says_so_where_it_is_offered() -> None:
     for each in catalogue().values():
-        assert each.unverified == (each.kind is not Kind.BUNDLED)
+        assert each.unverified == (each.kind is not ModelKind.BUNDLED)
         assert each.shown.endswith("(unverified)") == each.unverified
 
 
 def test_the_catalogue_has_two_three_and_five_classes() -> None:
-    assert {len(each.labels) for each in catalogue().values() if each.kind is Kind.HUB} == {2, 3, 5}
+    assert {len(each.labels) for each in catalogue().values() if each.kind is ModelKind.HUB} == {2, 3, 5}
 
 
 def test_the_bundled_model_needs_no_store(tmp_path: Path) -> None:
@@ -86,8 +91,8 @@ def test_a_catalogue_that_was_changed_is_read_again(tmp_path: Path) -> None:
 
 
 BAD = [
-    ("title", 'title = ""', "it must be a text"),
-    ("kind", 'kind = "pickle"', "it must be one of bundled, spark-nlp, hub, folder"),
+    ("title", 'title = ""', "it must be a non-empty string"),
+    ("kind", 'kind = "pickle"', "it must be one of bundled, spark-nlp, hub, folder, not 'pickle'"),
     ("max_tokens", "max_tokens = true", "it must be a whole number"),
     ("labels", "labels = {}", "it must be a table"),
     ("labels", 'labels = { neg = "" }', "it must be a table"),
@@ -95,7 +100,9 @@ BAD = [
     ("addresses", 'addresses = ["http://example.org/a.zip"]', "it must be a list of https"),
     ("addresses", 'addresses = ["https://user:secret@example.org/a.zip"]', "it must be a list of https"),
     ("sha256", 'sha256 = "abc"', "64 hexadecimal"),
-    ("colour", 'colour = "red"', "there is no such key"),
+    ("colour", 'colour = "red"', "there is no such key; there are addresses, aliases, "),
+    ("license", 'license = "MIT"', "there is no such key; did you mean 'licence'?"),
+    ("name", 'name = "x"', "there is no such key"),
     ("repository", 'repository = "a/b"', "it is for the kind 'hub'"),
     (
         "figures",
@@ -135,8 +142,41 @@ def test_who_asks_for_a_bad_entry_is_told_what_is_wrong_with_it(tmp_path: Path) 
 def test_a_catalogue_that_is_not_there_takes_no_other_model_with_it(tmp_path: Path) -> None:
     for own in (tmp_path / "none.toml", settings(tmp_path, "x = ").catalogue):
         assert find_entry(DEFAULT_MODEL, own).name == DEFAULT_MODEL
-        with pytest.raises(ModelError, match=r"none\.toml cannot be read|is no TOML file"):
+        with pytest.raises(ModelError, match=r"none\.toml cannot be read|is not a TOML file"):
             find_entry("mine", own)
+
+
+def test_everything_that_is_wrong_with_an_entry_is_listed_at_once_and_no_secret_is_quoted(tmp_path: Path) -> None:
+    wrong = """
+[wrong]
+kind = "hub"
+tittle = "A typo"
+labels = { a = "neg", b = "" }
+max_tokens = 0
+aliases = ["x", 3]
+commit = "main"
+addresses = ["https://user:secret@example.org/a.zip"]
+figures = [{ metric = "accuracy", valeu = "0.9" }]
+"""
+    with pytest.raises(ModelError) as error:
+        catalogue(settings(tmp_path, wrong).catalogue)
+    told = str(error.value)
+    assert told.startswith(f"{tmp_path / 'own.toml'}, [wrong], key 'title': it is missing; key ")
+    for words in (
+        "key 'labels': it must be a table: the model's name of a class = ",
+        "key 'max_tokens': it must be a whole number above 0, not 0",
+        "key 'language': it is missing",
+        "key 'aliases': it must be a list of non-empty strings",
+        "key 'commit': it must be a commit of the repository: 40 hexadecimal digits in lower case, not 'main'",
+        "key 'figures[0].value': it is missing",
+        "key 'figures[0].valeu': there is no such key; did you mean 'value'?",
+        "key 'tittle': there is no such key; did you mean 'title'?",
+        "key 'repository': it is missing; a model of the kind `hub` needs it",
+        "key 'addresses': it is for the kind 'spark-nlp', and this entry's kind is 'hub'",
+    ):
+        assert words in told
+    for never in ("secret", "pydantic", "input_value", "validation error"):
+        assert never not in told
 
 
 def test_a_missing_key_is_told(tmp_path: Path) -> None:
@@ -178,7 +218,7 @@ def test_a_catalogue_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 def test_a_catalogue_that_is_not_there_or_no_toml_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"none\.toml cannot be read"):
         catalogue(tmp_path / "none.toml")
-    with pytest.raises(ModelError, match="is no TOML file"):
+    with pytest.raises(ModelError, match="is not a TOML file"):
         catalogue(settings(tmp_path, "x = ").catalogue)
 
 

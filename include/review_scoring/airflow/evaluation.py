@@ -1,4 +1,4 @@
-"""The benchmark sets that Airflow offers, and the warehouse that a job's evaluations are kept in."""
+"""The deployment's file of benchmark sets, and the benchmark store of a job."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from pathlib import Path
 
 from review_scoring.airflow.config import settings
 from review_scoring.airflow.connections.engines import engine_of
+from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.job import ScoringJob
 from review_scoring.run.preflight import target_conn_id
-from review_scoring.warehouse.evaluations.store import BenchmarkStore
+from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 
 
 def own_sets() -> Path | None:
-    """Return the deployment's file of sets."""
+    """Return the deployment's file of benchmark sets."""
     return settings().benchmark_sets
 
 
-def store_of(job: ScoringJob) -> BenchmarkStore:
-    """Return the benchmark tables beside a job's scores."""
-    return BenchmarkStore(engine_of(target_conn_id(job)), job.target_schema)
+def store_of(job: ScoringJob, stop: StopFlag | None = None) -> BenchmarkStore:
+    """Return the benchmark store in a job's warehouse."""
+    return BenchmarkStore(engine_of(target_conn_id(job)), job.target_schema, stop or StopFlag())

@@ -10,7 +10,7 @@ from airflow.sdk import Param
 
 from review_scoring.airflow.model_settings import catalogue_setting
 from review_scoring.models.catalogue import readable_entries
-from review_scoring.models.entry import CHAMPION, CatalogueEntry
+from review_scoring.models.catalogue_entry import CHAMPION, CatalogueEntry
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from review_scoring.airflow.jobs import JOBS_VARIABLE, no_jobs
 from review_scoring.airflow.variables import variable
 from review_scoring.errors import ConfigurationError, NoSuchJobError
-from review_scoring.evaluation.sets import DEFAULT_SET
+from review_scoring.evaluation.benchmark_sets import DEFAULT_SET
 
 JOB = "review_scoring_job"
 SHARDS = "review_scoring_shards"

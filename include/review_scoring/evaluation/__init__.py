@@ -1,1 +1,1 @@
-"""How good a model is, beside what its publisher states and beside the last time."""
+"""Model evaluation on labelled reviews: benchmark sets, metrics, verdicts, the gate, the champion, promotion."""

@@ -1,32 +1,33 @@
-"""Which evaluations let a model go on, and what is said of those that do not."""
+"""The gate: a run fails if a model is below its published figures, worse than its last evaluation, or than chance."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from review_scoring.evaluation.result import EvaluationResult, Result, SkippedModel
 from review_scoring.evaluation.verdicts import LastRunVerdict, ReferenceVerdict
 
 
 def passes(reference: ReferenceVerdict, last_run: LastRunVerdict, *, below_chance: bool) -> bool:
-    """Say whether a model may go on: it is not below what is published of it, no worse than it was, nor than chance."""
+    """Return whether an evaluation with these verdicts passes."""
     good_enough = reference is not ReferenceVerdict.BELOW and last_run is not LastRunVerdict.WORSE
     return good_enough and not below_chance
 
 
-def failures(evaluations: Sequence[Mapping[str, Any]], expected: int) -> list[str]:
-    """Return what speaks against the models of a run, a line for each; nothing if all may go on.
+def failures(results: Sequence[Result], expected: int) -> list[str]:
+    """Return why a run fails, one line for each reason; an empty list if it passes.
 
-    :param evaluations: what the evaluating tasks returned
-    :param expected: how many models were to be evaluated
+    :param results: the results of the evaluation tasks
+    :param expected: the number of models that were to be evaluated
     """
     found = [
-        f"{each['model']} at revision {each['revision'][:12]} on set {each['set']!r}: {each['explanation']}"
-        for each in evaluations
-        if not each.get("skipped") and not each["passed"]
+        f"{each.model} at revision {each.revision[:12]} on set {each.set_name!r}: {each.explanation}"
+        for each in results
+        if isinstance(each, EvaluationResult) and not each.passed
     ]
-    if missing := expected - len(evaluations):
-        found.append(f"{missing} of {expected} evaluations failed; their tasks' logs say why")
-    elif all(each.get("skipped") for each in evaluations):
-        found.append("no model was evaluated: " + "; ".join(str(each["skipped"]) for each in evaluations))
+    skipped = [each for each in results if isinstance(each, SkippedModel)]
+    if missing := expected - len(results):
+        found.append(f"{missing} of {expected} evaluations failed; see the logs of their tasks")
+    elif len(skipped) == len(results):
+        found.append("no model was evaluated: " + "; ".join(each.reason for each in skipped))
     return found

@@ -1,4 +1,7 @@
-"""The figures of an evaluation, by scikit-learn and scipy. `docs/benchmarks.md` says what each of them means."""
+"""Metrics of an evaluation: accuracy, F1, loss, confidence intervals, calibration, speed (scikit-learn, scipy).
+
+`docs/benchmarks.md` explains each of them.
+"""
 
 from __future__ import annotations
 
@@ -7,92 +10,92 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from review_scoring.evaluation.predictions import Judgement, Judgements
-from review_scoring.evaluation.sets import NEG, POS
-from review_scoring.warehouse.evaluations.store import ClassMetrics
+from review_scoring.evaluation.benchmark_sets import NEG, POS
+from review_scoring.evaluation.predictions import CountedPrediction, Predictions
+from review_scoring.warehouse.evaluations.records import ClassMetrics
 
 LABELS = (NEG, POS)
 AVERAGES = ("macro avg", "weighted avg")
 CONFIDENCE = 0.95
-"""Of the intervals."""
+"""Level of the confidence intervals."""
 
 CALIBRATION_BINS = 10
-"""Bins of equal width over the confidence, which for two classes is from 0.5 to 1."""
+"""Bins of equal width between the confidences 0.5 and 1, the range for two classes."""
 
 LENGTH_BANDS = (64, 128, 256, 512)
-"""The longest reviews of all bands but the last, in tokens."""
+"""Upper ends of the length bands in tokens; the last band has none."""
 
 PACKAGES = ("review-scoring", "torch", "transformers", "tokenizers", "scikit-learn", "scipy")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
-    """What is measured of one evaluation.
+class Metrics:
+    """The metrics of one evaluation.
 
-    :param classes: the lines of the cards' table, without that of the accuracy
-    :param block: the `eval_…` figures, as `transformers.Trainer.evaluate` names and rounds them
-    :param right: reviews whose class was right, of all and of each class
-    :param confusion: expected -> predicted -> reviews
-    :param more: the rest, as it is kept in `benchmark_runs.figures`
+    :param reviews: the number of reviews that count
+    :param classes: metrics of each class and of the two averages
+    :param trainer: the `eval_…` metrics, as `transformers.Trainer.evaluate` names and rounds them
+    :param confusion: expected label -> predicted label -> number of reviews
+    :param breakdown: all metrics that are kept as JSON in `benchmark_runs.metrics`
     """
 
     reviews: int
     classes: Sequence[ClassMetrics]
-    block: Mapping[str, float]
+    trainer: Mapping[str, float]
     confusion: Mapping[str, Mapping[str, int]]
     tokens_per_second: float
-    more: Mapping[str, Any]
+    breakdown: Mapping[str, Any]
 
     @property
     def accuracy(self) -> float:
-        """The share of reviews whose class was right."""
-        return self.block["eval_accuracy"]
+        """The share of correct predictions."""
+        return self.trainer["eval_accuracy"]
 
     @property
     def macro_f1(self) -> float:
-        """The mean of both classes' F1."""
+        """The mean of the F1 of both classes."""
         return next(each.f1 for each in self.classes if each.label == AVERAGES[0])
 
     def right(self, label: str | None = None) -> int:
-        """Return how many reviews were right: of a class, or of all."""
+        """Return the number of correct predictions, of one class or of all."""
         return sum(self.confusion[each][each] for each in ([label] if label else LABELS))
 
     def support(self, label: str | None = None) -> int:
-        """Return how many reviews there are: of a class, or of all."""
+        """Return the number of reviews, of one class or of all."""
         return sum(sum(self.confusion[each].values()) for each in ([label] if label else LABELS))
 
 
-def figures_of(judgements: Judgements, peak_memory: int | None = None) -> Figures:
-    """Return the figures of an evaluation.
+def metrics_of(predictions: Predictions, peak_memory: int | None = None) -> Metrics:
+    """Return the metrics of a model's predictions.
 
-    :param peak_memory: bytes
+    :param peak_memory: peak memory of the device in bytes
     """
     from sklearn.metrics import confusion_matrix
 
-    each = judgements.each
-    expected = [judgement.row.expected for judgement in each]
-    predicted = [judgement.predicted for judgement in each]
+    each = predictions.counted
+    expected = [prediction.row.expected for prediction in each]
+    predicted = [prediction.predicted for prediction in each]
     matrix = confusion_matrix(expected, predicted, labels=LABELS).tolist()
     confusion = {label: dict(zip(LABELS, row, strict=True)) for label, row in zip(LABELS, matrix, strict=True)}
-    block = evaluation_block(each, seconds=judgements.seconds, steps=judgements.steps)
-    return Figures(
+    trainer = trainer_metrics(each, seconds=predictions.seconds, steps=predictions.steps)
+    return Metrics(
         reviews=len(each),
         classes=class_table(expected, predicted),
-        block=block,
+        trainer=trainer,
         confusion=confusion,
-        tokens_per_second=judgements.tokens / judgements.seconds if judgements.seconds else 0.0,
-        more={
-            "eval": block,
+        tokens_per_second=predictions.tokens / predictions.seconds if predictions.seconds else 0.0,
+        breakdown={
+            "eval": trainer,
             "confusion": confusion,
             "intervals": _intervals(confusion),
             "calibration": calibration(each),
             "lengths": _lengths(each),
             "truncated": _part([j for j in each if j.row.truncated]),
-            "in_between": judgements.in_between,
-            "labels": dict(judgements.labels),
-            "rejects": dict(judgements.rejects),
-            "tokens": judgements.tokens,
-            "seconds": judgements.seconds,
+            "in_between": predictions.in_between,
+            "labels": dict(predictions.labels),
+            "rejects": dict(predictions.rejects),
+            "tokens": predictions.tokens,
+            "seconds": predictions.seconds,
             "peak_memory_bytes": peak_memory,
             "versions": {name: _version(name) for name in PACKAGES},
         },
@@ -100,9 +103,9 @@ def figures_of(judgements: Judgements, peak_memory: int | None = None) -> Figure
 
 
 def class_table(expected: Sequence[str], predicted: Sequence[str]) -> list[ClassMetrics]:
-    """Return precision, recall and F1 of both classes, and their plain and weighted means.
+    """Return precision, recall and F1 of both classes, and their macro and weighted averages.
 
-    A class that is never predicted has the precision 0.
+    The precision of a class that is never predicted is 0.
     """
     from sklearn.metrics import classification_report
 
@@ -119,22 +122,22 @@ def class_table(expected: Sequence[str], predicted: Sequence[str]) -> list[Class
     ]
 
 
-def evaluation_block(each: Sequence[Judgement], *, seconds: float, steps: int) -> dict[str, float]:
-    """Return the figures that `transformers.Trainer.evaluate` prints, under its names and rounded as it does.
+def trainer_metrics(each: Sequence[CountedPrediction], *, seconds: float, steps: int) -> dict[str, float]:
+    """Return the metrics that `transformers.Trainer.evaluate` prints, with its names and its rounding.
 
-    Precision, recall and F1 are micro averages, which for one label a review all equal the accuracy, as on the card
-    that prints this block. The loss is the mean cross entropy.
+    Precision, recall and F1 are micro averages, which equal the accuracy where each review has one label. The loss is
+    the mean cross entropy.
 
-    :param seconds: that classifying took
-    :param steps: forward passes
+    :param seconds: duration of the classification
+    :param steps: number of forward passes
     """
     from sklearn.metrics import accuracy_score, log_loss, precision_recall_fscore_support
 
-    expected = [judgement.row.expected for judgement in each]
-    predicted = [judgement.predicted for judgement in each]
+    expected = [prediction.row.expected for prediction in each]
+    predicted = [prediction.predicted for prediction in each]
     averages = precision_recall_fscore_support(expected, predicted, labels=LABELS, average="micro", zero_division=0.0)
     precision, recall, f1 = map(float, averages[:3])
-    positive = [[1 - judgement.positive, judgement.positive] for judgement in each]
+    positive = [[1 - prediction.positive, prediction.positive] for prediction in each]
     return {
         "eval_loss": float(log_loss(expected, positive, labels=LABELS)),
         "eval_accuracy": float(accuracy_score(expected, predicted)),
@@ -147,11 +150,12 @@ def evaluation_block(each: Sequence[Judgement], *, seconds: float, steps: int) -
     }
 
 
-def calibration(each: Sequence[Judgement]) -> dict[str, Any]:
-    """Return the expected calibration error and the bins that it is summed over.
+def calibration(each: Sequence[CountedPrediction]) -> dict[str, Any]:
+    """Return the expected calibration error (ECE) and its bins.
 
-    The confidence of a review is the probability of its predicted class; ECE is the mean over the bins, weighted by
-    their reviews, of |accuracy - mean confidence| (Guo et al., ICML 2017, equation 3). A bin holds its upper end.
+    The confidence of a prediction is the probability of the predicted class. ECE is the mean over the bins, weighted
+    by their numbers of reviews, of |accuracy - mean confidence| (Guo et al., ICML 2017, equation 3). A bin includes its
+    upper end.
     """
     import numpy as np
 
@@ -177,7 +181,7 @@ def calibration(each: Sequence[Judgement]) -> dict[str, Any]:
 
 
 def interval(right: int, reviews: int) -> tuple[float, float]:
-    """Return Wilson's interval of a share, at `CONFIDENCE`."""
+    """Return the Wilson confidence interval of a share, at the level `CONFIDENCE`."""
     from scipy.stats import binomtest
 
     found = binomtest(right, reviews).proportion_ci(CONFIDENCE, method="wilson")
@@ -191,8 +195,8 @@ def _intervals(confusion: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     return {"confidence": CONFIDENCE, "accuracy": accuracy, "recall": recall}
 
 
-def _lengths(each: Sequence[Judgement]) -> list[dict[str, Any]]:
-    """Return size and accuracy of each length band; reviews that the model rejects have no length."""
+def _lengths(each: Sequence[CountedPrediction]) -> list[dict[str, Any]]:
+    """Return the number of reviews and the accuracy of each length band. Rejects have no length."""
     bands: list[dict[str, Any]] = []
     shortest = 1
     for longest in (*LENGTH_BANDS, None):
@@ -208,7 +212,7 @@ def _lengths(each: Sequence[Judgement]) -> list[dict[str, Any]]:
     return bands
 
 
-def _part(each: Sequence[Judgement]) -> dict[str, Any]:
+def _part(each: Sequence[CountedPrediction]) -> dict[str, Any]:
     right = sum(j.predicted == j.row.expected for j in each)
     return {"reviews": len(each), "accuracy": right / len(each) if each else None}
 

@@ -1,7 +1,7 @@
-"""What a model's publisher states of it, as counts that an evaluation can be compared with.
+"""Published figures of a model card, as counts of correct predictions that an evaluation is compared with.
 
-A card prints shares, rounded: `0.95` may be anything from 0.945 to 0.955 of 20,000 reviews. Where it prints a table,
-its figures narrow each other down, so all counts are looked through for those that give every printed digit.
+A card prints rounded shares: `0.95` is anything from 0.945 to 0.955 of 20,000 reviews. Where it prints a table, its
+figures narrow each other down: all counts are searched for those that reproduce every printed digit.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from review_scoring.evaluation.sets import NEG, POS
-from review_scoring.models.entry import CatalogueEntry, Figure
+from review_scoring.evaluation.benchmark_sets import NEG, POS
+from review_scoring.models.catalogue_entry import CatalogueEntry, PublishedFigure
 
 TOLERANCE = 1e-9
-"""For figures that lie exactly half way between two printed ones, which may have been rounded either way."""
+"""A share exactly half way between two printed values may have been rounded either way."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """A published share of right answers.
+    """A published share of correct predictions.
 
     :param metric: `accuracy`, or `recall` of the class `label`
-    :param printed: as it was published
-    :param reviews: that it was measured on
-    :param lowest: the smallest count of right answers that gives the printed figures
-    :param highest: the largest
+    :param printed: the figure as it was published
+    :param reviews: the number of reviews that it was measured on
+    :param lowest: the lowest count of correct predictions that gives the printed figures
+    :param highest: the highest such count
     """
 
     metric: str
@@ -38,20 +38,20 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """What messages call the figure."""
         return f"{self.metric} of {self.label}" if self.label else self.metric
 
 
 def references_of(entry: CatalogueEntry, benchmark_set: str) -> tuple[Reference, ...]:
-    """Return what an entry's figures say of a set: the accuracy, and where it is printed the recall of each class.
+    """Return the published accuracy of a model on a set, and the recall of each class if the card prints it.
 
-    :param benchmark_set: the name of the set that the figures have to be of
+    :param benchmark_set: the name of the set; figures of other sets are left out
     """
     return _references(entry.figures) if entry.figures_set == benchmark_set else ()
 
 
 @lru_cache(maxsize=32)
-def _references(figures: tuple[Figure, ...]) -> tuple[Reference, ...]:
+def _references(figures: tuple[PublishedFigure, ...]) -> tuple[Reference, ...]:
     accuracy = next((f for f in figures if f.metric in {"accuracy", "eval_accuracy"}), None)
     if accuracy is None or (reviews := accuracy.support or _reviews_of_block(figures)) is None:
         return ()
@@ -60,7 +60,7 @@ def _references(figures: tuple[Figure, ...]) -> tuple[Reference, ...]:
         return (_alone(accuracy, "accuracy", reviews),)
     supports = {str(f.label): int(f.support or 0) for f in recalls}
     neg, pos = _consistent(figures, supports)
-    if not len(neg):  # the card contradicts itself: each figure for itself, then
+    if not len(neg):  # the card contradicts itself: take each figure alone
         return (_alone(accuracy, "accuracy", reviews), *(_alone(f, "recall", f.support or 0) for f in recalls))
     counts = {None: neg + pos, NEG: neg, POS: pos}
     printed = {None: accuracy, **{f.label: f for f in recalls}}
@@ -77,20 +77,20 @@ def _references(figures: tuple[Figure, ...]) -> tuple[Reference, ...]:
     )
 
 
-def _reviews_of_block(figures: Sequence[Figure]) -> int | None:
-    """Return on how many reviews an evaluation block was made: it tells the seconds, and the reviews in each."""
+def _reviews_of_block(figures: Sequence[PublishedFigure]) -> int | None:
+    """Return the number of reviews behind `eval_…` figures: their runtime times their reviews per second."""
     values = {f.metric: float(f.value) for f in figures if f.label is None}
     if {"eval_runtime", "eval_samples_per_second"} <= values.keys():
         return round(values["eval_runtime"] * values["eval_samples_per_second"])
     return None
 
 
-def _alone(figure: Figure, metric: str, reviews: int) -> Reference:
+def _alone(figure: PublishedFigure, metric: str, reviews: int) -> Reference:
     import numpy as np
 
     counts = np.arange(reviews + 1)
     fitting = counts[_prints(counts / reviews, figure.value)]
-    exact = round(float(figure.value) * reviews)  # where more digits are printed than counts can give
+    exact = round(float(figure.value) * reviews)  # more digits are printed than a count can reproduce
     return Reference(
         metric=metric,
         label=figure.label,
@@ -101,8 +101,8 @@ def _alone(figure: Figure, metric: str, reviews: int) -> Reference:
     )
 
 
-def _consistent(figures: Sequence[Figure], supports: Mapping[str, int]) -> tuple[Any, Any]:
-    """Return all pairs of right answers (neg, pos) that give every printed figure, as two arrays."""
+def _consistent(figures: Sequence[PublishedFigure], supports: Mapping[str, int]) -> tuple[Any, Any]:
+    """Return all pairs of correct counts (neg, pos) that reproduce every printed figure, as two arrays."""
     import numpy as np
 
     printed = {(f.metric, f.label): f.value for f in figures}
@@ -129,7 +129,7 @@ def _consistent(figures: Sequence[Figure], supports: Mapping[str, int]) -> tuple
 
 
 def _prints(values: Any, printed: str | None) -> Any:
-    """Say which values are printed so, with as many digits; all of them where nothing was printed."""
+    """Return which values round to a printed figure with its number of digits; all of them if none is printed."""
     import numpy as np
 
     if printed is None:

@@ -1,7 +1,7 @@
-"""Whether a model is as good as its publisher states, and as it was the last time: statistics, not impressions.
+"""Verdicts by exact tests: vs. published figures (Fisher), vs. the last evaluation (McNemar), vs. chance.
 
-Each verdict has a level: how often it raises an alarm although nothing is wrong, at most. `docs/benchmarks.md` says
-what the verdicts mean to a user.
+Each verdict has a significance level, which is the upper bound of its false alarms. `docs/benchmarks.md` explains what
+the verdicts mean to a user.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 
-from review_scoring.evaluation.metrics import Figures
+from review_scoring.evaluation.metrics import Metrics
 from review_scoring.evaluation.published import Reference
-from review_scoring.warehouse.evaluations.store import Judged
+from review_scoring.warehouse.evaluations.records import LabelledPrediction
 
 LEVEL = 0.01
-"""False alarms of `below`, and of `above`: one-sided, shared out among the figures that are compared."""
+"""Significance level of `below` and of `above`: one-sided, divided by the number of figures that are compared."""
 
 LAST_RUN_LEVEL = 0.01
-"""False alarms of `worse` and `better` together: two-sided."""
+"""Significance level of `worse` and `better` together: two-sided."""
 
 CHANCE_LEVEL = 0.01
-"""How often a model that is no worse than always naming the larger class is said to be: one-sided, at most."""
+"""Significance level of "worse than always predicting the larger class": one-sided."""
 
 DROP = 0.01
-"""A loss of accuracy that a user wants to hear of: one point."""
+"""The drop in accuracy that `matches` would have detected: one percentage point."""
 
 POINTS = 99
-"""Published counts that stand for all that a model of the published quality might have got."""
+"""Number of quantiles that stand for the distribution of the published count."""
 
 POWER = 0.8
-"""How probable it has to be that a drop of `DROP` is noticed, before its absence means anything."""
+"""The power to detect a drop of `DROP` that `matches` requires."""
 
 
 class ReferenceVerdict(StrEnum):
-    """An evaluation beside what the publisher states."""
+    """Verdict of an evaluation vs. the published figures."""
 
     MATCHES = "matches"
     BELOW = "below"
@@ -45,7 +45,7 @@ class ReferenceVerdict(StrEnum):
 
 
 class LastRunVerdict(StrEnum):
-    """An evaluation beside an earlier one of the same model's name on the same reviews."""
+    """Verdict of an evaluation vs. an earlier one of the same model on the same reviews."""
 
     UNCHANGED = "unchanged"
     BETTER = "better"
@@ -55,7 +55,7 @@ class LastRunVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class AgainstReference:
-    """The verdict, and the sentence that explains it."""
+    """The verdict vs. the published figures, and its explanation."""
 
     verdict: ReferenceVerdict
     explanation: str
@@ -63,7 +63,7 @@ class AgainstReference:
 
 @dataclass(frozen=True)
 class AgainstLastRun:
-    """The verdict, the ids of the reviews that became wrong and right, and the sentence that explains it."""
+    """The verdict vs. the last evaluation, the ids of the reviews that became wrong or right, and the explanation."""
 
     verdict: LastRunVerdict
     explanation: str
@@ -74,64 +74,66 @@ class AgainstLastRun:
 
 @dataclass(frozen=True)
 class AgainstChance:
-    """Whether a model is worse than always naming the larger class, and the sentence that explains it."""
+    """Whether a model is worse than always predicting the larger class, and the explanation."""
 
     below: bool
     explanation: str
     p: float
 
 
-def against_chance(figures: Figures) -> AgainstChance:
-    """Compare an evaluation with always naming the larger class of the set, by McNemar's exact test, one-sided.
+def against_chance(metrics: Metrics) -> AgainstChance:
+    """Compare an evaluation with always predicting the larger class of the set: McNemar's exact test, one-sided.
 
-    What swapped labels make of a good model is found here, also where nothing is published and nothing came before.
+    This detects swapped labels even for a model without published figures and without an earlier evaluation.
     """
     from scipy.stats import binomtest
 
-    larger, smaller = sorted(figures.confusion, key=figures.support, reverse=True)
-    only_chance, only_model = figures.support(larger) - figures.right(larger), figures.right(smaller)
+    larger, smaller = sorted(metrics.confusion, key=metrics.support, reverse=True)
+    only_chance, only_model = metrics.support(larger) - metrics.right(larger), metrics.right(smaller)
     differing = only_chance + only_model
     p = float(binomtest(only_chance, differing, alternative="greater").pvalue) if differing else 1.0
     explanation = (
-        f"accuracy {figures.accuracy:.4f} is below {figures.support(larger) / figures.reviews:.4f}, which always "
-        f"naming {larger!r} would give (p = {p:.2g}, level {CHANCE_LEVEL}); look whether the labels of the model or of "
-        "the set are swapped"
+        f"accuracy {metrics.accuracy:.4f} is below {metrics.support(larger) / metrics.reviews:.4f}, the accuracy "
+        f"of always predicting {larger!r} (p = {p:.2g}, level {CHANCE_LEVEL}); check whether the labels of the model "
+        "or of the set are swapped"
     )
     return AgainstChance(p <= CHANCE_LEVEL, explanation, p)
 
 
-def against_reference(figures: Figures, references: Sequence[Reference]) -> AgainstReference:
+def against_reference(metrics: Metrics, references: Sequence[Reference]) -> AgainstReference:
     """Compare an evaluation with published figures.
 
     Both are samples, so this is Fisher's exact test of two shares, not a comparison with a constant. Where rounding
-    leaves the published count open, the one that is kindest to the model is taken: the lowest for `below`, the highest
-    for `above`. `matches` is said only where a model `DROP` worse would have been noticed with the probability `POWER`.
+    leaves the published count open, the count most favourable to the model is used: the lowest for `below`, the highest
+    for `above`. `matches` requires the power `POWER` to detect a model that is worse by `DROP`.
     """
     if not references:
-        return AgainstReference(ReferenceVerdict.NO_REFERENCE, "nothing is published for this model on these reviews")
+        return AgainstReference(
+            ReferenceVerdict.NO_REFERENCE, "no figures are published for this model on these reviews"
+        )
     level = LEVEL / len(references)
     below = []
     for each in references:
-        right, reviews = figures.right(each.label), figures.support(each.label)
+        right, reviews = metrics.right(each.label), metrics.support(each.label)
         p = _p_below(right, reviews, each)
         if p <= level:
             lost = 100 * (each.lowest / each.reviews - right / reviews)
             below.append(
-                f"{each.name} {right / reviews:.4f} on {reviews:,} reviews is below {_stated(each)} by {lost:.1f} "
-                f"points at least (p = {p:.2g}, level {level:.2g})"
+                f"{each.name} {right / reviews:.4f} on {reviews:,} reviews is below {_stated(each)} by at least "
+                f"{lost:.1f} points (p = {p:.2g}, level {level:.2g})"
             )
     if below:
         return AgainstReference(ReferenceVerdict.BELOW, "; ".join(below))
     accuracy = references[0]
-    found = f"accuracy {figures.accuracy:.4f} on {figures.reviews:,} reviews"
-    if _p_above(figures.right(), figures.reviews, accuracy) <= LEVEL:
+    found = f"accuracy {metrics.accuracy:.4f} on {metrics.reviews:,} reviews"
+    if _p_above(metrics.right(), metrics.reviews, accuracy) <= LEVEL:
         return AgainstReference(ReferenceVerdict.ABOVE, f"{found} is above {_stated(accuracy)}")
-    noticed = power(figures.reviews, accuracy, level)
+    noticed = power(metrics.reviews, accuracy, level)
     if noticed < POWER:
         return AgainstReference(
             ReferenceVerdict.CANNOT_TELL,
-            f"{found} does not contradict {_stated(accuracy)}, but so few reviews ({figures.reviews:,} here, "
-            f"{accuracy.reviews:,} published) would show a model that is {100 * DROP:.0f} point worse in only "
+            f"{found} does not contradict {_stated(accuracy)}, but with so few reviews ({metrics.reviews:,} here, "
+            f"{accuracy.reviews:,} published) a model that is {100 * DROP:.0f} point worse would be detected in only "
             f"{noticed:.0%} of evaluations",
         )
     return AgainstReference(ReferenceVerdict.MATCHES, f"{found} matches {_stated(accuracy)}")
@@ -139,39 +141,42 @@ def against_reference(figures: Figures, references: Sequence[Reference]) -> Agai
 
 @lru_cache(maxsize=1024)
 def power(reviews: int, reference: Reference, level: float) -> float:
-    """Return how probable it is that a model `DROP` below a reference is found to be below it.
+    """Return the power to detect a model whose accuracy is `DROP` below a reference.
 
-    The published count is a sample as well: the mean is taken over all that a model of its quality might have got.
+    The published count is a sample too: this is the mean over its distribution.
 
-    :param reviews: that the model is evaluated on
+    :param reviews: the number of reviews of the evaluation
     """
     import numpy as np
     from scipy.stats import binom
 
     share = reference.lowest / reference.reviews
-    published = binom.ppf((np.arange(POINTS) + 0.5) / POINTS, reference.reviews, share)  # equally probable ones
+    published = binom.ppf((np.arange(POINTS) + 0.5) / POINTS, reference.reviews, share)  # equally probable counts
     some = published[[0, POINTS // 2, -1]]
     most = [_most_below(reviews, replace(reference, lowest=int(count)), level) for count in some]
-    between = np.interp(published, some, most)  # a straight line, but for single reviews
+    between = np.interp(published, some, most)  # linear, except for rounding to whole reviews
     return float(binom.cdf(between, reviews, max(share - DROP, 0.0)).mean())
 
 
 def _most_below(reviews: int, reference: Reference, level: float) -> int:
-    """Return the most right answers that are still `below`, or -1."""
-    least, most = -1, reviews  # they lie from `least` to before `most`
+    """Return the highest number of correct predictions that is still `below`, or -1."""
+    least, most = -1, reviews  # the result is at least `least` and less than `most`
     while most - least > 1:
         middle = (least + most) // 2
         least, most = (middle, most) if _p_below(middle, reviews, reference) <= level else (least, middle)
     return least
 
 
-def against_last_run(before: Mapping[str, Judged] | None, now: Iterable[Judged], *, name: str = "") -> AgainstLastRun:
-    """Compare two evaluations by McNemar's exact test: on the reviews that only one of them got right.
+def against_last_run(
+    before: Mapping[str, LabelledPrediction] | None, now: Iterable[LabelledPrediction], *, name: str = ""
+) -> AgainstLastRun:
+    """Compare two evaluations by McNemar's exact test on the reviews that only one of them predicts correctly.
 
-    The test is paired: of sets whose content differs, it takes the reviews that both have, under the same label.
+    The test is paired: if the two sets differ, it uses the reviews that both have with the same label.
 
-    :param before: the earlier one's rows by review id, or None
-    :param name: what messages call the earlier one
+    :param before: the predictions of the earlier evaluation by review id, or None
+    :param now: the predictions of the new evaluation
+    :param name: what messages call the earlier evaluation
     """
     from scipy.stats import binomtest
 
@@ -195,9 +200,9 @@ def against_last_run(before: Mapping[str, Judged] | None, now: Iterable[Judged],
 
 
 def _p_below(right: int, reviews: int, reference: Reference) -> float:
-    """Fisher's exact test, one-sided: how probable so few right answers are if both shares are the same.
+    """Return the p value of Fisher's exact test, one-sided: so few correct predictions if both shares are equal.
 
-    `scipy.stats.fisher_exact` gives the same, and takes many times as long.
+    `scipy.stats.fisher_exact` returns the same value and takes many times as long.
     """
     from scipy.stats import hypergeom
 
@@ -213,11 +218,13 @@ def _p_above(right: int, reviews: int, reference: Reference) -> float:
 
 
 def _stated(reference: Reference) -> str:
-    """Name a published figure, and what is known of it beyond the printed digits."""
+    """Return a published figure in words, with the range that the other figures of its card allow."""
     lowest, highest = (f"{count / reference.reviews:.4f}" for count in (reference.lowest, reference.highest))
-    known = "" if reference.lowest == reference.highest else f", which its other figures put at {lowest} to {highest}"
+    known = (
+        "" if reference.lowest == reference.highest else f", which the other figures narrow to {lowest} to {highest}"
+    )
     return f"the published {reference.printed}{known} (on {reference.reviews:,} reviews)"
 
 
-def _is_right(row: Judged) -> bool:
+def _is_right(row: LabelledPrediction) -> bool:
     return row.predicted == row.expected

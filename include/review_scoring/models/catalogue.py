@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from review_scoring.errors import ModelError, ModelNotImportedError
+from review_scoring.models.catalogue_entry import CHAMPION, CatalogueEntry, ModelKind
 from review_scoring.models.catalogue_file import WHOLE_FILE, Entries, joined, read_catalogue, unreadable
-from review_scoring.models.entry import CHAMPION, CatalogueEntry, Kind
 from review_scoring.models.folder import ModelFolder, open_folder
 from review_scoring.models.settings import ModelSettings
 from review_scoring.models.store import ModelStore
@@ -83,7 +83,7 @@ def find_model(model: str | Path, settings: ModelSettings | None = None) -> Mode
     if at and not revision:
         raise ModelError(f"model {model!r} names no revision after '@'; give its first digits, or leave the '@' out")
     entry = find_entry(name, settings.catalogue)
-    return _bundled(entry, revision) if entry.kind is Kind.BUNDLED else _stored(entry, revision, settings.store)
+    return _bundled(entry, revision) if entry.kind is ModelKind.BUNDLED else _stored(entry, revision, settings.store)
 
 
 def _bundled(entry: CatalogueEntry, revision: str) -> ModelFolder:

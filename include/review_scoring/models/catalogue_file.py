@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from review_scoring.errors import ModelError
-from review_scoring.models.entry import CHAMPION, CatalogueEntry, Kind, read_entry
+from review_scoring.models.catalogue_entry import CHAMPION, CatalogueEntry, ModelKind, read_entry
 
 WHOLE_FILE = ""
 """Stands for the file where a problem is not of one entry."""
@@ -38,7 +38,7 @@ def read_catalogue(path: Path, modified: int, *, own: bool = False) -> Entries:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
-        return Entries({}, {WHOLE_FILE: ModelError(f"{path} is no TOML file in UTF-8: {error}")})
+        return Entries({}, {WHOLE_FILE: ModelError(f"{path} is not a TOML file in UTF-8: {error}")})
     except OSError as error:
         return unreadable(path, error)
     usable: dict[str, CatalogueEntry] = {}
@@ -53,13 +53,13 @@ def read_catalogue(path: Path, modified: int, *, own: bool = False) -> Entries:
 
 def unreadable(path: Path, error: OSError) -> Entries:
     """Return the entries of a file that cannot be read: none."""
-    told = f"the catalogue {path} cannot be read ({error.strerror}); mend the setting that names it"
+    told = f"the catalogue {path} cannot be read ({error.strerror}); correct the setting that names it"
     return Entries({}, {WHOLE_FILE: ModelError(told)})
 
 
 def _read(name: str, values: Any, path: Path, *, own: bool) -> CatalogueEntry:
     entry = read_entry(name, values, path)
-    if own and entry.kind is Kind.BUNDLED:
+    if own and entry.kind is ModelKind.BUNDLED:
         raise ModelError(f"{path}, [{name}], key 'kind': only the project's own models are bundled")
     return entry
 

@@ -20,7 +20,7 @@ from typing import IO
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from review_scoring.errors import DownloadFailedError, DownloadRefusedError, ModelError
-from review_scoring.models.entry import https_form
+from review_scoring.models.catalogue_entry import https_form
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from review_scoring.errors import ModelError
-from review_scoring.models.own_folders import check_content, lacking
+from review_scoring.models.source_folder import check_content, lacking
 
 SHOWN, LONGEST_LABEL = 10, 50
 """Labels that a message names of many, and the characters of each."""

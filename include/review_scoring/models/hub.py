@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from review_scoring.errors import ConfigurationError, DownloadFailedError, DownloadRefusedError, ModelError
 from review_scoring.models.folder import file_hash
-from review_scoring.models.joined_weights import INDEX, WEIGHTS, join_shards, shards_of
-from review_scoring.models.own_folders import CONFIG, TOKENIZER_FILES
+from review_scoring.models.joined_weights import INDEX, WEIGHTS, join_weights, weight_files
+from review_scoring.models.source_folder import CONFIG, TOKENIZER_FILES
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
@@ -56,7 +56,7 @@ def fetch_snapshot(repository: str, commit: str | None, into: Path) -> str:
         if file.is_file() and each.lfs is not None and file_hash(file) != each.lfs.sha256:
             raise DownloadRefusedError(f"{repository}: {each.rfilename} is not what the hub says it is; fetch it again")
     if WEIGHTS not in names:
-        join_shards(shards_of(into), into / WEIGHTS)
+        join_weights(weight_files(into), into / WEIGHTS)
     return found
 
 

@@ -21,7 +21,7 @@ _LONGEST_HEADER = 100_000_000
 """Bytes, as in the safetensors library."""
 
 
-def shards_of(folder: Path) -> Sequence[Path]:
+def weight_files(folder: Path) -> Sequence[Path]:
     """Return the files that a folder's index names, in order.
 
     :raises ModelError: for an index that cannot be read, and for files that are not there
@@ -39,7 +39,7 @@ def shards_of(folder: Path) -> Sequence[Path]:
     return [folder / name for name in names]
 
 
-def join_shards(shards: Sequence[Path], to: Path) -> None:
+def join_weights(shards: Sequence[Path], to: Path) -> None:
     """Write all tensors of several files into a new one.
 
     :raises ModelError: for a file that is no safetensors, or holds a tensor of another one once more

@@ -16,7 +16,7 @@ from review_scoring.job import ScoringJob
 from review_scoring.models.folder import ModelFolder
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.dialects import dialect_name
-from review_scoring.warehouse.evaluations.store import BenchmarkStore
+from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.explain import looked_at
 from review_scoring.warehouse.ledger.ledger import Ledger, open_ledger
 from review_scoring.warehouse.source.opening import checked_source

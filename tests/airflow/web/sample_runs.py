@@ -11,9 +11,9 @@ from sqlalchemy import Engine, func, select, update
 
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.demo import UNUSABLE, reviews, sample_reviews
-from review_scoring.evaluation.evaluate import evaluate_model
-from review_scoring.evaluation.set_loading import load_set
-from review_scoring.evaluation.sets import DEFAULT_SET, benchmark_sets
+from review_scoring.evaluation.benchmark_sets import DEFAULT_SET, benchmark_sets
+from review_scoring.evaluation.evaluate import EvaluationRequest, evaluate_model
+from review_scoring.evaluation.load_set import load_set
 from review_scoring.inference.classifier import Classifier
 from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, catalogue, find_model
@@ -22,7 +22,7 @@ from review_scoring.request import RunKey, RunRequest
 from review_scoring.run.loop import score_run
 from review_scoring.run.preflight import preflight
 from review_scoring.warehouse.engine import make_engine, writing
-from review_scoring.warehouse.evaluations.store import BenchmarkStore
+from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.schema import tables
 
 JOB = ScoringJob(name="film_reviews", source_conn_id="reviews", source_table="film_reviews")
@@ -64,19 +64,16 @@ def evaluate(engine: Engine, classifier: Classifier, model: ModelFolder, newest:
     loaded = load_set(benchmark_sets()[DEFAULT_SET], store, lambda _: engine)
     for weeks in range(EVALUATIONS - 1, -1, -1):
         at = newest - timedelta(weeks=weeks)
-        found = evaluate_model(
-            store,
-            loaded.id,
-            model,
+        request = EvaluationRequest(
+            set_id=loaded.id,
+            model=model,
             entry=catalogue()[model.name],
             key=RunKey("benchmark_models", "evaluate_model", f"scheduled__{at.isoformat()}"),
-            limit=None,
-            load_classifier=lambda: classifier,
-            stop=StopFlag(),
         )
+        found = evaluate_model(store, request, load_classifier=lambda: classifier, stop=StopFlag())
         runs = tables().benchmark_runs
         with writing(engine).begin() as connection:
-            connection.execute(update(runs).where(runs.c.id == found["evaluation"]).values(ended_at=at))
+            connection.execute(update(runs).where(runs.c.id == found.id).values(ended_at=at))
 
 
 def _drawn() -> Iterator[list[str | None]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,11 +11,11 @@ from fastapi.testclient import TestClient
 
 from review_scoring.airflow.web.pages import models as models_page
 from review_scoring.models.catalogue import catalogue
-from review_scoring.models.entry import Figure
+from review_scoring.models.catalogue_entry import PublishedFigure
 from review_scoring.request import RunKey
-from review_scoring.warehouse.evaluations.labelled import LabelledReview
-from review_scoring.warehouse.evaluations.promotions import Promotion, promote
-from review_scoring.warehouse.evaluations.store import BenchmarkStore, ClassMetrics, Evaluation
+from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
+from review_scoring.warehouse.evaluations.promotions import Promotion
+from review_scoring.warehouse.evaluations.records import ClassMetrics, Evaluation, EvaluationDetails, LabelledReview
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]
@@ -40,7 +39,7 @@ def test_models_are_shown_with_their_evaluations_and_the_champion(pages: Pages, 
         run_id="manual",
     )
     job = warehouse.run("SELECT id FROM scoring_jobs WHERE name = 'films'")[0][0]
-    promote(warehouse.engine, None, job, promotion)
+    BenchmarkStore(warehouse.engine).promote(job, promotion)
     listed = client.get("/models").text
     for words in ("champion", "evaluated", "90.5", "no reference", "first run", "promoted by <bdi>ada</bdi>"):
         assert words in listed
@@ -67,19 +66,15 @@ def test_unverified_models_and_evaluations_of_another_revision_are_marked(
     warehouse.fill(1)
     warehouse.score()
     name = "french-reviews-small"
-    entry = replace(catalogue()[name], unverified=True)
+    entry = catalogue()[name].model_copy(update={"unverified": True})
     monkeypatch.setattr(models_page, "_catalogue", lambda: {name: entry})
     evaluation = evaluate(warehouse, name)
     job = warehouse.run("SELECT id FROM scoring_jobs WHERE name = 'films'")[0][0]
     client = pages()
     who: dict[str, Any] = {"promoted_by": "ada", "reason": "fast", "dag_id": "promote_model"}
     for revision, shows_it in (("f" * 64, False), ("e" * 64, True)):
-        promote(
-            warehouse.engine,
-            None,
-            job,
-            Promotion(model=name, revision=revision, run_id=revision[0], benchmark_run_id=evaluation, **who),
-        )
+        promotion = Promotion(model=name, revision=revision, run_id=revision[0], benchmark_run_id=evaluation, **who)
+        BenchmarkStore(warehouse.engine).promote(job, promotion)
         listed, shown = client.get("/models").text, client.get("/model", params={"name": name}).text
         assert ("not the champion's" in listed) is shows_it
         assert ("this is an evaluation of another revision" in shown) is shows_it
@@ -96,7 +91,7 @@ def test_published_accuracy_is_shown_in_percent(
 ) -> None:
     warehouse.create()
     name = "french-reviews-small"
-    entry = replace(catalogue()[name], figures=(Figure(metric="accuracy", value=printed),))
+    entry = catalogue()[name].model_copy(update={"figures": (PublishedFigure(metric="accuracy", value=printed),)})
     monkeypatch.setattr(models_page, "_catalogue", lambda: {name: entry})
     listed = pages().get("/models").text.replace("\N{NO-BREAK SPACE}", " ")
     assert f'<td class="n">{shown}' in listed
@@ -114,24 +109,24 @@ def evaluate(warehouse: Warehouse, model: str) -> int:
         counts={"neg": 1, "pos": 0},
     )
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    numbers = {"reviews": 200, "rejected": 0, "accuracy": 0.905, "macro_f1": 0.9, "loss": 0.3}
-    speed = {"samples_per_second": 130.0, "tokens_per_second": 9000.0, "device": "cpu", "precision": "float32"}
-    verdicts = {"reference_verdict": "no reference", "last_run_verdict": "first run", "passed": True}
-    columns = {
-        "set_id": loaded.id,
-        "model": model,
-        "revision": "f" * 64,
-        "row_limit": None,
-        "compared_with": None,
-        "explanation": "nothing to compare with",
-        "started_at": at,
-        "ended_at": at,
+    numbers: Any = {"reviews": 200, "rejected": 0, "accuracy": 0.905, "macro_f1": 0.9, "loss": 0.3}
+    speed: Any = {"samples_per_second": 130.0, "tokens_per_second": 9000.0, "device": "cpu", "precision": "float32"}
+    verdicts: Any = {"reference_verdict": "no reference", "last_run_verdict": "first run", "passed": True}
+    evaluation = Evaluation(
+        set_id=loaded.id,
+        model=model,
+        revision="f" * 64,
+        row_limit=None,
+        compared_with=None,
+        explanation="nothing to compare with",
+        started_at=at,
+        ended_at=at,
         **numbers,
         **speed,
         **verdicts,
-    }
+    )
     bins = [{"from": 0.9, "to": 0.95, "reviews": 200, "confidence": 0.92, "accuracy": 0.905}]
-    figures = {
+    metrics = {
         "confusion": {"neg": {"neg": 90, "pos": 10}, "pos": {"neg": 9, "pos": 91}},
         "intervals": {"accuracy": [0.85, 0.94]},
         "calibration": {"ece": 0.015, "bins": bins},
@@ -141,4 +136,4 @@ def evaluate(warehouse: Warehouse, model: str) -> int:
         for label in ("neg", "pos", "macro avg", "weighted avg")
     ]
     key = RunKey("benchmark_models", "evaluate_model", "week 1", 0)
-    return store.keep(key, Evaluation(columns=columns, figures=figures, classes=classes, judged=[]))
+    return store.record(key, evaluation, EvaluationDetails(classes, metrics), [])

@@ -1,4 +1,4 @@
-"""The operators that evaluate models on labelled reviews."""
+"""Operators that load a benchmark set and evaluate models on it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from review_scoring.airflow.operators.import_model import MODEL_STORE
 from review_scoring.airflow.operators.rendered import as_int
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, ModelNotImportedError
+from review_scoring.evaluation.benchmark_sets import DEFAULT_SET, find_set
 from review_scoring.evaluation.champion import model_of_job
-from review_scoring.evaluation.evaluate import evaluate_model
-from review_scoring.evaluation.set_loading import load_set
-from review_scoring.evaluation.sets import DEFAULT_SET, find_set
+from review_scoring.evaluation.evaluate import EvaluationRequest, evaluate_model
+from review_scoring.evaluation.load_set import load_set
+from review_scoring.evaluation.result import SkippedModel
 from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import readable_entries
-from review_scoring.models.entry import CHAMPION
+from review_scoring.models.catalogue_entry import CHAMPION
 from review_scoring.settings import as_bool
 from review_scoring.warehouse import migrate
 
@@ -35,11 +36,11 @@ log = logging.getLogger(__name__)
 
 
 class LoadBenchmarkOperator(BaseOperator):
-    """Bring a benchmark set into the warehouse of a job, unless this very content is there.
+    """Load a benchmark set into the warehouse of a job, unless it has the same content already.
 
     :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated)
-    :param benchmark_set: name of a set of the catalogue (templated)
-    :param migrate: False where a DBA creates the tables
+    :param benchmark_set: name of a benchmark set (templated)
+    :param migrate: False if a DBA creates the tables
     """
 
     template_fields: Sequence[str] = ("job", "benchmark_set")
@@ -59,7 +60,7 @@ class LoadBenchmarkOperator(BaseOperator):
         self.migrate = migrate
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Load the set, and return its id in the warehouse, its name, its content's hash and its size."""
+        """Load the set, and return its id, name, content hash and number of reviews, and whether it has changed."""
         del context
         with fail_without_retry():
             store = store_of(as_job(self.job))
@@ -76,20 +77,20 @@ class LoadBenchmarkOperator(BaseOperator):
 
 
 class BenchmarkModelOperator(BaseOperator):
-    """Evaluate a model on a benchmark set that was loaded, and keep figures, verdicts and predictions in the warehouse.
+    """Evaluate a model on a loaded benchmark set, and record metrics, verdicts and predictions in the warehouse.
 
-    The classifier and its settings are those of :class:`ScoreReviewsOperator`. A model that is in the catalogue and not
-    in the model store is said so and skipped.
+    The classifier and its settings are those of :class:`ScoreReviewsOperator`. A model of the catalogue that has not
+    been imported is reported and skipped.
 
-    :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated); says
-        in which warehouse evaluations are kept, and which model is the champion
-    :param loaded: what :class:`LoadBenchmarkOperator` returned (templated)
+    :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated).
+        Evaluations are recorded in its warehouse, and its champion is meant by `champion`
+    :param loaded: the return value of :class:`LoadBenchmarkOperator` (templated)
     :param model: name or alias of a model, `name@revision` or `champion` (templated); in DAG code also a folder
-    :param limit: evaluate on this many reviews at most, the same ones each time; None for all (templated)
+    :param limit: number of reviews to evaluate on at most, the same ones each time; None for all (templated)
     :param device: `auto`, `cuda`, `mps`, `cpu` or a torch device such as `cuda:1` (templated)
     :param precision: `auto`, `float32`, `bfloat16` or `float16` (templated)
-    :param long_texts: `truncate` or `windows`, as the nightly scoring is set (templated)
-    :param fused: False where scoring goes through transformers' own modules
+    :param long_texts: `truncate` or `windows`, as in the scoring runs (templated)
+    :param fused: False to use transformers' own modules
     """
 
     template_fields: Sequence[str] = ("job", "loaded", "model", "limit", "device", "precision", "long_texts")
@@ -120,14 +121,14 @@ class BenchmarkModelOperator(BaseOperator):
         self._stop = StopFlag()
 
     def on_kill(self) -> None:
-        """Ask the evaluation to stop; it looks up between two batches. Called by Airflow as a signal handler."""
+        """Stop the evaluation after the current batch. Airflow calls this as a signal handler."""
         self._stop.set()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Evaluate, and return the evaluation's line of the comparison."""
+        """Evaluate the model, and return its result for the comparison and the gate."""
         with fail_without_retry():
             job = as_job(self.job)
-            store, settings = store_of(job), model_settings()
+            store, settings = store_of(job, self._stop), model_settings()
             limit = None if self.limit in {None, "", "None"} else as_int(self.limit, "limit")
             if limit is not None and limit < 1:
                 raise ConfigurationError(f"limit is {limit}; it must be at least 1, or None for all")
@@ -135,7 +136,7 @@ class BenchmarkModelOperator(BaseOperator):
                 model = model_of_job(self.model, job, lambda: store.engine, settings)
             except ModelNotImportedError as error:
                 log.warning("%s", error)
-                return {"model": str(self.model), "skipped": str(error)}
+                return SkippedModel(str(self.model), str(error)).as_xcom()
 
             loaded_with: dict[str, Any] = {"long_texts": self.long_texts, "fused": self.fused}
 
@@ -149,22 +150,20 @@ class BenchmarkModelOperator(BaseOperator):
 
                 return peak_memory(device)
 
-            return evaluate_model(
-                store,
-                int(self.loaded["id"]),
-                model,
+            request = EvaluationRequest(
+                set_id=int(self.loaded["id"]),
+                model=model,
                 entry=readable_entries(settings.catalogue).usable.get(model.name),
                 key=run_key(context),
                 limit=limit,
-                load_classifier=load,
-                peak_memory=peak,
                 settings=loaded_with,
-                stop=self._stop,
             )
+            found = evaluate_model(store, request, load_classifier=load, peak_memory=peak, stop=self._stop)
+            return found.as_xcom()
 
 
 def models_to_evaluate(chosen: Sequence[str] | None, context: Context) -> list[str]:
-    """Return which models a run evaluates: the chosen ones, or the champion and those whose import started the run."""
+    """Return the models to evaluate: the chosen ones, otherwise the champion and what was just imported."""
     if chosen:
         return list(dict.fromkeys(chosen))
     events = (context.get("triggering_asset_events") or {}).get(MODEL_STORE) or ()

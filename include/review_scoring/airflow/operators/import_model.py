@@ -1,4 +1,4 @@
-"""The operator that brings a model of the catalogue into the model store."""
+"""The operator that imports a model of the catalogue into the model store."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 MODEL_STORE = Asset(name="review_scoring_models", uri="x-review-scoring://models")
-"""Gets an event whenever a model was imported; the event's extra has its name and revision."""
+"""Asset with an event for each imported model; the extra of an event has name and revision."""
 
 
 class ImportModelOperator(BaseOperator):
-    """Fetch a model, convert it, try it, and keep it in the model store: all of it, or nothing.
+    """Import a model into the model store: download, convert, check, store. The import is complete or has no effect.
 
-    All of that is one task, since it works on files of a gigabyte: several tasks would need a disk that all workers
-    share for what is not even checked yet.
+    This is one task, since it works on files of a gigabyte: several tasks would need a shared disk for files that are
+    not checked yet.
 
     :param model: name or alias of a model of the catalogue (templated)
     """
@@ -38,7 +38,7 @@ class ImportModelOperator(BaseOperator):
         self._stop = StopFlag()
 
     def on_kill(self) -> None:
-        """Ask the import to stop; it looks up between two steps. Called by Airflow as a signal handler."""
+        """Stop the import after the current step. Airflow calls this as a signal handler."""
         self._stop.set()
 
     def execute(self, context: Context) -> dict[str, Any]:

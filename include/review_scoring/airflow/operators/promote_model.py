@@ -1,4 +1,4 @@
-"""The operator by which a person makes a model the champion of a job."""
+"""The operator that promotes a model to champion of a job."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from review_scoring.airflow.model_settings import model_settings
 from review_scoring.airflow.operators.base import fail_without_retry
 from review_scoring.airflow.operators.rendered import as_int
 from review_scoring.evaluation.champion import ANY_SET, as_required
-from review_scoring.evaluation.promotion import promote_model
+from review_scoring.evaluation.promotion import PromotionRequest, promote_model
 from review_scoring.job import ScoringJob
 from review_scoring.settings import as_bool
 
@@ -26,15 +26,15 @@ log = logging.getLogger(__name__)
 
 
 class PromoteModelOperator(BaseOperator):
-    """Make a model the champion of a job, and record who did it, when, why, and on which evaluation.
+    """Promote a model to champion of a job, and record who promoted it, when, why, and on which evaluation.
 
     :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated)
     :param model: name or alias of a model of the catalogue, or `name@revision` (templated)
-    :param reason: why (templated)
-    :param evaluation: id of the evaluation that it rests on, whose revision is promoted; None for the newest
+    :param reason: the reason, which is recorded (templated)
+    :param evaluation: id of the evaluation that the promotion rests on, whose revision is promoted; None for the newest
         revision of the model, and its newest evaluation (templated)
-    :param without_passing: promote a model that has no passing evaluation all the same (templated)
-    :param require_benchmark: the benchmark set that the model has to have passed on; None, True or `any` for each that
+    :param without_passing: promote the model even if it has no passing evaluation (templated)
+    :param require_benchmark: the benchmark set that the model must have passed on; None, True or `any` for each that
         it was evaluated on (templated)
     """
 
@@ -61,16 +61,12 @@ class PromoteModelOperator(BaseOperator):
         self.require_benchmark = require_benchmark
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Promote, and return what was recorded."""
+        """Promote the model, and return what was recorded."""
         run: Any = context["dag_run"]
         with fail_without_retry():
             job = as_job(self.job)
-            promotion = promote_model(
-                job,
-                store_of(job),
-                source_engine=lambda: engine_of(job.source_conn_id),
+            request = PromotionRequest(
                 model=self.model,
-                settings=model_settings(),
                 evaluation=None if self.evaluation in {None, "", "None"} else as_int(self.evaluation, "evaluation"),
                 required=as_required(self.require_benchmark) or ANY_SET,
                 without_passing=as_bool(self.without_passing, "without_passing"),
@@ -79,8 +75,15 @@ class PromoteModelOperator(BaseOperator):
                 dag_id=run.dag_id,
                 run_id=run.run_id,
             )
+            promotion = promote_model(
+                job,
+                store_of(job),
+                request,
+                source_engine=lambda: engine_of(job.source_conn_id),
+                settings=model_settings(),
+            )
         log.info(
-            "%s made %s at revision %s the champion of job %s",
+            "%s promoted %s at revision %s to champion of job %s",
             promotion.promoted_by,
             promotion.model,
             promotion.revision[:12],

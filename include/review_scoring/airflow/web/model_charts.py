@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from review_scoring.airflow.web.charts import Chart, Series
-from review_scoring.warehouse.evaluations.history import EvaluationLine
+from review_scoring.warehouse.evaluations.records import StoredEvaluation
 
 
-def accuracy_speed_chart(newest: Sequence[EvaluationLine]) -> Chart:
+def accuracy_speed_chart(newest: Sequence[StoredEvaluation]) -> Chart:
     """Return accuracy against speed: one point per model."""
     return Chart(
         title="Accuracy against speed",
@@ -26,12 +26,12 @@ def accuracy_speed_chart(newest: Sequence[EvaluationLine]) -> Chart:
     )
 
 
-def reliability_chart(figures: Mapping[str, Any]) -> Chart:
+def reliability_chart(metrics: Mapping[str, Any]) -> Chart:
     """Return the reliability diagram: the accuracy of each bin of confidence. Empty bins are left out.
 
-    :param figures: the metrics of an evaluation, as `evaluation/metrics.py` returns them
+    :param metrics: the metrics of an evaluation, as `evaluation/metrics.py` returns them
     """
-    calibration = figures.get("calibration", {})
+    calibration = metrics.get("calibration", {})
     bins = [each for each in calibration.get("bins", []) if each["reviews"]]
     return Chart(
         title="Reliability",
@@ -50,7 +50,7 @@ def reliability_chart(figures: Mapping[str, Any]) -> Chart:
     )
 
 
-def history_chart(oldest_first: Sequence[EvaluationLine]) -> Chart:
+def history_chart(oldest_first: Sequence[StoredEvaluation]) -> Chart:
     """Return the accuracy of the evaluations on one set over time. Evaluations that did not pass are highlighted."""
     return Chart(
         title="History",

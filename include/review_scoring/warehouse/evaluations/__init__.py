@@ -1,1 +1,1 @@
-"""Benchmark sets, evaluations and promotions in the warehouse."""
+"""Benchmark sets, evaluations and promotions: the tables of model evaluation in the warehouse."""

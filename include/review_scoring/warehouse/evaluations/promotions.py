@@ -1,23 +1,24 @@
-"""Which model is a job's champion: chosen by a person, on an evaluation, for a reason. Rows are only ever added."""
+"""Promotions: which model and revision is the champion of a job, on which evaluation, by whom and why."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Self
 
-from sqlalchemy import Engine, Row, insert, inspect, select
+from sqlalchemy import Connection, Row, insert, inspect, select
 
 from review_scoring.errors import ConfigurationError
 from review_scoring.warehouse.dialects import dialect_of
-from review_scoring.warehouse.engine import writing
-from review_scoring.warehouse.schema import tables
+from review_scoring.warehouse.evaluations.records import field_names
+from review_scoring.warehouse.schema import Tables
 
 
 @dataclass(frozen=True, kw_only=True)
 class Promotion:
-    """A choice of a champion.
+    """The promotion of a model to champion: a row of `promotions`, which are only ever added.
 
-    :param benchmark_run_id: the evaluation that it rests on; None for a model that was promoted without any
+    :param benchmark_run_id: the evaluation that it rests on; None for a model that was promoted without one
     :param promoted_by: the user who triggered the Airflow run `run_id` of `dag_id`
     """
 
@@ -30,10 +31,31 @@ class Promotion:
     run_id: str
 
 
-def champion(engine: Engine, schema: str | None, job: str) -> Row[Any] | None:
-    """Return the last promotion of a job, or None for a job that has none (or no tables) yet."""
-    owned = tables(schema)
-    promotions, jobs = owned.promotions, owned.jobs
+@dataclass(frozen=True, kw_only=True)
+class StoredPromotion(Promotion):
+    """A promotion in the warehouse."""
+
+    id: int
+    promoted_at: datetime
+
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> Self:
+        """Return the promotion of a row of `promotions`."""
+        return cls(**{name: getattr(row, name) for name in field_names(cls)})
+
+    def without_time(self) -> Promotion:
+        """Return what was promoted, as it was handed in."""
+        return Promotion(**{name: getattr(self, name) for name in field_names(Promotion)})
+
+
+def champion(connection: Connection, tables: Tables, *, job: str) -> StoredPromotion | None:
+    """Return the last promotion of a job, or None for a job that has none (or no tables) yet.
+
+    :param job: the job's name
+    """
+    promotions, jobs = tables.promotions, tables.jobs
+    if not inspect(connection).has_table(promotions.name, schema=promotions.schema):
+        return None
     newest = (
         select(promotions)
         .join(jobs, jobs.c.id == promotions.c.job_id)
@@ -41,32 +63,28 @@ def champion(engine: Engine, schema: str | None, job: str) -> Row[Any] | None:
         .order_by(promotions.c.id.desc())
         .limit(1)
     )
-    with engine.connect() as connection:
-        if not inspect(connection).has_table(promotions.name, schema=schema):
-            return None
-        return connection.execute(newest).one_or_none()
+    row = connection.execute(newest).one_or_none()
+    return None if row is None else StoredPromotion.from_row(row)
 
 
-def promote(engine: Engine, schema: str | None, job_id: int, promotion: Promotion) -> Promotion:
-    """Record a promotion, once for an Airflow run however often that is tried, and return what is recorded.
+def record_promotion(connection: Connection, tables: Tables, *, job_id: int, promotion: Promotion) -> Promotion:
+    """Record a promotion, once for an Airflow run however often it is tried, and return what is recorded.
 
-    :raises ConfigurationError: for a run that promoted another model, or whose promotion is not the job's last any more
+    :raises ConfigurationError: for a run that promoted another model, or whose promotion others followed
     """
-    promotions = tables(schema).promotions
+    promotions = tables.promotions
     of_job = select(promotions).where(promotions.c.job_id == job_id).order_by(promotions.c.id.desc())
-    mine = of_job.where(promotions.c.dag_id == promotion.dag_id, promotions.c.run_id == promotion.run_id)
-    with writing(engine).begin() as connection:
-        known = connection.execute(mine.limit(1)).one_or_none()
-        if known is None:
-            now = dialect_of(connection).now(connection)
-            connection.execute(insert(promotions).values(job_id=job_id, promoted_at=now, **vars(promotion)))
-            return promotion
-        last = connection.execute(of_job.limit(1)).one()
-    stored = Promotion(**{name: getattr(known, name) for name in Promotion.__dataclass_fields__})
-    if last.id != known.id or (stored.model, stored.revision) != (promotion.model, promotion.revision):
+    of_run = of_job.where(promotions.c.dag_id == promotion.dag_id, promotions.c.run_id == promotion.run_id)
+    row = connection.execute(of_run.limit(1)).one_or_none()
+    if row is None:
+        now = dialect_of(connection).now(connection)
+        connection.execute(insert(promotions).values(job_id=job_id, promoted_at=now, **vars(promotion)))
+        return promotion
+    known, last = StoredPromotion.from_row(row), connection.execute(of_job.limit(1)).one()
+    if last.id != known.id or (known.model, known.revision) != (promotion.model, promotion.revision):
         raise ConfigurationError(
-            f"this run already promoted {stored.model} at revision {stored.revision[:12]} on "
+            f"this run already promoted {known.model} at revision {known.revision[:12]} on "
             f"{known.promoted_at:%Y-%m-%d}; trigger a new run to promote {promotion.model} at revision "
             f"{promotion.revision[:12]}"
         )
-    return stored
+    return known.without_time()

@@ -6,11 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse
-from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.model_settings import model_settings
@@ -21,11 +20,12 @@ from review_scoring.airflow.web.selected_job import SelectedJob
 from review_scoring.errors import ModelError
 from review_scoring.evaluation.verdicts import ReferenceVerdict
 from review_scoring.models.catalogue import readable_entries
-from review_scoring.models.entry import CatalogueEntry, Kind
+from review_scoring.models.catalogue_entry import CatalogueEntry, ModelKind
 from review_scoring.models.store import ModelStore
 from review_scoring.warehouse.errors import lacks_tables
-from review_scoring.warehouse.evaluations.history import EvaluationDetails, EvaluationLine, details, evaluations
-from review_scoring.warehouse.evaluations.promotions import champion
+from review_scoring.warehouse.evaluations.past_evaluations import details, evaluations
+from review_scoring.warehouse.evaluations.promotions import StoredPromotion, champion
+from review_scoring.warehouse.evaluations.records import EvaluationDetails, StoredEvaluation
 from review_scoring.warehouse.schema import tables
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class ModelLine:
     entry: CatalogueEntry
     imported: bool | None
     champion: str | None
-    newest: EvaluationLine | None
+    newest: StoredEvaluation | None
 
     @property
     def states(self) -> list[str]:
@@ -79,7 +79,7 @@ class ModelLine:
 @router.get("/models", response_class=HTMLResponse)
 def show_models(selected: Selected, settings: PageSettings) -> HTMLResponse:
     """Show the catalogue."""
-    promoted = champion(selected.engine, selected.job.target_schema, selected.job.name)
+    promoted = _champion(selected)
     done = _evaluations(selected)
     lines = [_line(entry, done, promoted) for entry in _catalogue().values()]
     lines.sort(key=lambda line: (line.champion is None, line.newest is None, line.imported is not True))
@@ -106,15 +106,15 @@ def show_model(selected: Selected, settings: PageSettings, name: Annotated[str, 
     if entry is None:
         raise HTTPException(404, "The catalogue has no model with this name.")
     done = _evaluations(selected, name)
-    line = _line(entry, done, champion(selected.engine, selected.job.target_schema, selected.job.name))
+    line = _line(entry, done, _champion(selected))
     found: EvaluationDetails | None = None
     if line.newest is not None:
         with selected.engine.connect() as connection:
-            found = details(connection, tables(selected.job.target_schema), line.newest.id)
+            found = details(connection, tables(selected.job.target_schema), evaluation=line.newest.id)
     same_set = [each for each in reversed(done) if line.newest and each.set_name == line.newest.set_name]
     charts = [model_charts.history_chart([each for each in same_set if each.row_limit is None])]
     if found is not None:
-        charts.insert(0, model_charts.reliability_chart(found.figures))
+        charts.insert(0, model_charts.reliability_chart(found.metrics))
     return page(
         "model.html",
         "models",
@@ -125,20 +125,25 @@ def show_model(selected: Selected, settings: PageSettings, name: Annotated[str, 
         charts=[chart for chart in charts if chart.rows],
         evaluations=done,
         published=_published_by_class(entry) if line.is_comparable else {},
-        revisions=_store().revisions(name) if entry.kind is not Kind.BUNDLED else [],
+        revisions=_store().revisions(name) if entry.kind is not ModelKind.BUNDLED else [],
     )
 
 
-def _line(entry: CatalogueEntry, done: Sequence[EvaluationLine], promoted: Row[Any] | None) -> ModelLine:
+def _line(entry: CatalogueEntry, done: Sequence[StoredEvaluation], promoted: StoredPromotion | None) -> ModelLine:
     mine = [each for each in done if each.model == entry.name]
     whole = [each for each in mine if each.row_limit is None]
     store = _store()
     imported: bool | None = True
-    if entry.kind is not Kind.BUNDLED:
+    if entry.kind is not ModelKind.BUNDLED:
         imported = bool(store.revisions(entry.name)) if store.root.is_dir() else None
     newest = next(iter(whole or mine), None)
     champion_revision = promoted.revision if promoted is not None and promoted.model == entry.name else None
     return ModelLine(entry, imported, champion_revision, newest)
+
+
+def _champion(selected: SelectedJob) -> StoredPromotion | None:
+    with selected.engine.connect() as connection:
+        return champion(connection, tables(selected.job.target_schema), job=selected.job.name)
 
 
 def _in_percent(printed: str) -> str:
@@ -174,7 +179,7 @@ def _store() -> ModelStore:
     return ModelStore(model_settings().store)
 
 
-def _evaluations(selected: SelectedJob, name: str | None = None) -> list[EvaluationLine]:
+def _evaluations(selected: SelectedJob, name: str | None = None) -> list[StoredEvaluation]:
     """Return the evaluations, of one model or all; none if the tables do not exist yet."""
     try:
         with selected.engine.connect() as connection:

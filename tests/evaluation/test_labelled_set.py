@@ -10,13 +10,12 @@ import pytest
 from sqlalchemy import Engine, text
 
 from review_scoring.errors import BenchmarkError
-from review_scoring.evaluation import set_rows as datasets
-from review_scoring.evaluation.set_loading import load_set
-from review_scoring.evaluation.set_rows import LabelledSet, content_hash, read_set
-from review_scoring.evaluation.sets import DEFAULT_SET, benchmark_sets, find_set
+from review_scoring.evaluation import labelled_set as datasets
+from review_scoring.evaluation.benchmark_sets import DEFAULT_SET, benchmark_sets, find_set
+from review_scoring.evaluation.labelled_set import LabelledSet, content_hash, read_set
+from review_scoring.evaluation.load_set import load_set
 from review_scoring.warehouse.engine import writing
-from review_scoring.warehouse.evaluations.labelled import LabelledReview
-from review_scoring.warehouse.evaluations.store import StoredSet
+from review_scoring.warehouse.evaluations.records import LabelledReview, StoredSet
 from tests.evaluation.synthetic import Bench
 from tests.models.fake_hub import COMMIT, with_hub
 from tests.models.web_server import Answer, web_server
@@ -86,7 +85,7 @@ def test_a_table_is_the_same_set_as_a_file(tmp_path: Path, engine: Engine) -> No
 
 def test_a_missing_table_or_column_is_told_with_those_there_are(tmp_path: Path, engine: Engine) -> None:
     entry = find_set("films", own_set(tmp_path, "table", 'conn_id = "reviews"', 'table = "labelled"'))
-    with pytest.raises(BenchmarkError, match="table 'labelled' of connection 'reviews' is not there"):
+    with pytest.raises(BenchmarkError, match="table 'labelled' of connection 'reviews' does not exist"):
         read_set(entry, lambda conn_id: engine)
     with writing(engine).begin() as connection:
         connection.execute(text("CREATE TABLE labelled (id INTEGER, body TEXT)"))
@@ -100,8 +99,8 @@ def test_a_data_set_of_the_hub_is_fetched_at_its_commit_and_recorded(tmp_path: P
     own = own_set(tmp_path, "hub", 'repository = "owner/data"', f'commit = "{COMMIT}"', 'path = "films/test.parquet"')
     code = f"""
 from pathlib import Path
-from review_scoring.evaluation.set_rows import read_set
-from review_scoring.evaluation.sets import find_set
+from review_scoring.evaluation.labelled_set import read_set
+from review_scoring.evaluation.benchmark_sets import find_set
 found = read_set(find_set("films", Path({str(own)!r})), None)
 print(found.content_hash, found.source)
 """
@@ -177,8 +176,8 @@ BAD: dict[str, tuple[list[tuple[object, object, object]], str]] = {
     "empty": ([], "benchmark set 'films' is empty"),
     "duplicate ids": ([(1, "a", "1"), (1, "b", "0"), (2, "c", "0")], "1 ids occur more than once: '1'"),
     "one class only": ([(1, "a", "1"), (2, "b", "1")], "all 2 reviews are 'pos'; an evaluation needs both neg and pos"),
-    "no id": ([(1, "a", "1"), (None, "b", "0")], "1 of 2 rows have no usable id"),
-    "NUL": ([(1, "a\0b", "1"), (2, "b", "0")], "1 reviews hold in 'body' what is no text.*: '1'"),
+    "no id": ([(1, "a", "1"), (None, "b", "0")], "1 of 2 rows have no valid id"),
+    "NUL": ([(1, "a\0b", "1"), (2, "b", "0")], "1 reviews have a value in 'body' that is not text.*: '1'"),
 }
 
 
@@ -214,7 +213,7 @@ def test_columns_that_were_mixed_up_bring_no_review_into_an_error(tmp_path: Path
 
 def test_a_file_that_is_missing_or_of_another_kind_is_told(tmp_path: Path) -> None:
     entry = find_set("films", own_set(tmp_path, "file", 'path = "films.parquet"'))
-    with pytest.raises(BenchmarkError, match=r"there is no file .*films\.parquet, which its entry names"):
+    with pytest.raises(BenchmarkError, match=r"the file .*films\.parquet of its entry does not exist"):
         read_set(entry, no_engine)
     (tmp_path / "films.parquet").write_text("id,body,stars")
     with pytest.raises(BenchmarkError, match=r"cannot be read as \.parquet"):
@@ -246,7 +245,7 @@ def test_the_default_set_is_the_sample_that_comes_with_the_package() -> None:
         ('path = "films.csv"\nexcluded_labels = "3"', "key 'excluded_labels': it must be a list"),
         ('path = "films.csv"\nexcluded_labels = [0]', "key 'excluded_labels': '0' is among the labels as well"),
         ("", "key 'path': it is missing; a set of the kind 'file' needs it"),
-        ('path = "films.csv"\nsample_of = ""', "key 'sample_of': it must be the name of a set"),
+        ('path = "films.csv"\nsample_of = ""', "key 'sample_of': it must be the name of a benchmark set, not ''"),
     ],
 )
 def test_a_bad_set_is_told_by_file_set_and_key(tmp_path: Path, line: str, message: str) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from review_scoring.errors import BenchmarkError
-from review_scoring.evaluation.files import read_columns
-from review_scoring.evaluation.set_rows import LabelledSet, read_set
-from review_scoring.evaluation.sets import find_set
-from tests.evaluation.test_set_rows import no_engine, own_set
+from review_scoring.evaluation.benchmark_sets import find_set
+from review_scoring.evaluation.labelled_files import read_columns
+from review_scoring.evaluation.labelled_set import LabelledSet, read_set
+from tests.evaluation.test_labelled_set import no_engine, own_set
 
 WANTED = ("id", "body", "stars")
 EXPECTED = {"id": ["1", "2"], "body": ["Été, à Paris", "Raté ; vide"], "stars": ["1", "0"]}
@@ -38,8 +38,8 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
         ("a.csv", 'id;body;stars\n1;Été, à Paris;1\n2;"Raté ; vide";0\n', None),
         ("a.csv", "id\tbody\tstars\n1\tÉté, à Paris\t1\n2\tRaté ; vide\t0\n", None),
         ("a.tsv", "id\tbody\tstars\n1\tÉté, à Paris\t1\n\n2\tRaté ; vide\t0\n", None),
-        ("a.csv.gz", gzip.compress(CSV.encode()), None),
-        ("a.csv.gz", gzip.compress(CSV.encode("cp1252")), "cp1252"),
+        ("a.csv.gz", gzip.compress(CSV.encode(), mtime=0), None),
+        ("a.csv.gz", gzip.compress(CSV.encode("cp1252"), mtime=0), "cp1252"),
         (
             "a.jsonl",
             '\ufeff{"id": "1", "body": "Été, à Paris", "stars": "1"}\n\n'
@@ -50,7 +50,8 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
             "a.jsonl.gz",
             gzip.compress(
                 b'{"id": "1", "body": "\\u00c9t\\u00e9, \\u00e0 Paris", "stars": "1"}\r\n'
-                b'{"id": "2", "body": "Rat\\u00e9 ; vide", "stars": "0"}'
+                b'{"id": "2", "body": "Rat\\u00e9 ; vide", "stars": "0"}',
+                mtime=0,
             ),
             None,
         ),
@@ -65,29 +66,29 @@ def test_the_files_that_people_have_are_read(
 @pytest.mark.parametrize("comma", [",", ",x"])
 def test_a_comma_too_many_in_every_row_shifts_no_column(tmp_path: Path, comma: str) -> None:
     path = written(tmp_path, "a.csv", f"id,body,stars\n1,secret,1{comma}\n2,secret,0{comma}\n")
-    with pytest.raises(BenchmarkError, match=r"a\.csv, line 2: it has 4 fields, and the header 3") as told:
+    with pytest.raises(BenchmarkError, match=r"a\.csv, line 2: it has 4 fields and the header has 3") as told:
         read_columns(path, WANTED, None)
     assert "secret" not in str(told.value)
 
 
 def test_a_row_that_lacks_a_field_is_told_by_its_line(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", 'id,body,stars\n1,"two\nlines",1\n2,0\n')
-    with pytest.raises(BenchmarkError, match="line 4: it has 2 fields, and the header 3"):
+    with pytest.raises(BenchmarkError, match="line 4: it has 2 fields and the header has 3"):
         read_columns(path, WANTED, None)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("a.csv", CSV.encode("cp1252"), 'is not UTF-8; name its encoding in its entry, such as encoding = "cp1252"'),
+        ("a.csv", CSV.encode("cp1252"), 'is not UTF-8; set its encoding in its entry, such as encoding = "cp1252"'),
         ("a.jsonl", b'{"body": "\xe9"}', "is not UTF-8"),
         ("a.csv", 'id,body,stars\n1,"un ""secret",1\n2,"sans fin,0\n', r"line 3: unexpected end of data"),
-        ("a.csv", 'id,body,stars\n1,"un \\"secret\\"",1\n', "line 2: .*a quote in a text is doubled"),
+        ("a.csv", 'id,body,stars\n1,"un \\"secret\\"",1\n', "line 2: .*double each quote inside a text"),
         ("a.csv", "id,body,body,stars\n1,a,b,1\n", "has two columns 'body'"),
         ("a.jsonl", '{"id": 1}\n{"id": secret}\n', "line 2: Expecting value at character 8"),
-        ("a.jsonl", '["secret"]\n', "line 1: it is list, not an object"),
+        ("a.jsonl", '["secret"]\n', "line 1: it is a list, not an object"),
         ("a.csv.gz", CSV, r"cannot be read as \.csv \(BadGzipFile\)"),
-        ("a.csv.gz", gzip.compress(CSV.encode() * 99)[:-20], r"cannot be read as \.csv \((EOFError|error)\)"),
+        ("a.csv.gz", gzip.compress(CSV.encode() * 99, mtime=0)[:-20], r"cannot be read as \.csv \((EOFError|error)\)"),
         ("a.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub: one file of one commit."""
+"""Download one file of a Hugging Face Hub dataset at one commit."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BY_HAND = "or download the file elsewhere and name it in a benchmark set of the kind `file`"
+BY_HAND = "or download the file elsewhere and use it in a benchmark set of the kind `file`"
 
 
 def fetch_data_file(repository: str, commit: str | None, path: str, into: Path) -> tuple[str, Path]:
-    """Download one file of a data set, and return the commit that it is of, and where it is.
+    """Download one file of a dataset, and return its commit and its path on disk.
 
     :param commit: the commit, or None for the newest
-    :param into: a folder that is there
-    :raises ModelError: for a repository, a commit or a file that is not there
-    :raises DownloadRefusedError: for a hub that gives another commit than the one that was asked for
+    :param into: an existing folder
+    :raises ModelError: for a repository, a commit or a file that does not exist
+    :raises DownloadRefusedError: if the hub returns another commit than the requested one
     :raises DownloadFailedError: for a hub that cannot be reached
     """
     found = str(ask(repository, lambda: _info(repository, commit), by_hand=BY_HAND).sha)
     if commit not in {None, found}:
-        raise DownloadRefusedError(f"{repository}: the hub gives commit {found} for {commit}")
-    log.info("fetching %s of %s at commit %s", path, repository, found)
+        raise DownloadRefusedError(f"{repository}: the hub returned commit {found} instead of {commit}")
+    log.info("downloading %s of %s at commit %s", path, repository, found)
     return found, Path(ask(repository, lambda: _download(repository, found, path, into), by_hand=BY_HAND))
 
 

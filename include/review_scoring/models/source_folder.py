@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from review_scoring.errors import ModelError
-from review_scoring.models.joined_weights import INDEX, WEIGHTS, join_shards, shards_of
+from review_scoring.models.joined_weights import INDEX, WEIGHTS, join_weights, weight_files
 
 CONFIG = "config.json"
 TOKENIZER_FILES = (
@@ -42,10 +42,10 @@ def copy_model(source: Path, into: Path, name: str) -> None:
         check_content(source / WEIGHTS)
         shutil.copyfile(source / WEIGHTS, into / WEIGHTS)
     else:
-        shards = shards_of(source)
+        shards = weight_files(source)
         for shard in shards:
             check_content(shard)
-        join_shards(shards, into / WEIGHTS)
+        join_weights(shards, into / WEIGHTS)
 
 
 def lacking(folder: Path, name: str, missing: Sequence[str]) -> ModelError:

@@ -1,8 +1,7 @@
-"""Labelled reviews, and the tables and views that a user keeps them in."""
+"""Read labelled reviews from a table or view of any connection."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine, column, select, table
@@ -14,22 +13,13 @@ from review_scoring.warehouse.explain import looked_at
 from review_scoring.warehouse.source.columns import columns_of
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledReview:
-    """One review of a benchmark set: canonical id, text as it stands there, and `neg` or `pos`."""
-
-    id: str
-    text: str | None
-    label: str
-
-
 def labelled_rows(
     engine: Engine, conn_id: str, schema: str | None, name: str, columns: tuple[str, str, str]
 ) -> list[tuple[Any, Any, Any]]:
     """Return id, text and label of all rows of a table or view.
 
-    :param conn_id: names the connection in errors
-    :raises BenchmarkError: for a table or column that is not there or cannot be read, with those there are
+    :param conn_id: the name of the connection in errors
+    :raises BenchmarkError: for a table or column that does not exist or cannot be read, with the existing columns
     :raises WarehouseUnavailableError: for a server that does not answer
     """
     place = f"table {f'{schema}.{name}' if schema else name!r} of connection {conn_id!r}"
@@ -47,6 +37,6 @@ def labelled_rows(
     try:
         return looked_at(read, where=where, cannot=cannot, otherwise=otherwise, stop=StopFlag())
     except NoSuchTableError:
-        raise BenchmarkError(f"{place} is not there") from None
+        raise BenchmarkError(f"{place} does not exist") from None
     except PreflightError as error:
         raise BenchmarkError(error.problems[0]) from None

@@ -1,4 +1,4 @@
-"""Files of labelled reviews as columns, read exactly or not at all: nothing is guessed, no row is shifted or cut."""
+"""Read CSV, TSV, JSON Lines and Parquet files of labelled reviews as columns: exactly, or with an error."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from review_scoring.errors import BenchmarkError
-from review_scoring.models.own_folders import is_pointer
+from review_scoring.models.source_folder import is_pointer
 
 GZIP = ".gz"
 DELIMITED, LINES, PARQUET = (".csv", ".tsv"), ".jsonl", ".parquet"
 SUFFIXES = (*DELIMITED, LINES, *(f"{suffix}{GZIP}" for suffix in (*DELIMITED, LINES)), PARQUET)
 DELIMITERS = {".csv": (",", ";", "\t"), ".tsv": ("\t",)}
 LONGEST_FIELD = 2**30
-"""Characters of a field; the csv module's own limit is below the length of some texts."""
+"""Characters; the default limit of the csv module is shorter than some texts."""
 
 
 def read_columns(path: Path, wanted: Sequence[str], encoding: str | None) -> Mapping[str, Sequence[Any]]:
-    """Return the columns of a file by name; None for a value that is missing.
+    """Return the columns of a file by name; a missing value is None.
 
-    :param wanted: columns that the file must have; a delimiter is the one under which the header names them
-    :param encoding: UTF-8, with or without a byte order mark, if None
-    :raises BenchmarkError: for a file that cannot be read, with the line if one is to blame, never with its content
+    :param wanted: the required columns; the delimiter is the one that splits the header into them
+    :param encoding: None for UTF-8 with or without a byte order mark
+    :raises BenchmarkError: for a file that cannot be read, with the number of the line at fault, never with its content
     """
     if not path.is_file():
-        raise BenchmarkError(f"there is no file {path}, which its entry names")
+        raise BenchmarkError(f"the file {path} of its entry does not exist")
     if is_pointer(path):
         raise BenchmarkError(f"{path} is a Git LFS pointer and not the file itself; run `git lfs pull` there")
     kind = Path(path.name.lower().removesuffix(GZIP)).suffix
@@ -41,22 +41,22 @@ def read_columns(path: Path, wanted: Sequence[str], encoding: str | None) -> Map
             return _objects(file, path) if kind == LINES else _delimited(file, path, kind, wanted)
     except UnicodeError:
         raise BenchmarkError(
-            f'{path} is not {encoding or "UTF-8"}; name its encoding in its entry, such as encoding = "cp1252"'
+            f'{path} is not {encoding or "UTF-8"}; set its encoding in its entry, such as encoding = "cp1252"'
         ) from None
-    except (OSError, EOFError, zlib.error, ValueError) as error:  # pandas' own errors and pyarrow's are ValueErrors
+    except (OSError, EOFError, zlib.error, ValueError) as error:  # the errors of pandas and pyarrow are ValueErrors
         raise BenchmarkError(f"{path} cannot be read as {kind} ({type(error).__name__})") from None
 
 
 def _opened(path: Path, encoding: str | None) -> IO[str]:
     if encoding is None or codecs.lookup(encoding).name == "utf-8":
-        encoding = "utf-8-sig"  # which is UTF-8 with or without a byte order mark
+        encoding = "utf-8-sig"  # UTF-8 with or without a byte order mark
     if path.name.lower().endswith(GZIP):
         return cast("IO[str]", gzip.open(path, "rt", encoding=encoding, newline=""))
     return path.open(encoding=encoding, newline="")
 
 
 def _delimited(file: IO[str], path: Path, kind: str, wanted: Sequence[str]) -> Mapping[str, Sequence[Any]]:
-    """Read CSV or TSV whose rows all have as many fields as the header: one comma too many shifts a row."""
+    """Read CSV or TSV. All rows must have as many fields as the header: one comma too many would shift a row."""
     csv.field_size_limit(LONGEST_FIELD)
     first = file.readline()
     file.seek(0)
@@ -70,8 +70,8 @@ def _delimited(file: IO[str], path: Path, kind: str, wanted: Sequence[str]) -> M
     for line, row in rows:
         if len(row) != len(header):
             raise BenchmarkError(
-                f"{path}, line {line}: it has {len(row)} fields, and the header {len(header)}; quote texts that hold a "
-                "delimiter"
+                f"{path}, line {line}: it has {len(row)} fields and the header has {len(header)}; quote texts that "
+                "contain the delimiter"
             )
         for name, value in zip(header, row, strict=True):
             columns[name].append(value)
@@ -79,13 +79,13 @@ def _delimited(file: IO[str], path: Path, kind: str, wanted: Sequence[str]) -> M
 
 
 def _rows(file: IO[str], path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Give the rows that are not blank, each with the line on which it ends."""
+    """Yield the rows that are not blank, each with the number of its last line."""
     reader = csv.reader(file, delimiter=delimiter, strict=True)
     while True:
         try:
             row = next(reader, None)
         except csv.Error as error:
-            raise BenchmarkError(f"{path}, line {reader.line_num}: {error}; a quote in a text is doubled") from None
+            raise BenchmarkError(f"{path}, line {reader.line_num}: {error}; double each quote inside a text") from None
         if row is None:
             return
         if row:
@@ -93,17 +93,17 @@ def _rows(file: IO[str], path: Path, delimiter: str) -> Iterator[tuple[int, list
 
 
 def _objects(file: IO[str], path: Path) -> Mapping[str, Sequence[Any]]:
-    """Read JSON lines; what a line does not name is missing."""
+    """Read JSON Lines; a key that a line lacks is a missing value."""
     objects: list[dict[str, Any]] = []
     for line, content in enumerate(file.read().split("\n"), 1):
         if not content.strip():
             continue
         try:
-            read = json.loads(content)  # exact beyond 2**53, too
+            read = json.loads(content)  # exact for integers beyond 2**53 too
         except json.JSONDecodeError as error:
             raise BenchmarkError(f"{path}, line {line}: {error.msg} at character {error.pos + 1}") from None
         if not isinstance(read, dict):
-            raise BenchmarkError(f"{path}, line {line}: it is {type(read).__name__}, not an object")
+            raise BenchmarkError(f"{path}, line {line}: it is a {type(read).__name__}, not an object")
         objects.append(read)
     names = dict.fromkeys(name for each in objects for name in each)
     return {name: [_present(each.get(name)) for each in objects] for name in names}
@@ -112,7 +112,7 @@ def _objects(file: IO[str], path: Path) -> Mapping[str, Sequence[Any]]:
 def _parquet(path: Path) -> Mapping[str, Sequence[Any]]:
     import pandas as pd
 
-    # Nullable types: an id or a label that is missing must not turn the others into floats.
+    # Nullable types: a missing id or label must not turn the other ones into floats.
     frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
     return {str(name): frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in frame.columns}
 

@@ -1,4 +1,4 @@
-"""Bring a benchmark set into the warehouse, so that every evaluation says on exactly what it ran."""
+"""Load a benchmark set into the warehouse, so that each evaluation refers to the exact reviews it used."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from collections.abc import Callable
 
 from sqlalchemy import Engine
 
-from review_scoring.evaluation.set_rows import MAX_SOURCE, pinned_source, read_set
-from review_scoring.evaluation.sets import BenchmarkSet
-from review_scoring.warehouse.evaluations.store import BenchmarkStore, StoredSet
+from review_scoring.evaluation.benchmark_sets import BenchmarkSet
+from review_scoring.evaluation.labelled_set import MAX_SOURCE, pinned_source, read_set
+from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
+from review_scoring.warehouse.evaluations.records import StoredSet
 
 log = logging.getLogger(__name__)
 
 
 def load_set(entry: BenchmarkSet, store: BenchmarkStore, engine_of: Callable[[str], Engine]) -> StoredSet:
-    """Read a set and keep it, unless the warehouse has this very content already. Says so if it has changed.
+    """Load a set, unless the warehouse has the same content already. A changed content is logged as a warning.
 
-    A pinned commit of a hub is fetched once: what it holds cannot change, and the hub may be away the next time.
+    A pinned commit of the hub is downloaded once: its content cannot change.
 
-    :param engine_of: gives the engine of an Airflow Connection
+    :param engine_of: returns the engine of an Airflow Connection
     :raises BenchmarkError: for a set that cannot be read or used
     """
     pinned = pinned_source(entry)
     if pinned is not None and (known := store.newest_set(entry.name, pinned)) is not None:
-        log.info("benchmark set %s: %s reviews, loaded before from %s", entry.name, f"{known.reviews:,}", pinned)
+        log.info("benchmark set %s: %s reviews, already loaded from %s", entry.name, f"{known.reviews:,}", pinned)
         return known
     found = read_set(entry, engine_of)
     stored = store.keep_set(
@@ -43,12 +44,12 @@ def load_set(entry: BenchmarkSet, store: BenchmarkStore, engine_of: Callable[[st
         f"{found.counts['pos']:,}",
         found.source,
         stored.content_hash[:12],
-        "new" if stored.is_new else "as it was loaded before",
+        "new" if stored.is_new else "already loaded",
     )
     if stored.changed:
         log.warning(
-            "benchmark set %s holds other reviews than the last time: the first evaluations on it are compared with "
-            "earlier ones on the reviews that both have",
+            "benchmark set %s has changed since it was last loaded: the first evaluations on it are compared with "
+            "earlier ones on the reviews that both contents have",
             entry.name,
         )
     return stored

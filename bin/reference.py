@@ -1,0 +1,83 @@
+"""Write docs/reference/ from the code: tables of keys and JSON Schemas. `.venv/bin/python bin/reference.py`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
+
+from review_scoring.evaluation.benchmark_sets import BenchmarkSet
+from review_scoring.models.catalogue_entry import CatalogueEntry, PublishedFigure
+from review_scoring.validation import keys_of, must_be
+
+FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+
+CATALOGUE = """\
+# Keys of the model catalogue
+
+Generated from the code by `bin/reference.py`. How to use a catalogue file: [models.md](../models.md#your-own-model).
+
+A catalogue is a TOML file. The heading of each table is the name of a model: letters, digits, `_`, `.` and `-`, 100 at
+most. An editor with support for TOML schemas (such as taplo, or Even Better TOML) completes and checks the keys if the
+first line of the file is `#:schema` and the path or address of [catalogue.schema.json](catalogue.schema.json).
+"""
+
+BENCHMARK_SETS = """\
+# Keys of benchmark sets
+
+Generated from the code by `bin/reference.py`. How to use benchmark sets: [benchmarks.md](../benchmarks.md#sets).
+
+Sets are defined in a TOML file. The heading of each table is the name of a set: letters, digits, `_`, `.` and `-`, 100
+at most. An editor with support for TOML schemas (such as taplo, or Even Better TOML) completes and checks the keys if
+the first line of the file is `#:schema` and the path or address of
+[benchmark_sets.schema.json](benchmark_sets.schema.json).
+"""
+
+
+def documents() -> Mapping[str, str]:
+    """Return the content of each file of `docs/reference/` by its name."""
+    figures = ["", "A table of `figures` has these keys:", "", *table(PublishedFigure)]
+    return {
+        "catalogue.md": "\n".join([CATALOGUE, *table(CatalogueEntry), *figures, ""]),
+        "catalogue.schema.json": schema(CatalogueEntry, "Model catalogue of review_scoring"),
+        "benchmark_sets.md": "\n".join([BENCHMARK_SETS, *table(BenchmarkSet), ""]),
+        "benchmark_sets.schema.json": schema(BenchmarkSet, "Benchmark sets of review_scoring"),
+    }
+
+
+def table(model: type[BaseModel]) -> Sequence[str]:
+    """Return the lines of a table of a model's keys."""
+    return ["| key | value, which must be | default | meaning |", "|---|---|---|---|", *_rows(model)]
+
+
+def _rows(model: type[BaseModel]) -> Iterator[str]:
+    for key, field in keys_of(model).items():
+        yield f"| `{key}` | {must_be(field)} | {_default(field)} | {field.description} |".replace("  ", " ")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    return "" if field.default in {None, ()} else f"`{json.dumps(field.default)}`"
+
+
+def schema(model: type[BaseModel], title: str) -> str:
+    """Return the JSON Schema of a TOML file whose tables are models, as text."""
+    content: dict[str, Any] = TypeAdapter(dict[str, model]).json_schema()  # type: ignore[valid-type]
+    content = {"$schema": "https://json-schema.org/draft/2020-12/schema", **content, "title": title}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Write the files."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, content in documents().items():
+        (FOLDER / name).write_text(content, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Benchmark sets in the warehouse: write a set once per content hash, look one up, read its labelled reviews."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select, update
+
+from review_scoring.warehouse.dialects import dialect_of
+from review_scoring.warehouse.evaluations.inserting import insert_one, insert_rows
+from review_scoring.warehouse.evaluations.records import LabelledReview, StoredSet
+from review_scoring.warehouse.schema import Tables
+
+
+def write_set(
+    connection: Connection,
+    tables: Tables,
+    *,
+    described: Mapping[str, Any],
+    reviews: Sequence[LabelledReview],
+    counts: Mapping[str, int],
+) -> StoredSet:
+    """Write a set, unless the warehouse has this content under this name already.
+
+    :param described: `name`, `content_hash`, `source` and `sample_of` of the set
+    :param counts: the number of `neg` and of `pos` reviews
+    """
+    sets = tables.benchmark_sets
+    name, content_hash = described["name"], described["content_hash"]
+    before = connection.execute(_newest_first(tables, name)).all()
+    known = next((row for row in before if row.content_hash == content_hash), None)
+    loaded = {
+        "source": described["source"],
+        "sample_of": described["sample_of"],
+        "loaded_at": dialect_of(connection).now(connection),
+        "replaces_id": next((row.id for row in before if row.content_hash != content_hash), None),
+    }
+    if known is not None:
+        if before[0].id == known.id:
+            loaded["replaces_id"] = known.replaces_id
+        connection.execute(update(sets).where(sets.c.id == known.id).values(loaded))
+        set_id = int(known.id)
+    else:
+        sizes = {"reviews": len(reviews), "negative": counts["neg"], "positive": counts["pos"]}
+        set_id = insert_one(connection, sets, {"name": name, "content_hash": content_hash, **loaded, **sizes})
+        rows = [{"set_id": set_id, "review_id": r.id, "text": r.text, "label": r.label} for r in reviews]
+        insert_rows(connection, tables.benchmark_reviews, rows)
+    return StoredSet(
+        id=set_id,
+        name=name,
+        content_hash=content_hash,
+        reviews=len(reviews),
+        is_new=known is None,
+        changed=bool(before) and before[0].content_hash != content_hash,
+    )
+
+
+def newest_set(connection: Connection, tables: Tables, *, name: str, source: str) -> StoredSet | None:
+    """Return the set that was loaded last under a name; None if it came from another source."""
+    row = connection.execute(_newest_first(tables, name).limit(1)).one_or_none()
+    if row is None or row.source != source:
+        return None
+    size = {"content_hash": row.content_hash, "reviews": row.reviews}
+    return StoredSet(id=row.id, name=name, **size, is_new=False, changed=False)
+
+
+def find_set(connection: Connection, tables: Tables, *, set_id: int) -> Row[Any]:
+    """Return the row of a set."""
+    sets = tables.benchmark_sets
+    return connection.execute(select(sets).where(sets.c.id == set_id)).one()
+
+
+def reviews_of_set(connection: Connection, tables: Tables, *, set_id: int) -> list[LabelledReview]:
+    """Return the reviews of a set in the order of their ids."""
+    each = tables.benchmark_reviews
+    rows = connection.execute(select(each).where(each.c.set_id == set_id)).all()
+    return sorted((LabelledReview(r.review_id, r.text, r.label) for r in rows), key=lambda review: review.id)
+
+
+def _newest_first(tables: Tables, name: str) -> Select[Any]:
+    sets = tables.benchmark_sets
+    return select(sets).where(sets.c.name == name).order_by(sets.c.loaded_at.desc(), sets.c.id.desc())
