@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -320,7 +319,7 @@ def test_two_jobs_that_share_a_task_and_a_run_keep_their_counts_apart(warehouse:
     warehouse.create()
     warehouse.fill(5)
     assert warehouse.score("the same run").counts.scored == 5
-    warehouse.job = replace(warehouse.job, name="films_again")
+    warehouse.job = warehouse.job.replace(name="films_again")
     assert str(warehouse.score("the same run").counts) == "read=5 scored=5 unchanged=0 rejected=0"
 
 

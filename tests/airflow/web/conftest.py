@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 from fastapi import FastAPI
@@ -21,7 +20,7 @@ from tests.stubs import Warehouse
 @pytest.fixture
 def pages(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestClient]]:
     """Return a function that makes a client of the pages, without a login, with the given settings."""
-    warehouse.job = replace(warehouse.job, name="films")
+    warehouse.job = warehouse.job.replace(name="films")
     job = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "body"}
     monkeypatch.setattr(dag_runs, "dag_state", lambda _: None)  # there is no Airflow here
     monkeypatch.setenv("AIRFLOW_CONN_REVIEWS", connection(warehouse.engine))
