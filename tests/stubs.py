@@ -102,7 +102,7 @@ class Warehouse:
     )
 
     @property
-    def owned(self) -> Tables:
+    def tables(self) -> Tables:
         """The project's tables."""
         return tables(self.job.target_schema)
 
@@ -164,7 +164,7 @@ class Warehouse:
     def runs(self) -> list[Any]:
         """Return the rows of `scoring_runs` in their order."""
         with (self.target or self.engine).connect() as connection:
-            return list(connection.execute(select(self.owned.runs).order_by(self.owned.runs.c.id)).all())
+            return list(connection.execute(select(self.tables.runs).order_by(self.tables.runs.c.id)).all())
 
     def scores(self) -> dict[str, Any]:
         """Return the rows of `review_scores` by review id."""
@@ -176,7 +176,7 @@ class Warehouse:
 
     def contents(self) -> tuple[list[Any], list[Any]]:
         """Return what promise 1 compares: scores and rejects without times and run ids, in order."""
-        scores, rejects = self.owned.scores, self.owned.rejects
+        scores, rejects = self.tables.scores, self.tables.rejects
         with (self.target or self.engine).connect() as connection:
             return (
                 _all(connection, scores, {"scored_at", "run_id"}),
@@ -184,7 +184,7 @@ class Warehouse:
             )
 
     def _by_id(self, name: str) -> dict[str, Any]:
-        table = getattr(self.owned, name)
+        table = getattr(self.tables, name)
         with (self.target or self.engine).connect() as connection:
             rows = connection.execute(select(table)).all()
             assert len(rows) == connection.scalar(select(func.count()).select_from(table))

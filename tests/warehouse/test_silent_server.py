@@ -20,7 +20,7 @@ from review_scoring.errors import ScoringInterruptedError, WarehouseUnavailableE
 from review_scoring.warehouse import readonly, watch
 from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.errors import Fault, fault_of
-from review_scoring.warehouse.retry import patiently
+from review_scoring.warehouse.retry import with_retries
 from tests.stubs import Warehouse
 from tests.tcp_proxy import TcpProxy
 
@@ -95,7 +95,7 @@ def test_preflight_that_is_told_to_stop_ends_although_its_source_is_silent(behin
             connection.execute(text("SELECT 1"))
 
     with pytest.raises(ScoringInterruptedError):
-        patiently(look, what="looking", stop=stop)
+        with_retries(look, what="looking", stop=stop)
     assert time.monotonic() - started < 10
 
 

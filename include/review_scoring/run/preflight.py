@@ -17,7 +17,7 @@ from review_scoring.models.folder import ModelFolder
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.dialects import dialect_name
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
-from review_scoring.warehouse.explain import looked_at
+from review_scoring.warehouse.explain import with_explained_errors
 from review_scoring.warehouse.ledger.ledger import Ledger, open_ledger
 from review_scoring.warehouse.source.opening import checked_source
 from review_scoring.warehouse.source.review_source import ReviewSource
@@ -130,7 +130,7 @@ def target_conn_id(job: ScoringJob) -> str:
 def _of_target(job: ScoringJob, stop: StopFlag, look: Callable[[], T], *, endless: bool = False) -> T:
     """Look at what is beside the scores, and turn a database's error into one that says what is missing."""
     schema = f"schema {job.target_schema!r} of " if job.target_schema else ""
-    return looked_at(
+    return with_explained_errors(
         look,
         where=f"{schema}connection {target_conn_id(job)!r}",
         cannot="cannot take scores",

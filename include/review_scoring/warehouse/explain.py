@@ -46,7 +46,7 @@ _FOUND: Mapping[Fault, tuple[str, str]] = {
 _MAY_PASS = PASSING | {Fault.FULL, Fault.TIMEOUT}
 
 
-def looked_at(
+def with_explained_errors(
     look: Callable[[], T],
     *,
     where: str,

@@ -38,7 +38,7 @@ def upgrade(engine: Engine, schema: str | None) -> None:
 
     :raises PreflightError: if the tables were made by a newer version of the package
     """
-    with writing(engine).begin() as connection, dialect_of(connection).one_at_a_time(connection, schema):
+    with writing(engine).begin() as connection, dialect_of(connection).exclusive(connection, schema):
         if schema is not None and not inspect(connection).has_schema(schema):
             connection.execute(CreateSchema(schema))
         revision = _current(connection, schema)
@@ -64,17 +64,17 @@ def refuse_newer(revision: str | None) -> None:
 
 def probe_rights(engine: Engine, schema: str | None) -> None:
     """Do what a run does, and take it back; the database's own error tells which right lacks."""
-    owned = tables(schema)
+    tables_ = tables(schema)
     with writing(engine).connect() as connection:
         now = dialect_of(connection).now(connection)
         job = {"name": f"rights {uuid4()}", "source": "", "id_type": "", "last_fencing_token": 0, "created_at": now}
-        connection.execute(insert(owned.jobs).values(job))
-        for each in (owned.jobs, owned.runs, owned.scores, owned.rejects):
+        connection.execute(insert(tables_.jobs).values(job))
+        for each in (tables_.jobs, tables_.runs, tables_.scores, tables_.rejects):
             key = next(iter(each.primary_key))
             nothing = key == -1
             connection.execute(insert(each).from_select(list(each.c.keys()), select(each).where(nothing)))
             connection.execute(update(each).where(nothing).values({key: key}))
-        for each in (owned.scores, owned.rejects):
+        for each in (tables_.scores, tables_.rejects):
             connection.execute(delete(each).where(each.c.job_id == -1))
         connection.rollback()
 

@@ -35,7 +35,7 @@ _GIVEN_UP = {
 }
 
 
-def patiently(
+def with_retries(
     call: Callable[[], T],
     *,
     what: str,
@@ -69,7 +69,7 @@ def patiently(
 
 
 def retried(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: float, endless: bool = False) -> T:
-    """Do what :func:`patiently` does, and leave it to the caller what the last error means.
+    """Do what :func:`with_retries` does, and leave it to the caller what the last error means.
 
     :raises sqlalchemy.exc.SQLAlchemyError: as the database raised it
     :raises ScoringInterruptedError: when `stop` was set while waiting

@@ -89,9 +89,9 @@ def _drawn() -> Iterator[list[str | None]]:
 
 
 def _date_back(engine: Engine, run: int, began: datetime, took: timedelta) -> None:
-    owned = tables()
+    ours = tables()
     ended = began + took
     with writing(engine).begin() as connection:
-        connection.execute(update(owned.runs).where(owned.runs.c.id == run).values(started_at=began, ended_at=ended))
-        connection.execute(update(owned.scores).where(owned.scores.c.run_id == run).values(scored_at=ended))
-        connection.execute(update(owned.rejects).where(owned.rejects.c.run_id == run).values(first_seen=ended))
+        connection.execute(update(ours.runs).where(ours.runs.c.id == run).values(started_at=began, ended_at=ended))
+        connection.execute(update(ours.scores).where(ours.scores.c.run_id == run).values(scored_at=ended))
+        connection.execute(update(ours.rejects).where(ours.rejects.c.run_id == run).values(first_seen=ended))

@@ -193,7 +193,10 @@ def test_times_that_python_cannot_hold_cost_no_row(postgres_engine: Engine) -> N
     warehouse.run("INSERT INTO reviews VALUES (1, 'un', 'infinity'), (2, 'deux', '-infinity'), (3, 'trois', NULL)")
     assert warehouse.score().counts.scored == 3
     looked_at = warehouse.score("2", Rescore.CHANGED).counts
-    assert (looked_at.read, looked_at.unchanged) == (1, 1)  # the one without a time, by its hash
+    assert (looked_at.read, looked_at.unchanged) == (
+        1,
+        1,
+    )  # the one without a time, by its hash
 
 
 def test_an_invalid_id_or_time_at_a_page_end_costs_no_other_row(sqlite_engine: Engine) -> None:

@@ -76,7 +76,7 @@ class Dialect:
                 connection.execute(delete(table).where(columns.in_(part)))
             connection.execute(insert(table), list(rows))
 
-    def member(self, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+    def in_values(self, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
         """Return the condition that a column is one of many values."""
         return column.in_(values)
 
@@ -97,19 +97,19 @@ class Dialect:
         """Lock the rows that a statement gives until the transaction ends."""
         return statement.with_for_update()
 
-    def plan_by_key(self, connection: Connection, *, has_index: bool = True, bitmaps: bool = False) -> None:
+    def force_index_plans(self, connection: Connection, *, has_index: bool = True, bitmaps: bool = False) -> None:
         """Have what is read on this connection planned along keys, whatever the planner believes of table sizes.
 
         :param has_index: the table that is read in key order has an index to go by; a view has none
         :param bitmaps: two ranges of an index may be read together, as those above a value and without one
         """
 
-    def looked_up(self, statement: Select[Any]) -> Select[Any]:
+    def as_probe(self, statement: Select[Any]) -> Select[Any]:
         """Have a subquery in EXISTS look its rows up one by one, and never read its table whole."""
         return statement
 
     @contextmanager
-    def one_at_a_time(self, connection: Connection, schema: str | None) -> Iterator[None]:
+    def exclusive(self, connection: Connection, schema: str | None) -> Iterator[None]:
         """Wait until no other process is in such a block with these tables, and keep the others out meanwhile."""
         del connection, schema
         yield

@@ -93,7 +93,7 @@ class MySQL(Dialect):
         return collate(cast(column, mysql.CHAR(charset="utf8mb4")), self._bytewise)
 
     @contextmanager
-    def one_at_a_time(self, connection: Connection, schema: str | None) -> Iterator[None]:
+    def exclusive(self, connection: Connection, schema: str | None) -> Iterator[None]:
         """Take a lock of this connection; the server gives it back if the process dies."""
         database = connection.scalar(select(func.database())) if schema is None else schema
         name = hashlib.sha256(f"review_scoring {database}".encode()).hexdigest()  # of the whole server, 64 characters
@@ -114,7 +114,7 @@ class MariaDB(MySQL):
 
     _bytewise = "utf8mb4_nopad_bin"
 
-    def plan_by_key(self, connection: Connection, *, has_index: bool = True, bitmaps: bool = False) -> None:
+    def force_index_plans(self, connection: Connection, *, has_index: bool = True, bitmaps: bool = False) -> None:
         """Rule out that the scores are read whole, into a temporary table, for every page of the source.
 
         For each statement of this connection and not for the session: what stays set there, the pool hands on. Without

@@ -98,7 +98,7 @@ class PostgreSQL(Dialect):
         changes = {name: statement.excluded[name] for name in names if name not in keys}
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes))
 
-    def member(self, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+    def in_values(self, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
         """Compare with one array, whose plan does not depend on how many values it holds."""
         return column == any_(cast(bindparam(None, list(values)), postgresql.ARRAY(_plain(column.type))))
 
@@ -115,11 +115,11 @@ class PostgreSQL(Dialect):
         is_time = isinstance(column.type, DateTime | Date)
         return cast(func.extract("epoch", column) if is_time else column, Text)
 
-    def looked_up(self, statement: Select[Any]) -> Select[Any]:
+    def as_probe(self, statement: Select[Any]) -> Select[Any]:
         """Keep the planner from making a join of it: with an OFFSET, it cannot."""
         return statement.offset(literal_column("0"))
 
-    def plan_by_key(self, connection: Connection, *, has_index: bool = True, bitmaps: bool = False) -> None:
+    def force_index_plans(self, connection: Connection, *, has_index: bool = True, bitmaps: bool = False) -> None:
         """Rule out every plan but probing an index row by row. A view is planned as its author meant it.
 
         A table that grows by a chunk a second has no statistics yet: taken for empty, it is scanned whole for every
@@ -132,7 +132,7 @@ class PostgreSQL(Dialect):
         connection.execute(select(*(func.set_config(setting, "off", literal(True)) for setting in off)))
 
     @contextmanager
-    def one_at_a_time(self, connection: Connection, schema: str | None) -> Iterator[None]:
+    def exclusive(self, connection: Connection, schema: str | None) -> Iterator[None]:
         """Take an advisory lock, which the end of the transaction gives back."""
         del schema
         connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))

@@ -27,7 +27,7 @@ from review_scoring.errors import PreflightError
 from review_scoring.job import ScoringJob
 from review_scoring.reviews import canonical_id
 from review_scoring.warehouse.dialects import dialect_name, dialect_of
-from review_scoring.warehouse.explain import looked_at
+from review_scoring.warehouse.explain import with_explained_errors
 from review_scoring.warehouse.source.columns import columns_of, leading_keys, table_names
 from review_scoring.warehouse.source.review_source import ReviewSource
 
@@ -46,7 +46,7 @@ def checked_source(engine: Engine, job: ScoringJob, stop: StopFlag) -> ReviewSou
     :raises PreflightError: with everything that is wrong
     :raises WarehouseUnavailableError: if nothing is wrong but that the server does not answer, which may pass
     """
-    return looked_at(
+    return with_explained_errors(
         lambda: open_source(engine, job, stop),
         where=f"connection {job.source_conn_id!r}",
         cannot=f"cannot read {job.source_table!r}",
