@@ -1,4 +1,27 @@
-"""What can go wrong, in one small tree. Each message names the thing, what was found, and what to do.
+"""The exceptions. Each message names the thing, what was found, and what to do.
+
+    ReviewScoringError
+    ├── ConfigurationError
+    │   ├── NoSuchJobError
+    │   ├── PreflightError
+    │   ├── ModelError
+    │   │   ├── ModelNotImportedError
+    │   │   ├── DownloadRefusedError
+    │   │   └── ArchiveError
+    │   ├── BenchmarkError
+    │   └── NotApprovedError
+    ├── TransientError
+    │   ├── JobBusyError
+    │   │   └── GaveWayError
+    │   ├── DownloadFailedError
+    │   ├── DeviceError
+    │   └── WarehouseUnavailableError
+    ├── LeaseLostError
+    ├── ScoringInterruptedError
+    └── UnaccountedError
+
+The operators fail a task without a retry for `ConfigurationError` and `UnaccountedError`: running again gives the same
+error. For every other one Airflow retries the task.
 
 No message ever holds review text or credentials: rows are named by their id, databases by their connection.
 """
