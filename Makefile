@@ -9,7 +9,7 @@ help:
 	@echo "make demo    set up, score the sample reviews with the nightly DAG, show the result"
 	@echo "make test    set up, run all tests that need no service"
 	@echo "make up      set up, start Airflow with the DAGs on the sample reviews; Ctrl-C stops it"
-	@echo "make check   lint, types and the import walls"
+	@echo "make check   lint, types and the import contracts"
 	@echo "make prove   the long checks: kills, fuzzing, soak"
 	@echo "make bench   speed and memory beside what one would use instead"
 	@echo "make lock    resolve requirements.txt anew from pyproject.toml"
