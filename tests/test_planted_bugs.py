@@ -312,7 +312,7 @@ BUGS = (
     Bug(
         "reviews in one row that read each other",
         "inference/attention.py",
-        "groupby(zip(asked.lengths, rows.lengths, strict=True))",
+        "groupby(zip(q_rows.lengths, k_rows.lengths, strict=True))",
         "groupby([(len(q), len(k))])",
         "tests/inference/test_batches.py::test_an_encoder_gives_what_transformers_makes_of_the_tokenizers_own_inputs[camembert]",
     ),

@@ -75,7 +75,7 @@ def test_everything_wrong_with_a_job_is_told_at_once_before_a_device_is_loaded(
     job = {"source_table": "reviews", "text_column": "body", "updated_at_column": "changed"}
     run = airflow_home.dags_test("score_reviews", engine, job)
     assert run.returncode == 1
-    assert "2 things are wrong with the set-up" in run.stdout, run.stdout
+    assert "preflight found 2 problems:" in run.stdout, run.stdout
     assert "no column 'body' (text_column); it has id, text" in run.stdout
     assert "no column 'changed' (updated_at_column)" in run.stdout
     assert "loaded in" not in run.stdout

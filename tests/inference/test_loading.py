@@ -47,7 +47,7 @@ def test_weights_that_change_nothing_are_a_line_in_the_log(
     with caplog.at_level(logging.INFO):
         after: Any = load(changed(folder, lambda w: {**w, spare: torch.ones(64, 64)})).classify(["Quel ennui."])[0]
     assert after.probabilities == pytest.approx(before.probabilities, abs=1e-6)
-    told = [r.message for r in caplog.records if "weights that a classifier does not have" in r.message]
+    told = [r.message for r in caplog.records if "weights that the classifier does not use" in r.message]
     assert len(told) == (spare != "roberta.embeddings.position_ids")  # which transformers itself leaves out
 
 
@@ -60,7 +60,7 @@ def test_weights_that_change_nothing_are_a_line_in_the_log(
     ],
 )
 def test_a_spare_weight_of_a_layer_that_the_model_uses_is_refused(spare: str, bert: ModelFolder) -> None:
-    with pytest.raises(ModelError, match="has 1 weights in its layers that its config.json does not account for"):
+    with pytest.raises(ModelError, match="has 1 weights in its layers that its config.json does not describe"):
         load(changed(bert, lambda weights: {**weights, spare: torch.ones(64)}))
 
 
@@ -77,7 +77,9 @@ def test_missing_weights_are_counted_and_only_some_are_named(bert: ModelFolder) 
 
 
 def test_a_head_of_another_size_is_told_by_its_shapes(bert: ModelFolder) -> None:
-    with pytest.raises(ModelError, match=r"classifier\.bias has the shape \(3,\), and config\.json makes it \(2,\)"):
+    with pytest.raises(
+        ModelError, match=r"classifier\.bias has the shape \(3,\), but by config\.json it must be \(2,\)"
+    ):
         load(changed(bert, lambda w: {**w, "classifier.weight": torch.ones(3, 64), "classifier.bias": torch.ones(3)}))
 
 

@@ -69,7 +69,7 @@ def test_a_model_errors_detail_has_the_errors_class_and_none_of_its_words() -> N
     classifier = loaded()
     poison = ids_of(classifier, TEXTS[POISON])
     Failing(classifier, lambda reviews, before: poison in reviews)
-    detail = f"the model fails on its {len(poison)} tokens (RuntimeError)"
+    detail = f"the model failed on the text's {len(poison)} tokens (RuntimeError)"
     assert classifier.classify([TEXTS[POISON]]) == [Reject(RejectReason.MODEL_ERROR, detail)]
 
 
@@ -195,7 +195,7 @@ def test_a_text_on_which_the_tokenizer_fails_is_a_reject(error: type[BaseExcepti
     told: list[int] = []
     results = classifier.classify([*TEXTS, "un secret " * 30_000], between_batches=told.append)
     assert [n for n, each in enumerate(results) if isinstance(each, Reject)] == [POISON, len(TEXTS)]
-    detail = f"the model's tokenizer fails on the text ({error.__name__})"
+    detail = f"the model's tokenizer failed on the text ({error.__name__})"
     assert results[POISON] == Reject(RejectReason.MODEL_ERROR, detail)
     assert told[-1] == len(TEXTS) + 1
     assert classifier.count_tokens(["un secret"]) == 0

@@ -58,7 +58,7 @@ def test_batches_that_do_not_fit_are_halved_until_they_do_and_what_fits_is_remem
     assert 1 <= failed <= 4
     assert sum(asked > 700 for asked in device.asked) == failed
     assert [record.message for record in caplog.records if "does not fit" in record.message] == [
-        f"a batch of {device.asked[0]} tokens does not fit into the device's memory: smaller ones from now on"
+        f"a batch of {device.asked[0]} tokens does not fit into the device's memory: using smaller batches"
     ]
     expected = Classifier.load(find_model(DEFAULT_MODEL), device="cpu", precision="float32").classify(TEXTS)
     for one, other, third in zip(results, expected, again, strict=True):

@@ -112,7 +112,9 @@ def test_a_config_without_a_model_type_is_told_by_the_users_path(tmp_path: Path,
 
 def test_a_limit_that_leaves_no_room_for_a_text_is_told(tmp_path: Path, mine: Path) -> None:
     (mine / "tokenizer_config.json").write_text('{"model_max_length": 2}')
-    with pytest.raises(ConfigurationError, match="reads 2 tokens, and its special ones are 2: that leaves none"):
+    with pytest.raises(
+        ConfigurationError, match="reads 2 tokens, of which 2 are special tokens, so none are left for the text"
+    ):
         import_model("mine", catalogue_of(tmp_path, mine))
 
 
