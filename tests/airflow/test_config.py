@@ -59,8 +59,11 @@ def test_airflows_own_command_and_configuration_file_know_the_options(airflow_ho
 @pytest.mark.parametrize(
     ("variable", "told"),
     [
-        ("AIRFLOW__REVIEW_SCORING__POOLS", "no option of .review_scoring.: set AIRFLOW__REVIEW_SCORING__POOL$"),
-        ("AIRFLOW__REVIEW_SCORING__ZZZ", "no option of .review_scoring.; the options are schedule, benchmark_schedule"),
+        ("AIRFLOW__REVIEW_SCORING__POOLS", "not an option of .review_scoring.: set AIRFLOW__REVIEW_SCORING__POOL$"),
+        (
+            "AIRFLOW__REVIEW_SCORING__ZZZ",
+            "not an option of .review_scoring.; the options are schedule, benchmark_schedule",
+        ),
         ("AIRFLOW__REVIEW_SCORING__SHARDS", "`airflow variables set review_scoring_shards …`"),
         ("REVIEW_SCORING_POOL", "REVIEW_SCORING_POOL is not read: set AIRFLOW__REVIEW_SCORING__POOL$"),
         ("REVIEW_SCORING_JOB", "`airflow variables set review_scoring_job …`"),

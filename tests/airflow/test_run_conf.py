@@ -52,5 +52,5 @@ def test_a_dry_run_that_airflow_is_set_to_ignore_scores_nothing(
     monkeypatch.setenv("AIRFLOW__CORE__DAG_RUN_CONF_OVERRIDES_PARAMS", "False")
     run = airflow_home.dags_test("score_reviews", sqlite_engine, JOB, dry_run=True)
     assert run.returncode == 1, run.stdout
-    assert "the conf of this run is ignored (dry_run)" in run.stdout
+    assert "Airflow ignores the conf of this run (dry_run)" in run.stdout
     assert [name for (name,) in query(sqlite_engine, tables_query(sqlite_engine))] == ["reviews"]

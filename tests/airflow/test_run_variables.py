@@ -90,10 +90,10 @@ def test_the_job_is_that_of_the_variable_in_the_metadata(
         return done.stdout
 
     undecided = command("dags", "test", "score_reviews")
-    assert "has 2 scoring jobs (films, books), and nothing says which one the DAGs are about" in undecided
+    assert "has 2 scoring jobs (films, books), and none is selected: set the Variable" in undecided
     command("variables", "set", "review_scoring_job", "books")
     try:
-        assert "the run is about job books" in command("dags", "test", "score_reviews")
+        assert "job: books" in command("dags", "test", "score_reviews")
     finally:
         command("variables", "delete", "review_scoring_job")
     assert scored(sqlite_engine) == ["books"]
@@ -111,7 +111,9 @@ def test_an_environment_variable_that_each_process_would_read_for_itself_is_refu
         check=False,
     )
     command = f"airflow variables set review_scoring_{setting.lower()} "
-    told = f"REVIEW_SCORING_{setting} is not read: set the Airflow Variable, `{command}"
+    told = (
+        f"REVIEW_SCORING_{setting} is not read: set the Airflow Variable instead, which all processes share: `{command}"
+    )
     assert done.stderr.count(told) >= len(list((ROOT / "dags").glob("*.py"))), done.stderr
 
 

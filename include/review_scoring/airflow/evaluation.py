@@ -1,4 +1,4 @@
-"""The deployment's file of benchmark sets, and the benchmark store of a job."""
+"""The deployment's benchmark sets (a TOML file), and the benchmark store of a job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 
 
 def own_sets() -> Path | None:
-    """Return the deployment's file of benchmark sets."""
+    """Return the path of the deployment's TOML file of benchmark sets, or None."""
     return settings().benchmark_sets
 
 

@@ -1,4 +1,4 @@
-"""The settings of models."""
+"""The deployment's model settings: model store, catalogue, and the hosts that models are downloaded from."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from review_scoring.models.settings import ModelSettings
 
 
 def model_settings() -> ModelSettings:
-    """Return the deployment's settings of models."""
+    """Return the deployment's model settings."""
     return settings().models
 
 
 def catalogue_setting() -> ModelSettings:
-    """Return the deployment's settings of models."""
+    """Return the deployment's model settings."""
     return settings().models

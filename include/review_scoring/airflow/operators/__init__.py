@@ -1,4 +1,4 @@
-"""The operators of scoring, models and evaluations. What they do is in the packages that do not know Airflow."""
+"""The Airflow operators. They only adapt the other layers, which do not import Airflow."""
 
 from __future__ import annotations
 
