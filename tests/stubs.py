@@ -18,7 +18,7 @@ from review_scoring.models.folder import ModelFolder
 from review_scoring.request import EVERYTHING, Budget, KeyRange, RunKey, RunRequest, Selection, TimeRange
 from review_scoring.reviews import Prediction, Reject
 from review_scoring.run.loop import score_run, score_shard
-from review_scoring.run.preflight import Prepared, preflight
+from review_scoring.run.preflight import Prepared, Resources, preflight
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.schema import Tables, tables
@@ -138,10 +138,8 @@ class Warehouse:
         target = self.target or self.engine
         return preflight(
             self.job,
-            source_engine=lambda: self.engine,
-            target_engine=lambda: target,
-            model=lambda: MODEL,
-            stop=self.stop,
+            Resources(source=lambda: self.engine, target=lambda: target, model=lambda: MODEL),
+            self.stop,
             **options,
         )
 

@@ -145,7 +145,7 @@ class _Loop:
         if self._candidates.request.yields and self._ledger.preemption.is_requested():
             self._commits.flush()
             raise GaveWayError(
-                "a run with new reviews wants the job; what was committed stays, and the rest comes later"
+                "a run with new reviews requests the job; this rescore keeps its commits and continues later"
             )
 
     def _between_batches(self, done_of_chunk: int) -> None:

@@ -74,7 +74,7 @@ def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Seque
     if missing := [f"{index} ({shard})" for index, shard in plan.items() if index not in done]:
         raise UnaccountedError(
             f"of the {len(plan)} shards of {key.task_id} of {key.run_id}, these are not done: {', '.join(missing)}; "
-            f"clear them in Airflow, and {key.task_id} goes on where they stopped"
+            f"clear them in Airflow: they continue where they stopped"
         )
     counts = reduce(add, (run.counts for run in found), Counts())
     _compare_with_tables(ledger, found, counts)
@@ -117,6 +117,6 @@ def _compare_with_tables(ledger: Ledger, found: Sequence[ShardRun], counts: Coun
     if wrong or replaced > ledger.shards.done_by_others(found):
         raise UnaccountedError(
             f"rows unaccounted for: the shards have counted {counts}, {sum(counts.unkeyed.values())} of the rejects "
-            f"without a key, and the tables hold {kept.scored} scores and {kept.rejected} rejects of theirs; did "
-            "somebody change the tables while the run was at work?"
+            f"without a key, the tables contain {kept.scored} of their scores and {kept.rejected} of their rejects; "
+            "check whether something else has changed the tables during the run"
         )
