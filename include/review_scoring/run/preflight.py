@@ -40,7 +40,7 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedJob:
     """A job that is ready to be scored; `ledger` is None only for a dry run of a job that has nothing recorded."""
 
     job: ScoringJob
@@ -63,7 +63,7 @@ def preflight(
     migrate_tables: bool = True,
     dry_run: bool = False,
     benchmark: str | None = None,
-) -> Prepared:
+) -> PreparedJob:
     """Check connections, table, columns, model and privileges, and create or migrate the project's own tables.
 
     :param migrate_tables: False where a DBA creates the tables: then they are only checked
@@ -109,7 +109,7 @@ def preflight(
         raise PreflightError(problems)
     if away:
         raise WarehouseUnavailableError(away[0])
-    return Prepared(job, found_source, ledger, found_model)
+    return PreparedJob(job, found_source, ledger, found_model)
 
 
 def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_run: bool) -> None:

@@ -20,7 +20,7 @@ from review_scoring.evaluation.champion import as_required, model_of_job
 from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue_entry import CHAMPION
 from review_scoring.request import RunKey
-from review_scoring.run.preflight import Prepared, Resources, preflight, target_conn_id
+from review_scoring.run.preflight import PreparedJob, Resources, preflight, target_conn_id
 from review_scoring.settings import as_bool
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class ScoringOperator(BaseOperator):
         """Whether nothing may be written."""
         return as_bool(self.estimate_only, "estimate_only")
 
-    def prepare(self) -> Prepared:
+    def prepare(self) -> PreparedJob:
         """Check the set-up of the job, and return what a run needs.
 
         :raises PreflightError: with everything that is wrong
