@@ -122,7 +122,7 @@ def test_a_target_schema_of_ones_own_is_made_and_used(postgres_engine: Engine) -
 
 def test_missing_tables_are_told_where_they_may_not_be_made(warehouse: Warehouse) -> None:
     warehouse.create()
-    with pytest.raises(PreflightError, match=rf"not there, this version needs {migrate.head()}.*review-scoring ddl"):
+    with pytest.raises(PreflightError, match=rf"missing, this version needs {migrate.head()}.*review-scoring ddl"):
         warehouse.prepare(migrate_tables=False)
 
 
