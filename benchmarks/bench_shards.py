@@ -1,11 +1,11 @@
-"""How long it takes to plan the shards of a night in a large table, and how much memory the planning task needs.
+"""Duration and memory of planning the shards of a run in a large table.
 
-Most reviews are scored already; the new ones lie scattered over the whole range of ids.
+Most reviews are scored already; the new ones are spread over all ids.
 
     python benchmarks/bench_shards.py                    # 10,000,000 reviews, 100,000 of them new
     python benchmarks/bench_shards.py --apart            # the same, as if the scores were in another database
 
-REVIEW_SCORING_TEST_POSTGRES names the server; a database is made there and dropped again.
+REVIEW_SCORING_TEST_POSTGRES names the server; a database is created there and dropped at the end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from review_scoring.warehouse.selection.shards import ShardLimits
 
 
 def planned(url: str, shards: int, apart: bool) -> tuple[int, float, float]:
-    """Plan in this process; return the number of shards, the seconds, and the peak of resident memory in MB."""
+    """Plan in this process; return the number of shards, the seconds, and the peak resident memory in MB."""
     source = make_engine(url)
     target = make_engine(source.url.update_query_dict({"application_name": "scores"})) if apart else source
     ready = preflight(JOB, Resources(source=lambda: source, target=lambda: target, model=lambda: MODEL), StopFlag())

@@ -18,7 +18,7 @@ _MODES: Mapping[str, Mapping[str, Any]] = {
     "VERIFY_CA": {"check_hostname": False, "verify_mode": True},
     "VERIFY_IDENTITY": {"check_hostname": True, "verify_mode": True},
 }
-"""`ssl_mode` of mysqlclient, which Airflow's hook uses. PREFERRED means no TLS: PyMySQL cannot try it and fall back."""
+"""`ssl_mode` of mysqlclient, which Airflow's hook uses. PREFERRED means no TLS: PyMySQL does not try it first."""
 
 _FILES = frozenset({"ca", "capath", "cert", "key"})
 _PARTS = {"ssl_ca": "ca", "ssl_capath": "capath", "ssl_cert": "cert", "ssl_key": "key"}
