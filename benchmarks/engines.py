@@ -54,7 +54,7 @@ def pipeline(folder: Path, *, batch: int = BATCH) -> Engine:
 
 
 def trainer_loop(folder: Path) -> Engine:
-    """The loop of `Trainer.predict`, used for most published figures: batches of 16, padded, float32, unsorted."""
+    """The loop of `Trainer.predict`, source of published figures: batches of 16, padded, float32, unsorted."""
     import torch
     from torch.utils.data import DataLoader
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding

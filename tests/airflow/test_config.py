@@ -1,4 +1,4 @@
-"""The deployment's settings are Airflow's configuration: environment, airflow.cfg, defaults, and nothing else."""
+"""The settings of a deployment come from Airflow's configuration: environment, airflow.cfg, defaults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_an_environment_variable_of_airflows_form_sets_an_option(monkeypatch: py
     assert found.models.hosts == ("mirror.example", "other.example")
 
 
-def test_what_is_not_set_has_its_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_option_that_is_not_set_has_its_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__POOL", "")
     found = settings()
@@ -69,11 +69,11 @@ def test_airflows_own_command_and_configuration_file_know_the_options(airflow_ho
         ("REVIEW_SCORING_JOB", "`airflow variables set review_scoring_job …`"),
     ],
 )
-def test_an_environment_variable_that_nothing_reads_is_refused_with_what_to_set(variable: str, told: str) -> None:
+def test_an_environment_variable_that_is_not_read_is_refused_with_what_to_set(variable: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         refuse_unknown_environment({variable: "secret", "PATH": "/bin"})
 
 
-def test_environment_variables_of_others_are_left_alone() -> None:
+def test_other_environment_variables_are_accepted() -> None:
     others = {"REVIEW_SCORING_TEST_POSTGRES": "x", "AIRFLOW__CORE__FERNET_KEY": "x", "POOL": "x"}
     refuse_unknown_environment({"AIRFLOW__REVIEW_SCORING__POOL": "gpu", **others})

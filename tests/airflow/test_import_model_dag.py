@@ -1,4 +1,4 @@
-"""Models imported and used by their catalogue names, by Airflow itself."""
+"""The DAG import_model, run by Airflow, and runs with the imported models."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ JOB = {"source_table": "reviews"}
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSettings:
-    """A catalogue and a store that Airflow finds by environment variables."""
+    """A catalogue and a model store, configured by environment variables."""
     found = settings(tmp_path)
     monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__CATALOGUE", str(found.catalogue))
     monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__MODEL_STORE", str(found.store))
     return found
 
 
-def test_a_model_is_told_to_be_missing_then_imported_by_its_dag_and_then_scores_the_night(
+def test_a_missing_model_is_reported_then_imported_by_its_dag_and_then_scores_a_run(
     airflow_home: AirflowHome, sqlite_engine: Engine, own: ModelSettings
 ) -> None:
     fill(sqlite_engine, [(int(row["id"]), row["text"]) for row in sample_reviews()[:12]])
@@ -50,7 +50,7 @@ def test_a_model_is_told_to_be_missing_then_imported_by_its_dag_and_then_scores_
 
 
 @pytest.mark.parametrize("name", ["mini-bert", "mini-distilbert"])
-def test_an_imported_model_scores_the_night_under_its_catalogue_name(
+def test_an_imported_model_scores_a_run_under_its_catalogue_name(
     airflow_home: AirflowHome, sqlite_engine: Engine, own: ModelSettings, name: str
 ) -> None:
     fill(sqlite_engine, [(int(row["id"]), row["text"]) for row in sample_reviews()[:12]])
@@ -65,7 +65,7 @@ def models_of(engine: Engine) -> list[tuple[str, str]]:
 
 
 def asset_events(home: AirflowHome) -> list[object]:
-    """Return what Airflow's own database keeps of the events of the model store."""
+    """Return the asset events of the model store in Airflow's metadata database."""
     import json
 
     from sqlalchemy import create_engine

@@ -1,4 +1,4 @@
-"""The DAG of `docs/notifications.md`, run by Airflow with a notifier that writes what it would have sent."""
+"""The DAG of `docs/notifications.md`, run by Airflow with a notifier that writes its messages to a file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class send_smtp_notification(BaseNotifier):
 """
 
 
-def test_the_documented_dag_tells_a_night_and_a_failure(
+def test_the_documented_dag_sends_notifications_of_a_run_and_of_a_failure(
     airflow_home: AirflowHome, sqlite_engine: Engine, tmp_path: Path
 ) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "notifications.md").read_text(), re.DOTALL)

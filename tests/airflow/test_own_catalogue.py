@@ -1,4 +1,4 @@
-"""A deployment's own catalogue: it is found wherever a DAG file is parsed, and a typo in it breaks no other model."""
+"""A deployment's own catalogue: every process that parses DAGs reads it, and a typo does not affect other models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.models.own_catalogue import archive_entry, settings
 JOB = {"source_table": "reviews"}
 
 
-def test_a_wrong_entry_does_not_stop_a_run_with_the_bundled_champion(
+def test_an_invalid_entry_does_not_stop_a_run_with_the_bundled_champion(
     airflow_home: AirflowHome, sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = settings(tmp_path, '[wrong]\nkind = "hub"\n')
@@ -44,7 +44,7 @@ def own_by_variable(airflow_home: AirflowHome, tmp_path: Path) -> Iterator[Model
         subprocess.run([airflow(), "variables", "delete", name], env=environment, check=True, capture_output=True)
 
 
-def test_a_catalogue_that_a_variable_names_is_found_by_dags_test_and_stays_in_the_forms(
+def test_a_catalogue_in_the_settings_is_used_by_dags_test_and_stays_in_the_forms(
     airflow_home: AirflowHome,
     sqlite_engine: Engine,
     own_by_variable: ModelSettings,
@@ -61,7 +61,7 @@ def test_a_catalogue_that_a_variable_names_is_found_by_dags_test_and_stays_in_th
 
 
 def kept(home: AirflowHome, dag_id: str) -> str:
-    """Return a DAG as Airflow keeps it for its UI, with the fields of its form."""
+    """Return a DAG as serialized for Airflow's UI, with the fields of its form."""
     with create_engine(f"sqlite:///{home.folder / 'airflow.db'}").connect() as connection:
         newest = text("SELECT data FROM serialized_dag WHERE dag_id = :dag_id ORDER BY created_at DESC LIMIT 1")
         return str(connection.scalar(newest, {"dag_id": dag_id}))

@@ -1,4 +1,4 @@
-"""An import tries what a night will meet: every token, a text of full length, and neighbours in a batch."""
+"""The trial of a model at import: every token, a text of maximum length, and other texts in the batch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.inference.architectures import random_model
 
 
 @pytest.mark.parametrize("kind", ["fnet", "convbert", "yoso"])
-def test_a_model_whose_scores_depend_on_the_texts_beside_is_refused(kind: str, tmp_path: Path) -> None:
+def test_a_model_whose_scores_depend_on_the_batch_is_refused(kind: str, tmp_path: Path) -> None:
     with pytest.raises(
         ModelError, match=r"score of a text changes by 0\.\d+ depending on the other texts in its batch"
     ):
         try_model(random_model(tmp_path, kind))
 
 
-def test_a_model_whose_scores_depend_on_the_texts_before_is_refused(tmp_path: Path) -> None:
+def test_a_model_whose_scores_depend_on_earlier_texts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"changes by 0\.\d+ depending on the texts that were scored before it"):
         try_model(random_model(tmp_path, "big_bird"))
 
@@ -30,7 +30,7 @@ def test_a_model_whose_scores_depend_on_the_texts_before_is_refused(tmp_path: Pa
 @pytest.mark.parametrize(
     "kind", ["bert", "distilbert", "camembert", "electra", "deberta-v2", "mpnet", "longformer", "gpt2"]
 )
-def test_a_model_that_leaves_padding_out_passes(kind: str, tmp_path: Path) -> None:
+def test_a_model_that_masks_padding_passes(kind: str, tmp_path: Path) -> None:
     assert len(try_model(random_model(tmp_path, kind))) == 2
 
 
@@ -56,7 +56,7 @@ def test_a_tokenizer_that_knows_no_word_is_refused(tmp_path: Path) -> None:
         try_model(folder)
 
 
-def test_a_model_that_cannot_take_the_tokens_that_its_entry_allows_is_refused(
+def test_a_model_that_cannot_read_max_tokens_of_its_entry_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = random_model(tmp_path, "bert", max_position_embeddings=64)
@@ -68,7 +68,7 @@ def test_a_model_that_cannot_take_the_tokens_that_its_entry_allows_is_refused(
     assert len(try_model(replace(folder, max_tokens=64))) == 2
 
 
-def test_a_model_that_cannot_score_at_all_is_told_shortly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_cannot_score_gives_a_short_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = random_model(tmp_path, "bert")
 
     def fail(self: object, ids: object) -> None:
