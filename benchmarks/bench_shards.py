@@ -32,7 +32,7 @@ def planned(url: str, shards: int, apart: bool) -> tuple[int, float, float]:
     target = make_engine(source.url.update_query_dict({"application_name": "scores"})) if apart else source
     ready = preflight(JOB, Resources(source=lambda: source, target=lambda: target, model=lambda: MODEL), StopFlag())
     started = time.perf_counter()
-    request = RunRequest(key=RunKey("bench", "score", "night"), model=MODEL.name, revision=MODEL.revision)
+    request = RunRequest(key=RunKey("bench", "score", "run"), model=MODEL.name, revision=MODEL.revision)
     found = plan_run(ready, request, ShardLimits(most=shards, least=1))
     seconds = time.perf_counter() - started
     return len(found), seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

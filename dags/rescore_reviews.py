@@ -1,4 +1,4 @@
-"""Score reviews again (rescore), triggered by hand; yields to the nightly run.
+"""Scores reviews again (rescore), and yields to the nightly run. Triggered by hand.
 
 resolve run -> preflight -> plan shards -> score each shard -> summarise
 """

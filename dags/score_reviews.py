@@ -1,4 +1,4 @@
-"""Score the new reviews of a job, on a schedule (nightly by default).
+"""Scores the new reviews of a job, on a schedule (nightly by default).
 
 resolve run -> preflight -> plan shards -> score each shard -> summarise
 """

@@ -13,7 +13,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "review-scoring",
         "name": "Review scoring",
-        "description": "Labels and scores for the reviews in a SQL database, every night, exactly once.",
+        "description": "Scores the reviews in a SQL database with transformers models, on a schedule, exactly once.",
         "versions": [__version__],
         "config": {
             SECTION: {
