@@ -50,7 +50,7 @@ def test_a_full_disk_leaves_nothing_and_says_so(archive: Path, monkeypatch: pyte
 def test_a_folder_that_is_in_use_is_left_as_it_is(archive: Path) -> None:
     (archive.parent / "model").mkdir()
     (archive.parent / "model" / "config.json").write_text("{}")
-    assert "make sure that it can be read, that the new folder is not there yet" in refusal(archive)
+    assert "make sure that it can be read, that the new folder does not exist yet" in refusal(archive)
     assert (archive.parent / "model" / "config.json").read_text() == "{}"
 
 

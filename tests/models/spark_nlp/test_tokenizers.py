@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from review_scoring.errors import ArchiveError
 from review_scoring.models.spark_nlp.convert import convert_archive
 from review_scoring.models.spark_nlp.formats.charsmap import check_charsmap
-from review_scoring.models.spark_nlp.sentencepiece import build_unigram
+from review_scoring.models.spark_nlp.unigram import build_unigram
 from review_scoring.models.spark_nlp.wordpiece import build_wordpiece
 from tests.models.spark_nlp import formats
 from tests.models.spark_nlp.generator import Spec, generate
@@ -77,7 +77,7 @@ def test_a_vocabulary_without_a_special_token_is_refused(token: str) -> None:
 
 
 def test_an_id_without_an_embedding_is_refused() -> None:
-    with pytest.raises(ArchiveError, match="it has the id 11, and the model embeddings for 11 tokens"):
+    with pytest.raises(ArchiveError, match="it has the id 11, and the model has embeddings for 11 tokens"):
         build_wordpiece(SHUFFLED, 11, lowercase=False)
 
 
@@ -130,7 +130,7 @@ def test_the_mask_has_the_last_embedding_when_there_is_room_for_it() -> None:
 
 def test_more_pieces_than_embeddings_are_refused(tmp_path: Path) -> None:
     said = generated_refusal(tmp_path, Spec(architecture="xlm_roberta", rows=11, words=WORDS))
-    assert "xlmroberta_spp: it has 12 tokens, and the model embeddings for 11" in said
+    assert "xlmroberta_spp: it has 12 tokens, and the model has embeddings for 11" in said
 
 
 def test_a_byte_pair_model_is_refused(tmp_path: Path) -> None:
