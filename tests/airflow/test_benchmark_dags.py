@@ -88,7 +88,7 @@ def test_a_model_made_worse_is_caught_refused_at_night_and_replaced_by_a_promote
     first = airflow_home.dags_test("benchmark_models", engine, JOB, models=chosen, benchmark_set="films")
     assert first.returncode == 0, first.stdout
     assert "set films, 100 reviews" in first.stdout
-    assert "not evaluated: model 'allocine-camembert' is in the catalogue, and not in the model store" in first.stdout
+    assert "not evaluated: model 'allocine-camembert' is in the catalogue, but not in the model store" in first.stdout
     for row in REVIEWS[:20]:
         assert row["text"][:40] not in first.stdout
 

@@ -34,7 +34,7 @@ def test_a_model_is_told_to_be_missing_then_imported_by_its_dag_and_then_scores_
 
     missing = airflow_home.dags_test("score_reviews", sqlite_engine, JOB, model="mini-xlm-roberta")
     assert missing.returncode == 1
-    assert "'mini-xlm-roberta' is in the catalogue, and not in the model store" in missing.stdout, missing.stdout
+    assert "'mini-xlm-roberta' is in the catalogue, but not in the model store" in missing.stdout, missing.stdout
     assert 'airflow dags trigger import_model --conf \'{"model": "mini-xlm-roberta"}\'' in missing.stdout
 
     imported = airflow_home.dags_test("import_model", sqlite_engine, JOB, model="mini-xlm-roberta")

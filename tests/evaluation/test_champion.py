@@ -159,7 +159,7 @@ def test_a_champion_whose_files_are_gone_is_told_by_name_and_revision(
     bench.store.promote(prepared.ledger.job.id, gone)
     own = settings(tmp_path, archive_entry("mini-bert"))
     with pytest.raises(
-        ModelError, match="revision f{64} of model 'mini-bert' is in the catalogue, and not in the model"
+        ModelError, match="revision f{64} of model 'mini-bert' is in the catalogue, but not in the model"
     ):
         model_of_job("champion", warehouse.job, lambda: warehouse.engine, own)
 
@@ -260,10 +260,10 @@ def test_all_that_is_wrong_is_told_with_the_model_that_is_not_approved(warehouse
 
 
 def test_no_catalogue_knows_the_champion_or_may_take_its_name(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="'champion' is a job's own model"):
+    with pytest.raises(ModelError, match="'champion' is the model of a job"):
         find_entry("champion")
     own = settings(tmp_path, archive_entry("mini-bert").replace("mini-bert-alias", "champion"))
-    with pytest.raises(ModelError, match="'champion' cannot be taken"):
+    with pytest.raises(ModelError, match="'champion' cannot be used"):
         find_entry("mini-bert", own.catalogue)
 
 

@@ -122,7 +122,7 @@ print(found.content_hash, found.source)
         )
         own_set(tmp_path, "hub", 'repository = "owner/data"', f'commit = "{COMMIT}"', 'path = "films/test.parquet"')
         gone = with_hub(code, tmp_path / "hub", HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
-    assert gone.stderr.strip().splitlines()[-1].startswith("review_scoring.errors.ModelError: the Hugging Face hub has")
+    assert gone.stderr.strip().splitlines()[-1].startswith("review_scoring.errors.ModelError: the Hugging Face Hub has")
 
 
 def test_a_pinned_commit_of_a_hub_is_fetched_once(

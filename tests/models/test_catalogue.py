@@ -128,7 +128,7 @@ def test_a_bad_entry_takes_no_other_model_with_it(tmp_path: Path, wrong: str) ->
     own = settings(tmp_path, wrong + archive_entry("mini-bert"))
     assert find_model(DEFAULT_MODEL, own).name == DEFAULT_MODEL
     assert find_entry("mini-bert-alias", own.catalogue).name == "mini-bert"
-    with pytest.raises(ModelError, match=r"no model 'other' .* these entries of .*own\.toml cannot be used: "):
+    with pytest.raises(ModelError, match=r"no model 'other' .* these entries of .*own\.toml are invalid: "):
         find_entry("other", own.catalogue)
 
 
@@ -198,7 +198,7 @@ def test_an_entry_without_a_source_is_told(tmp_path: Path, kind: str) -> None:
     ],
 )
 def test_a_name_that_is_taken_cannot_be_taken_again(tmp_path: Path, taken: str) -> None:
-    with pytest.raises(ModelError, match="cannot be taken, it already means"):
+    with pytest.raises(ModelError, match="cannot be used, it already means"):
         catalogue(settings(tmp_path, taken).catalogue)
 
 

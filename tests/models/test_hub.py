@@ -83,7 +83,7 @@ def test_a_second_file_of_weights_that_is_not_what_the_hub_says_is_told(tmp_path
         hub.answers[path].body = hub.answers[path].body[:-8] + b"tampered"
         _, error, _ = run(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
     assert "DownloadRefusedError" in error
-    assert "model-00002-of-00002.safetensors is not what the hub says it is" in error
+    assert "the checksum of model-00002-of-00002.safetensors is not that of the hub" in error
 
 
 def test_weights_that_are_not_what_the_hub_says_are_told(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_weights_that_are_not_what_the_hub_says_are_told(tmp_path: Path) -> None
         path = f"/{REPOSITORY}/resolve/{COMMIT}/model.safetensors"
         hub.answers[path].body = b"another" * 1000
         _, error, _ = run(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
-    assert "DownloadRefusedError: owner/model: model.safetensors is not what the hub says it is" in error
+    assert "DownloadRefusedError: owner/model: the checksum of model.safetensors is not that of the hub" in error
 
 
 def test_a_repository_that_is_not_there_is_told(tmp_path: Path) -> None:
@@ -103,10 +103,10 @@ def test_a_repository_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_a_worker_that_is_offline_is_told_what_to_do(tmp_path: Path) -> None:
     _, error, _ = run(tmp_path, HF_HUB_OFFLINE="1")
-    assert "ConfigurationError: owner/model is on the Hugging Face hub, and HF_HUB_OFFLINE is set" in error
-    assert "or download it elsewhere and name the folder" in error
+    assert "ConfigurationError: owner/model is on the Hugging Face Hub, and HF_HUB_OFFLINE is set" in error
+    assert "or download it elsewhere and set the folder" in error
 
 
 def test_a_hub_that_does_not_answer_is_told_and_may_be_tried_again(tmp_path: Path) -> None:
     _, error, _ = run(tmp_path, HF_ENDPOINT="http://127.0.0.1:1")
-    assert "DownloadFailedError: owner/model cannot be fetched from the Hugging Face hub (ConnectError)" in error
+    assert "DownloadFailedError: owner/model cannot be downloaded from the Hugging Face Hub (ConnectError)" in error

@@ -59,12 +59,12 @@ def change_config(source: Path, **changes: Any) -> None:
 
 
 def test_the_folder_above_a_model_is_told_with_the_models_own(tmp_path: Path, mine: Path) -> None:
-    message = refused(tmp_path, tmp_path, r"lacks config\.json, and .*mine has it; name that folder")
+    message = refused(tmp_path, tmp_path, r"lacks config\.json, and .*mine has it; use that folder")
     assert str(mine) in message
 
 
 def test_a_folder_that_is_not_there_is_not_said_to_lack_files(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="there is no folder .*nowhere; correct its path"):
+    with pytest.raises(ModelError, match="the folder .*nowhere does not exist; correct its path"):
         open_folder(tmp_path / "nowhere", name="mine", labels=None, max_tokens=512)
 
 
@@ -101,7 +101,7 @@ def test_a_spark_nlp_model_that_was_unpacked_is_told_to_be_zipped(tmp_path: Path
         archive.extractall(tmp_path / "unpacked")
     refused(tmp_path, tmp_path / "unpacked", "looks like a Spark NLP model; zip it")
     own = settings(tmp_path, entry("mine", "spark-nlp", f'archive = "{tmp_path}/unpacked"'))
-    with pytest.raises(ModelError, match="unpacked, which its catalogue entry names, is a folder; zip it"):
+    with pytest.raises(ModelError, match="unpacked of its catalogue entry is a folder; zip it"):
         import_model("mine", own)
 
 
@@ -144,26 +144,26 @@ def test_weights_in_several_files_become_the_same_weights_in_one(tmp_path: Path,
 
 def test_a_file_of_weights_that_is_missing_is_named(tmp_path: Path, mine: Path) -> None:
     split(mine)[1].unlink()
-    refused(tmp_path, mine, r"lacks model-00002-of-00002\.safetensors, one of 2 files of weights")
+    refused(tmp_path, mine, r"lacks model-00002-of-00002\.safetensors, one of its 2 weight files")
 
 
 @pytest.mark.parametrize("index", ["{}", "[]", "no json", '{"weight_map": {"a": "../config.json"}}'])
 def test_an_index_that_names_no_files_beside_it_is_refused(tmp_path: Path, mine: Path, index: str) -> None:
     split(mine)
     (mine / "model.safetensors.index.json").write_text(index)
-    refused(tmp_path, mine, "does not say which file has which weight")
+    refused(tmp_path, mine, "does not map weights to files")
 
 
 @pytest.mark.parametrize("content", [POINTER.encode(), b"\xff" * 100, b"\x02" + bytes(7) + b"[]"])
 def test_a_file_of_weights_that_is_none_is_refused(tmp_path: Path, mine: Path, content: bytes) -> None:
     split(mine)[0].write_bytes(content)
-    refused(tmp_path, mine, r"model-00001-of-00002\.safetensors is (no safetensors file|a Git LFS pointer)")
+    refused(tmp_path, mine, r"model-00001-of-00002\.safetensors is (not a safetensors file|a Git LFS pointer)")
 
 
 def test_a_weight_that_two_files_hold_is_refused(tmp_path: Path, mine: Path) -> None:
     first, second = split(mine)
     shutil.copy(first, second)
-    refused(tmp_path, mine, "as another file of the model does")
+    refused(tmp_path, mine, "of another file of the model")
 
 
 def test_one_output_is_a_number_and_no_class(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_an_archive_for_another_engine_is_not_called_damaged(tmp_path: Path, eng
 
 def test_an_archive_whose_activation_is_sigmoid_is_refused(tmp_path: Path) -> None:
     own = archive(tmp_path, lambda parameters: parameters.update(activation="sigmoid"))
-    with pytest.raises(ModelError, match="its activation is sigmoid: its classes do not exclude each other"):
+    with pytest.raises(ModelError, match="its activation is sigmoid instead of softmax: its classes do not exclude each other"):
         import_model("own", own)
 
 

@@ -124,7 +124,7 @@ def test_a_full_disk_is_told_and_leaves_the_store_as_it_was(store: ModelStore) -
         process = start(store, "b", "full", limit)
         _, errors = process.communicate()
         assert process.returncode == 1
-        assert "make sure that the folder can be written and that there is room" in errors
+        assert "make sure that the folder is writable and has free space" in errors
         assert store.find("m") == first
         assert left_over(store) == []
 
@@ -147,18 +147,18 @@ def test_a_file_that_was_changed_is_told_by_name(store: ModelStore, file: str) -
     content = bytearray(path.read_bytes())
     content[1000] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=f"was changed or damaged: {file} is not what was imported; import it again"):
+    with pytest.raises(ModelError, match=f"was changed or damaged: {file} is not the imported file; import it again"):
         store.find("m")
 
 
 def test_a_file_that_was_added_or_removed_is_told(store: ModelStore) -> None:
     folder = put(store).path
     (folder / "model.safetensors.index.json").write_text("{}")
-    with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json is there or in its manifest, and not both"):
+    with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json is either missing or not in its manifest"):
         store.find("m")
     (folder / "model.safetensors.index.json").unlink()
     (folder / "config.json").unlink()
-    with pytest.raises(ModelError, match=r"config\.json is there or in its manifest, and not both"):
+    with pytest.raises(ModelError, match=r"config\.json is either missing or not in its manifest"):
         store.find("m")
 
 
@@ -166,7 +166,7 @@ def test_a_file_that_became_a_link_is_told(store: ModelStore, tmp_path: Path) ->
     path = put(store).path / "config.json"
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ModelError, match=r"config\.json is no plain file"):
+    with pytest.raises(ModelError, match=r"config\.json is not a regular file"):
         store.find("m")
 
 
@@ -176,7 +176,7 @@ def test_a_manifest_that_was_made_to_fit_changed_files_is_told(store: ModelStore
     for file in REQUIRED_FILES:
         (first / file).write_bytes((second / file).read_bytes())
     (first / MANIFEST).write_text(manifest)
-    with pytest.raises(ModelError, match="its manifest is not of this revision"):
+    with pytest.raises(ModelError, match="its manifest is of another revision"):
         store.find("m", first.name)
 
 

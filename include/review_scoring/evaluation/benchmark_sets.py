@@ -89,7 +89,7 @@ class BenchmarkSet(CheckedModel):
     )
     sample_of: NameOfSet | None = Field(
         default=None,
-        description="The larger set that these reviews are a sample of. Metrics published for it apply here.",
+        description="The larger set that these reviews are a sample of. Figures published for it apply here.",
     )
     unverified: Flag = Field(default=False, description="The entry has not been checked against the real data.")
     repository: Repository | None = Field(default=None, description="Kind `hub`: the dataset.")

@@ -1,4 +1,4 @@
-"""What a deployment decides about models: where they are kept, which ones there are, where they may come from."""
+"""Settings of models: the folder of the model store, the catalogue file, and hosts for downloads."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ HOSTS = "REVIEW_SCORING_MODEL_HOSTS"
 class ModelSettings:
     """The settings of a deployment.
 
-    :param store: the folder of imported models; on a cluster one that every worker which scores can read
-    :param catalogue: a file with catalogue entries of the deployment's own, or None
-    :param hosts: hosts that models may be fetched from, beside those that the catalogue names
+    :param store: the folder of imported models; on a cluster, every scoring worker must be able to read it
+    :param catalogue: a file with further catalogue entries, or None
+    :param hosts: allowed hosts for downloads, in addition to those of the catalogue
     """
 
     store: Path
@@ -27,7 +27,7 @@ class ModelSettings:
 
     @classmethod
     def from_values(cls, values: Mapping[str, str | None]) -> ModelSettings:
-        """Return the settings that some values mean, by the names of their environment variables."""
+        """Return the settings from values by the names of their environment variables."""
         catalogue = values.get(CATALOGUE)
         hosts = (values.get(HOSTS) or "").replace(",", " ").split()
         return cls(
@@ -43,5 +43,5 @@ class ModelSettings:
 
 
 def default_store() -> Path:
-    """Return the folder of imported models where no setting names one: beside the rest of this Airflow."""
+    """Return the default folder of imported models, in AIRFLOW_HOME."""
     return Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser() / "review_scoring" / "models"
