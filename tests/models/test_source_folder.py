@@ -212,7 +212,7 @@ def test_an_archive_for_another_engine_is_not_called_damaged(tmp_path: Path, eng
 
 def test_an_archive_whose_activation_is_sigmoid_is_refused(tmp_path: Path) -> None:
     own = archive(tmp_path, lambda parameters: parameters.update(activation="sigmoid"))
-    with pytest.raises(ModelError, match="its activation is sigmoid instead of softmax: its classes do not exclude each other"):
+    with pytest.raises(ModelError, match="its activation is sigmoid instead of softmax: its classes do not exclude"):
         import_model("own", own)
 
 
