@@ -16,8 +16,8 @@ from review_scoring.inference.classifier import Classifier
 from review_scoring.models.catalogue import find_model
 from review_scoring.models.download import Downloader
 from review_scoring.models.folder import REQUIRED_FILES
+from review_scoring.models.manifest import MANIFEST
 from review_scoring.models.settings import ModelSettings
-from review_scoring.models.store import MANIFEST
 from review_scoring.reviews import Prediction
 from tests.models.fake_hub import COMMIT, REPOSITORY, fake_hub, with_hub
 from tests.models.own_catalogue import MINIATURES, archive_entry, entry, settings

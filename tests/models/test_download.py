@@ -15,7 +15,8 @@ import pytest
 
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import DownloadFailedError, DownloadRefusedError, ScoringInterruptedError
-from review_scoring.models.download import Downloader, Resolver, _PinnedConnection, is_public, shown
+from review_scoring.models.download import Downloader, Resolver
+from review_scoring.models.public_address import _PinnedConnection, is_public, shown
 from tests.models.web_server import PUBLIC, Answer, WebServer, web_server
 
 BODY = bytes(range(256)) * 12_000

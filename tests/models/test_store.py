@@ -14,7 +14,8 @@ import pytest
 
 from review_scoring.errors import ModelError
 from review_scoring.models.folder import REQUIRED_FILES, content_hash
-from review_scoring.models.store import MANIFEST, ModelStore
+from review_scoring.models.manifest import MANIFEST
+from review_scoring.models.store import ModelStore
 
 IMPORT = """
 import os, resource, signal, sys

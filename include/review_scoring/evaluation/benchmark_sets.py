@@ -124,7 +124,7 @@ class BenchmarkSet(CheckedModel):
 
     @property
     def shown(self) -> str:
-        """The title in forms, which says whether the entry was checked against the real data."""
+        """The title in forms, marked if the entry has not been checked against the real data."""
         return f"{self.title} (unverified)" if self.unverified else self.title
 
     def model_post_init(self, context: Any, /) -> None:

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import ipaddress
 import logging
-import socket
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from review_scoring.errors import DownloadFailedError, DownloadRefusedError, ModelError
 from review_scoring.models.catalogue_entry import https_form
+from review_scoring.models.public_address import HTTPS_PORT, is_public, open_tls, resolve, shown
 
 log = logging.getLogger(__name__)
 
@@ -28,16 +26,9 @@ MOST_BYTES = 8 * 1024**3
 """Largest file in bytes. XLM-RoBERTa large, the largest supported model, has 2.3 GB."""
 
 MOST_REDIRECTS = 5
-TIMEOUT_S = 30.0
 PROGRESS_S = 10.0
 _CHUNK = 1024**2
-_HTTPS = 443
 _REDIRECTS = {301, 302, 303, 307, 308}
-_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-"""All IPv6 addresses of hosts on the public internet (RFC 4291). Others are translated, compatible or site-local ones,
-which lead to other addresses, or into a private network."""
-
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str], Sequence[str]]
 Opener = Callable[[str, str], http.client.HTTPConnection]
 
@@ -49,16 +40,6 @@ class Fetched:
     address: str
     size: int
     sha256: str
-
-
-def resolve(host: str) -> Sequence[str]:
-    """Return the addresses of a host."""
-    return [str(answer[4][0]) for answer in socket.getaddrinfo(host, _HTTPS, type=socket.SOCK_STREAM)]
-
-
-def open_tls(host: str, address: str) -> http.client.HTTPConnection:
-    """Return a TLS connection to this address, which must have a certificate for the host."""
-    return _PinnedConnection(host, address)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +105,7 @@ class Downloader:
         except ValueError:
             raise DownloadRefusedError(f"{shown(address)} is not an address") from None
         host = (parts.hostname or "").lower()
-        if parts.scheme != "https" or parts.username is not None or port not in {None, _HTTPS} or not host:
+        if parts.scheme != "https" or parts.username is not None or port not in {None, HTTPS_PORT} or not host:
             raise DownloadRefusedError(
                 f"{shown(address)} is refused: an address must be https://, on the default port, without a user"
             )
@@ -207,40 +188,6 @@ def _redirected(address: str, location: str | None) -> str:
         return urljoin(address, location)
     except ValueError:
         raise DownloadRefusedError(f"{shown(address)} redirects to an invalid address") from None
-
-
-def is_public(address: str) -> bool:
-    """Return whether an IP address is on the public internet and does not embed another address."""
-    ip: IpAddress = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        elif ip.sixtofour is not None or ip.teredo is not None or ip not in _GLOBAL_UNICAST:
-            return False
-    return ip.is_global and not ip.is_multicast
-
-
-def shown(address: str) -> str:
-    """Return an address for messages: without query and user, which may contain credentials."""
-    try:
-        parts = urlsplit(address)
-        return SplitResult(parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "").geturl()
-    except ValueError:
-        return "an invalid address"
-
-
-class _PinnedConnection(http.client.HTTPSConnection):
-    """A TLS connection to a checked address."""
-
-    def __init__(self, host: str, address: str) -> None:
-        self._tls = ssl.create_default_context()
-        super().__init__(host, _HTTPS, timeout=TIMEOUT_S, context=self._tls)
-        self._address = address
-
-    def connect(self) -> None:
-        """Connect to the address, and verify the certificate of the host."""
-        plain = socket.create_connection((self._address, self.port), self.timeout)
-        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
 
 
 def _failed(address: str, error: Exception) -> DownloadFailedError:

@@ -8,25 +8,28 @@ model that is not fully synced has no manifest, or files that do not match it, a
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from review_scoring.errors import ModelError
-from review_scoring.models.folder import REQUIRED_FILES, file_hash, revision_of
+from review_scoring.models.manifest import (
+    MANIFEST,
+    changed,
+    check_files,
+    is_complete,
+    read_manifest,
+    sync,
+    write_manifest,
+)
 
 log = logging.getLogger(__name__)
 
-MANIFEST = "manifest.json"
-FORMAT = 1
 PARTIAL = ".partial-"
 LOCK = "lock"
 
@@ -62,7 +65,7 @@ class ModelStore:
                 scratch.mkdir()
                 source = make(folder, scratch)
                 shutil.rmtree(scratch)
-                revision = _write_manifest(folder, name, source)
+                revision = write_manifest(folder, name, source)
                 self._publish(folder, name, revision)
         except OSError as error:
             raise ModelError(
@@ -70,7 +73,7 @@ class ModelStore:
                 "that the folder is writable and has free space. The store is unchanged"
             ) from error
         place = self.root / name / revision
-        return self._checked(place, _read_manifest(place / MANIFEST))
+        return self._checked(place, read_manifest(place / MANIFEST))
 
     def find(self, name: str, revision: str = "") -> StoredModel | None:
         """Return a model whose files were all checked, or None if it is not there.
@@ -89,7 +92,7 @@ class ModelStore:
                 f"model {name!r} has several revisions that begin with {revision}: {found}; give more digits"
             )
         manifests.sort(key=lambda each: (each["imported_at"], each["revision"]), reverse=True)
-        complete = [each for each in manifests if _is_complete(self.root / name / each["revision"], each)]
+        complete = [each for each in manifests if is_complete(self.root / name / each["revision"], each)]
         if len(complete) < len(manifests):
             log.warning("a revision of model %s is incomplete and ignored; it may still be copied", name)
         manifest = (complete or manifests)[0]
@@ -102,7 +105,7 @@ class ModelStore:
         return [(revision, imported_at) for imported_at, revision in sorted(found, reverse=True)]
 
     def _checked(self, folder: Path, manifest: Mapping[str, Any]) -> StoredModel:
-        _check_files(folder, manifest)
+        check_files(folder, manifest)
         return StoredModel(manifest["name"], manifest["revision"], folder, manifest["imported_at"], manifest["source"])
 
     def _manifests(self, name: str, revision: str) -> tuple[list[dict[str, Any]], list[ModelError]]:
@@ -112,10 +115,10 @@ class ModelStore:
             if not file.parent.name.startswith(revision):
                 continue
             try:
-                manifest = _read_manifest(file)
+                manifest = read_manifest(file)
                 if (manifest["name"], manifest["revision"]) != (name, file.parent.name):
                     found = f"its manifest is of {manifest['name']!r}, revision {manifest['revision']}"
-                    raise _changed(file.parent, found)
+                    raise changed(file.parent, found)
                 manifests.append(manifest)
             except ModelError as error:
                 log.warning("%s", error)
@@ -155,13 +158,13 @@ class ModelStore:
         place.parent.mkdir(exist_ok=True)
         while not _moved(folder, place):
             try:
-                _check_files(place, _read_manifest(place / MANIFEST))
+                check_files(place, read_manifest(place / MANIFEST))
             except ModelError:  # the stored one is damaged and is replaced
                 place.rename(folder.with_name("damaged"))
             else:  # the same files: only the time of import is new
                 (folder / MANIFEST).replace(place / MANIFEST)
                 break
-        _sync(place.parent)
+        sync(place.parent)
 
 
 def _moved(folder: Path, place: Path) -> bool:
@@ -173,85 +176,3 @@ def _moved(folder: Path, place: Path) -> bool:
             raise
         return False
     return True
-
-
-def _write_manifest(folder: Path, name: str, source: Mapping[str, Any]) -> str:
-    """Sync the files of a folder, write their checksums, and return the revision."""
-    files = sorted(path for path in folder.iterdir())
-    missing = set(REQUIRED_FILES) - {path.name for path in files}
-    if missing or not all(path.is_file() and not path.is_symlink() for path in files):
-        raise ModelError(f"model {name!r}: the import lacks {', '.join(sorted(missing)) or 'regular files'}")
-    for path in files:
-        _sync(path)
-    hashes = {path.name: file_hash(path) for path in files}
-    revision = revision_of(hashes)
-    manifest = {
-        "format": FORMAT,
-        "name": name,
-        "revision": revision,
-        "imported_at": datetime.now(UTC).isoformat(timespec="microseconds"),
-        "source": dict(source),
-        "files": {path.name: {"size": path.stat().st_size, "sha256": hashes[path.name]} for path in files},
-    }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    _sync(folder / MANIFEST)
-    _sync(folder)
-    return revision
-
-
-def _read_manifest(file: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-        sound = (
-            manifest["format"] == FORMAT
-            and all(isinstance(manifest[key], str) for key in ("name", "revision", "imported_at"))
-            and isinstance(manifest["source"], dict)
-            and all({"size", "sha256"} <= each.keys() for each in manifest["files"].values())
-            and set(REQUIRED_FILES) <= manifest["files"].keys()
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        sound = False
-    if not sound:
-        raise _changed(file.parent, f"its {MANIFEST} cannot be used")
-    return dict(manifest)
-
-
-def _is_complete(folder: Path, manifest: Mapping[str, Any]) -> bool:
-    """Return whether every file has its full size, which is not the case while a store is copied."""
-    sizes = {name: (folder / name).stat().st_size if (folder / name).is_file() else -1 for name in manifest["files"]}
-    return all(sizes[name] >= entry["size"] for name, entry in manifest["files"].items())
-
-
-def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Compare every file with the manifest, and the manifest with the revision.
-
-    :raises ModelError: naming the first difference
-    """
-    listed: Mapping[str, Mapping[str, Any]] = manifest["files"]
-    present = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - {MANIFEST}
-    if unlisted := sorted(present ^ listed.keys()):
-        raise _changed(folder, f"{unlisted[0]} is either missing or not in its manifest")
-    for name, entry in listed.items():
-        path = folder / name
-        if path.is_symlink() or not path.is_file():
-            raise _changed(folder, f"{name} is not a regular file")
-        if path.stat().st_size != entry["size"] or file_hash(path) != entry["sha256"]:
-            raise _changed(folder, f"{name} is not the imported file")
-    if revision_of({name: each["sha256"] for name, each in listed.items()}) != folder.name:
-        raise _changed(folder, "its manifest is of another revision")
-
-
-def _changed(folder: Path, found: str) -> ModelError:
-    return ModelError(
-        f"the model in {folder} was changed or damaged: {found}; import it again (DAG import_model), "
-        "which replaces it, or delete the folder"
-    )
-
-
-def _sync(path: Path) -> None:
-    """Sync a file, or the list of files of a folder, to disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
