@@ -1,11 +1,11 @@
-"""How long the pages take to make with 1,000,000 scored reviews on PostgreSQL: from the request to the last byte.
+"""Response times of the pages with 1,000,000 scored reviews on PostgreSQL, from the request to the last byte.
 
     python benchmarks/bench_web.py                  # every page, 50 times
-    python benchmarks/bench_web.py --plans          # and the plan of each statement, in results/web_plans.txt too
+    python benchmarks/bench_web.py --plans          # also print the query plans, and write results/web_plans.txt
 
-REVIEW_SCORING_TEST_POSTGRES names the server; a database is made there and dropped again. Login and network are left
-out: routes are called in this process. Each night had 10,000 reviews; one review in ten was rejected besides, and 500
-evaluations were made of three models.
+REVIEW_SCORING_TEST_POSTGRES names the server; a database is created there and dropped at the end. Login and network are
+not measured: routes are called in this process. Each run had 10,000 reviews. For every ten scored reviews there is one
+reject, and there are 500 evaluations of three models.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ import os
 import statistics
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "True")
 
 import bench_etl
 from bench_etl import JOB, create, database, run, vacuum
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from report import RESULTS, report
 from sqlalchemy import Engine, event
+from starlette.datastructures import State
 
-from review_scoring.airflow.web import live_counts as now
 from review_scoring.airflow.web.app import create_app
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.run.preflight import preflight
 
-PER_NIGHT = 10_000
+PER_RUN = 10_000
 TARGET_MS = 300.0
 EVALUATIONS = 500
 MODELS = ("french-reviews-small", "allocine-camembert", "stars-bert-multilingual")
@@ -40,16 +41,16 @@ LABELS = {"neg": [4800, 4100.0], "pos": [5200, 4700.0]}
 
 PAGES = {
     "overview": "/",
-    "figures, counted anew": "/now",
-    "figures, from the last minute": "/now",
+    "live counts, not cached": "/live-counts",
+    "live counts, cached": "/live-counts",
     "progress": "/progress",
     "reviews": "/reviews",
     "reviews, page 1,000": "/reviews?after_score=0.6&after_id=5",
     "reviews of a label and a model": "/reviews?label=neg&model=stub&truncated=no",
-    "reviews of one night": "/reviews?scored_from=2026-03-01&scored_to=2026-03-01",
+    "reviews of one day": "/reviews?scored_from=2026-03-01&scored_to=2026-03-01",
     "reviews, none of which match": "/reviews?scored_from=2030-01-01",
     "one review": "/review?id=500000",
-    "one run": "/run?dag_id=score_reviews&run_id=night%201",
+    "one run": "/run?dag_id=score_reviews&run_id=run%201",
     "rejects": "/rejects",
     "rejects of a reason": "/rejects?reason=no_tokens",
     "models": "/models",
@@ -58,7 +59,7 @@ PAGES = {
 
 
 def fill(engine: Engine, rows: int) -> None:
-    """Write the scores, rejects and runs of as many nights as there are parts of 10,000."""
+    """Write scores, rejects, and one run for every 10,000 scores."""
     stop = StopFlag()
     preflight(JOB, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: bench_etl.MODEL, stop=stop)
     run(
@@ -66,22 +67,22 @@ def fill(engine: Engine, rows: int) -> None:
         "INSERT INTO scoring_runs (job_id, dag_id, task_id, run_id, map_index, state, lease_until, fencing_token,"
         " chunks, read, scored, unchanged, rejected, unkeyed_rejects, label_counts, tokens, device_seconds, model,"
         " revision, device, started_at, ended_at)"
-        " SELECT j.id, 'score_reviews', 'score', 'night ' || n, -1, 'success', t, n, 10, 10000, 9990, 0, 10, '{}',"
+        " SELECT j.id, 'score_reviews', 'score', 'run ' || n, -1, 'success', t, n, 10, 10000, 9990, 0, 10, '{}',"
         " :labels, 1000000, 60, 'stub', repeat('0', 64), 'cpu', t, t + interval '2 minutes' FROM scoring_jobs j,"
-        " generate_series(0, :nights - 1) n,"
-        " LATERAL (SELECT date_trunc('day', now()) - (:nights - 1 - n) * interval '1 day' t) m",
+        " generate_series(0, :runs - 1) n,"
+        " LATERAL (SELECT date_trunc('day', now()) - (:runs - 1 - n) * interval '1 day' t) m",
         labels=json.dumps(LABELS),
-        nights=rows // PER_NIGHT,
+        runs=rows // PER_RUN,
     )
     run(
         engine,
         "INSERT INTO review_scores SELECT j.id, CAST(n AS text), CASE WHEN h < 0.48 THEN 'neg' ELSE 'pos' END,"
         " 0.5 + s / 2, '[0.25, 0.75]', 'stub', repeat('0', 64), md5(n::text) || md5(n::text), NULL, 100, n % 50 = 0,"
-        " timestamptz '2026-01-01 02:01Z' + (n / :per_night) * interval '1 day', 1"
+        " timestamptz '2026-01-01 02:01Z' + (n / :per_run) * interval '1 day', 1"
         " FROM scoring_jobs j, generate_series(1, CAST(:rows AS bigint)) n,"
         " LATERAL (SELECT random() h, sqrt(random()) s WHERE n > 0) r",
         rows=rows,
-        per_night=PER_NIGHT,
+        per_run=PER_RUN,
     )
     run(
         engine,
@@ -95,7 +96,7 @@ def fill(engine: Engine, rows: int) -> None:
 
 
 def fill_evaluations(engine: Engine) -> None:
-    """Write evaluations with figures of the size that real ones have, of several models by turns."""
+    """Write evaluations of several models in turn, with metrics of a realistic size."""
     bins = [
         {"from": 0.5 + n / 20, "to": 0.55 + n / 20, "reviews": 2000, "confidence": 0.52 + n / 20, "accuracy": 0.9}
         for n in range(10)
@@ -132,7 +133,7 @@ def fill_evaluations(engine: Engine) -> None:
 
 
 def client(engine: Engine) -> TestClient:
-    """Return the pages, open to this process, on the database."""
+    """Return a client of the pages on the database, without a login."""
     url = engine.url
     fields = {"host": url.host, "login": url.username, "password": url.password, "port": url.port}
     connection = {"conn_type": "postgres", "schema": url.database, **{k: v for k, v in fields.items() if v}}
@@ -146,28 +147,31 @@ def client(engine: Engine) -> TestClient:
     return TestClient(app)
 
 
+def state(pages: TestClient) -> State:
+    """Return what the app owns: its databases and the cache of live counts."""
+    return cast(FastAPI, pages.app).state
+
+
 def times(pages: TestClient, name: str, address: str, rounds: int) -> Iterator[float]:
-    """Yield the milliseconds of each round; the first request, which opens connections, is not counted."""
+    """Yield the milliseconds of each round. The first request, which opens connections, is not measured."""
     assert pages.get(address).status_code == 200, address
     for _ in range(rounds):
-        if name.endswith("anew"):
-            now._known.clear()
+        if name.endswith("not cached"):
+            state(pages).live_counts.clear()
         started = time.perf_counter()
         pages.get(address)
         yield 1000 * (time.perf_counter() - started)
 
 
 def show_plans(pages: TestClient) -> None:
-    """Print the plan of each statement that a page sends, as PostgreSQL carried it out, and keep them in a file."""
-    from review_scoring.airflow.web import jobs as warehouse
-
-    engine = next(iter(warehouse._engines.values()))[1]
+    """Print the plan of each statement that a page sends, as PostgreSQL executed it, and write them to a file."""
+    engine = state(pages).databases.engine("bench")
     sent: list[tuple[str, Any]] = []
     plans: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *of: sent.append((of[2], of[3])))
     for name, address in PAGES.items():
         sent.clear()
-        now._known.clear()
+        state(pages).live_counts.clear()
         pages.get(address)
         for statement, parameters in [each for each in sent if each[0].startswith("SELECT") and "FROM" in each[0]]:
             with engine.connect() as connection:
@@ -186,7 +190,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     with database() as engine:
-        create(engine, arguments.rows + PER_NIGHT)
+        create(engine, arguments.rows + PER_RUN)
         fill(engine, arguments.rows)
         pages = client(engine)
         rows = []

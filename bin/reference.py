@@ -11,7 +11,9 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from review_scoring.evaluation.benchmark_sets import BenchmarkSet
+from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue_entry import CatalogueEntry, PublishedFigure
+from review_scoring.settings import Settings, default_text
 from review_scoring.validation import keys_of, must_be
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
@@ -37,6 +39,33 @@ the first line of the file is `#:schema` and the path or address of
 [benchmark_sets.schema.json](benchmark_sets.schema.json).
 """
 
+JOBS = """\
+# Keys of a scoring job
+
+Generated from the code by `bin/reference.py`. How to define a job: [README](../../README.md).
+
+Jobs are defined in the Airflow Variable `review_scoring_jobs`, a JSON object whose keys are the names of the jobs and
+whose values are objects with the keys below, or as `ScoringJob(…)` in DAG code, where `name` is one key more. An editor
+with support for JSON Schema checks a file with the value of the Variable by [jobs.schema.json](jobs.schema.json).
+"""
+
+SETTINGS = """\
+# Settings of a deployment
+
+Generated from the code by `bin/reference.py`.
+
+These are the options of the section `[review_scoring]` of Airflow's configuration: set them in `airflow.cfg` or by
+environment variables of the form `AIRFLOW__REVIEW_SCORING__POOL`. `airflow config list --section review_scoring
+--show-values` prints them. Set them for every process of Airflow: the DAG processor reads schedules, pool and queues,
+workers and the API server read the others.
+
+What a single run does is set in the form of its DAG, and for all runs by [Airflow
+Variables](../operations.md#airflow-variables), which all processes share.
+
+| option | default | meaning | example |
+|---|---|---|---|
+"""
+
 
 def documents() -> Mapping[str, str]:
     """Return the content of each file of `docs/reference/` by its name."""
@@ -46,6 +75,9 @@ def documents() -> Mapping[str, str]:
         "catalogue.schema.json": schema(CatalogueEntry, "Model catalogue of review_scoring"),
         "benchmark_sets.md": "\n".join([BENCHMARK_SETS, *table(BenchmarkSet), ""]),
         "benchmark_sets.schema.json": schema(BenchmarkSet, "Benchmark sets of review_scoring"),
+        "jobs.md": "\n".join([JOBS, *table(ScoringJob), ""]),
+        "jobs.schema.json": schema(ScoringJob, "Scoring jobs of review_scoring", without="name"),
+        "settings.md": SETTINGS + "".join(_option(name) for name in Settings.model_fields),
     }
 
 
@@ -65,9 +97,22 @@ def _default(field: FieldInfo) -> str:
     return "" if field.default in {None, ()} else f"`{json.dumps(field.default)}`"
 
 
-def schema(model: type[BaseModel], title: str) -> str:
-    """Return the JSON Schema of a TOML file whose tables are models, as text."""
+def _option(name: str) -> str:
+    option = Settings.model_fields[name]
+    default = f"`{default_text(name)}`" if default_text(name) else ""
+    example = f"`{option.examples[0]}`" if option.examples else ""
+    return f"| `{name}` | {default} | {option.description} | {example} |\n".replace("|  |", "| |")
+
+
+def schema(model: type[BaseModel], title: str, *, without: str = "") -> str:
+    """Return the JSON Schema of a file whose tables or objects are models, as text.
+
+    :param without: a field that is not a key of the file
+    """
     content: dict[str, Any] = TypeAdapter(dict[str, model]).json_schema()  # type: ignore[valid-type]
+    definition = content["$defs"][model.__name__]
+    definition["properties"].pop(without, None)
+    definition["required"] = [key for key in definition["required"] if key != without]
     content = {"$schema": "https://json-schema.org/draft/2020-12/schema", **content, "title": title}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
+from review_scoring.airflow.config import settings
 from review_scoring.airflow.dags import scoring_dag
-from review_scoring.airflow.deployment import Deployment
 from review_scoring.airflow.evaluation import own_sets
 from review_scoring.airflow.operators.evaluate_models import (
     BenchmarkModelOperator,
@@ -19,14 +19,14 @@ from review_scoring.airflow.operators.evaluate_models import (
 )
 from review_scoring.airflow.operators.import_model import MODEL_STORE
 from review_scoring.airflow.params import long_texts_param, offered_models
-from review_scoring.airflow.run_settings import benchmark_set_of_deployment
+from review_scoring.airflow.run_variables import benchmark_set_of_deployment
 from review_scoring.evaluation.benchmark_sets import benchmark_sets
 from review_scoring.evaluation.gate import failures
 from review_scoring.evaluation.result import results_from_xcom
 from review_scoring.evaluation.text_tables import comparison
 from review_scoring.models.catalogue_entry import CHAMPION
 
-DEPLOYMENT = Deployment.of()
+SETTINGS = settings()
 MODELS = offered_models()
 SETS = benchmark_sets(own_sets())
 
@@ -62,7 +62,7 @@ with scoring_dag(
     "benchmark_models",
     description="Evaluate models on labelled reviews, compare them, and fail if one got worse",
     schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable(DEPLOYMENT.benchmark_schedule, timezone="UTC"), assets=[MODEL_STORE]
+        timetable=CronTriggerTimetable(SETTINGS.benchmark_schedule, timezone="UTC"), assets=[MODEL_STORE]
     ),
     max_active_runs=1,
     params=PARAMS,
@@ -83,8 +83,8 @@ with scoring_dag(
         loaded=load.output,
         limit="{{ params.limit }}",
         long_texts="{{ params.long_texts }}",
-        pool=DEPLOYMENT.pool,
-        queue=DEPLOYMENT.queue,
+        pool=SETTINGS.pool,
+        queue=SETTINGS.queue,
         map_index_template="{{ task.model }}",
     ).expand(model=chosen)
 

@@ -6,15 +6,14 @@ from datetime import timedelta
 
 from airflow.sdk import Param
 
+from review_scoring.airflow.config import settings
 from review_scoring.airflow.dags import scoring_dag
-from review_scoring.airflow.deployment import Deployment
-from review_scoring.airflow.model_settings import catalogue_setting
 from review_scoring.airflow.operators.import_model import ImportModelOperator
 from review_scoring.models.catalogue import catalogue
 from review_scoring.models.catalogue_entry import ModelKind
 
-QUEUE = Deployment.of().import_queue
-OFFERED = [entry for entry in catalogue(catalogue_setting().catalogue).values() if entry.kind is not ModelKind.BUNDLED]
+QUEUE = settings().import_queue
+OFFERED = [entry for entry in catalogue(settings().catalogue).values() if entry.kind is not ModelKind.BUNDLED]
 
 with scoring_dag(
     "import_model",

@@ -10,8 +10,8 @@ from typing import cast
 
 from airflow.sdk import Param
 
+from review_scoring.airflow.config import settings
 from review_scoring.airflow.dags import scoring_dag
-from review_scoring.airflow.deployment import Deployment
 from review_scoring.airflow.operators import (
     PlanShardsOperator,
     PreflightScoringOperator,
@@ -28,7 +28,7 @@ from review_scoring.airflow.params import (
 )
 from review_scoring.job import Rescore
 
-DEPLOYMENT = Deployment.of()
+SETTINGS = settings()
 
 PARAMS = {
     "dry_run": dry_run_param(),
@@ -117,8 +117,8 @@ with scoring_dag(
         estimate_only="{{ params.dry_run }}",
         long_texts="{{ params.long_texts }}",
         yields=True,
-        pool=DEPLOYMENT.pool,
-        queue=DEPLOYMENT.queue,
+        pool=SETTINGS.pool,
+        queue=SETTINGS.queue,
         map_index_template="{{ task.shard['name'] }}",
     ).expand(shard=plan.output)
     summarise = SummariseRunOperator(task_id="summarise", job=run.job, shards=plan.output, results=score.output)

@@ -10,8 +10,8 @@ from typing import cast
 
 from airflow.sdk import Param
 
+from review_scoring.airflow.config import settings
 from review_scoring.airflow.dags import scoring_dag
-from review_scoring.airflow.deployment import Deployment
 from review_scoring.airflow.operators import (
     PlanShardsOperator,
     PreflightScoringOperator,
@@ -27,7 +27,7 @@ from review_scoring.airflow.params import (
     shards_param,
 )
 
-DEPLOYMENT = Deployment.of()
+SETTINGS = settings()
 
 PARAMS = {
     "dry_run": dry_run_param(),
@@ -55,7 +55,7 @@ PARAMS = {
 with scoring_dag(
     "score_reviews",
     description="New reviews in, labels and scores out, exactly once",
-    schedule=DEPLOYMENT.schedule,
+    schedule=SETTINGS.schedule,
     max_active_runs=1,
     params=PARAMS,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1), "retry_exponential_backoff": True},
@@ -85,8 +85,8 @@ with scoring_dag(
         estimate_only="{{ params.dry_run }}",
         chunk_rows="{{ params.chunk_rows }}",
         long_texts="{{ params.long_texts }}",
-        pool=DEPLOYMENT.pool,
-        queue=DEPLOYMENT.queue,
+        pool=SETTINGS.pool,
+        queue=SETTINGS.queue,
         priority_weight=10,  # a slot of the pool that a rescore has freed is the night's
         map_index_template="{{ task.shard['name'] }}",
     ).expand(shard=plan.output)

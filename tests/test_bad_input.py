@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -83,7 +82,7 @@ def test_a_source_that_is_not_as_the_job_says_is_told_by_name(
     warehouse: Warehouse, change: dict[str, str], told: str
 ) -> None:
     warehouse.create()
-    warehouse.job = replace(warehouse.job, **change)  # type: ignore[arg-type]  # mypy does not see the fields' types
+    warehouse.job = warehouse.job.replace(**change)
     with pytest.raises(PreflightError) as error:
         warehouse.prepare()
     assert told in str(error.value)
@@ -98,7 +97,7 @@ def test_everything_wrong_with_a_set_up_is_in_one_error(warehouse: Warehouse) ->
 
     with pytest.raises(PreflightError) as error:
         preflight(
-            replace(warehouse.job, target_conn_id="scores", text_column="texte"),
+            warehouse.job.replace(target_conn_id="scores", text_column="texte"),
             source_engine=lambda: warehouse.engine,
             target_engine=lambda: dead,
             model=no_model,  # type: ignore[arg-type]  # it never returns

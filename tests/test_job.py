@@ -17,7 +17,7 @@ def test_everything_wrong_with_a_job_is_told_at_once() -> None:
 
 
 def test_an_unknown_key_of_a_variable_is_named_with_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match=r"unknown key 'tabel'; missing key 'source_table'.*text_column"):
+    with pytest.raises(ConfigurationError, match=r"key 'source_table': it is missing; key 'tabel': .* text_column"):
         ScoringJob.from_mapping("films", {"source_conn_id": "db", "tabel": "reviews"})
 
 

@@ -1,14 +1,16 @@
-"""The one thing a user defines: which table is scored, under which name, and where the scores go."""
+"""A scoring job, the one thing a user defines: which table is scored, under which name, and where the scores go."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import AfterValidator, Field, ValidationError
 
 from review_scoring.errors import ConfigurationError
+from review_scoring.validation import CheckedModel, Must, Problem, Text, problems_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 
@@ -22,80 +24,99 @@ class Rescore(StrEnum):
     ALL = "all"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScoringJob:
+def _checked_name(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{name!r} may contain letters, digits, '_', '.' and '-' only, 200 at most")
+    return name
+
+
+Amount: TypeAlias = Annotated[int, Field(strict=True, ge=0), Must("a whole number of at least 0")]
+
+
+class ScoringJob(CheckedModel):
     """A scoring job: a stable name for "this source table, scored for that purpose".
 
-    :param name: letters, digits, `_`, `.`, `-`; everything written belongs to it, so it never changes
-    :param source_conn_id: Airflow Connection of the database that holds the reviews
-    :param source_table: table or view with the reviews
-    :param source_schema: its schema; None for the connection's default
-    :param id_column: unique id of a review: integer, string or UUID
-    :param text_column: the text to classify
-    :param updated_at_column: changes whenever the text does; without one, changed texts are found by their hash
-    :param cursor_column: an increasing integer or a time of insertion, with an index: a night then looks at the rows
-        above the highest value seen, less `cursor_lookback`, and at everything every `full_pass_days` days
-    :param cursor_lookback: how late a row may be committed and still be found the next night: in seconds, or in steps
-        of an integer cursor
-    :param target_conn_id: Connection of the warehouse that takes the scores; None for the source's own
-    :param target_schema: schema of the tables that this project owns; None for the connection's default
-    :param moved_from: the source as it was before, `table.id_column` or `schema.table.id_column`: what was scored
-        there is not scored again, since the same reviews have the same ids here
+    :raises ConfigurationError: with everything that is wrong
     """
 
-    name: str
-    source_conn_id: str
-    source_table: str
-    source_schema: str | None = None
-    id_column: str = "id"
-    text_column: str = "text"
-    updated_at_column: str | None = None
-    cursor_column: str | None = None
-    cursor_lookback: int = 86_400
-    full_pass_days: int = 7
-    target_conn_id: str | None = None
-    target_schema: str | None = None
-    moved_from: str | None = None
+    name: Annotated[str, AfterValidator(_checked_name), Must("a name of letters, digits, '_', '.' and '-'")] = Field(
+        description="Name of the job. Everything that is written belongs to it, so the name is permanent."
+    )
+    source_conn_id: Text = Field(description="Airflow Connection of the database with the reviews.")
+    source_table: Text = Field(description="Table or view with the reviews.")
+    source_schema: Text | None = Field(
+        default=None, description="Its schema; the connection's default schema if not set."
+    )
+    id_column: Text = Field(default="id", description="Unique id of a review: integer, string or UUID.")
+    text_column: Text = Field(default="text", description="The text to classify.")
+    updated_at_column: Text | None = Field(
+        default=None,
+        description="Changes whenever the text does. Without it, changed texts are found by their hash.",
+    )
+    cursor_column: Text | None = Field(
+        default=None,
+        description="An increasing integer or a time of insertion, with an index. A nightly run then reads the rows "
+        "above the highest value seen, less `cursor_lookback`, and all rows every `full_pass_days` days.",
+    )
+    cursor_lookback: Amount = Field(
+        default=86_400,
+        description="How late a row may be committed and still be found by the next nightly run: in seconds, or in "
+        "steps of an integer cursor.",
+    )
+    full_pass_days: Amount = Field(default=7, description="Days between two runs that read all rows.")
+    target_conn_id: Text | None = Field(
+        default=None, description="Airflow Connection of the database for the scores; the source's if not set."
+    )
+    target_schema: Text | None = Field(
+        default=None, description="Schema of this project's tables; the connection's default schema if not set."
+    )
+    moved_from: Text | None = Field(
+        default=None,
+        description="Where the same reviews were under the same ids before: `table.id_column` or "
+        "`schema.table.id_column`. Reviews scored there are not scored again.",
+    )
 
-    def __post_init__(self) -> None:
-        """Check what can be checked without a database, and tell everything that is wrong."""
-        problems: list[str] = []
-        numbers = {name: getattr(self, name) for name in ("cursor_lookback", "full_pass_days")}
-        problems += [
-            f"{name} must be a whole number of at least 0, not {value!r}"
-            for name, value in numbers.items()
-            if type(value) is not int or value < 0
-        ]
-        for field in fields(self):
-            if field.name in numbers:
-                continue
-            value = getattr(self, field.name)
-            required = field.name in {"name", "source_conn_id", "source_table", "id_column", "text_column"}
-            if (required or value is not None) and not (isinstance(value, str) and value.strip()):
-                problems.append(f"{field.name} must be a non-empty string, not {value!r}")
-        if isinstance(self.name, str) and self.name.strip() and not NAME.fullmatch(self.name):
-            problems.append(f"name {self.name!r} may hold letters, digits, '_', '.' and '-' only, 200 at most")
-        if self.text_column == self.id_column:
-            problems.append(f"id_column and text_column are both {self.id_column!r}")
-        if problems:
-            raise ConfigurationError("scoring job: " + "; ".join(problems))
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            problems = "; ".join(map(str, problems_of(error, type(self))))
+            raise ConfigurationError(f"scoring job {_shown(values.get('name'))}: {problems}") from None
+
+    @classmethod
+    def cross_checks(cls, values: Mapping[str, Any]) -> Iterator[Problem]:
+        """Yield problems of keys together."""
+        columns = (values.get("id_column", "id"), values.get("text_column", "text"))
+        if columns[0] == columns[1]:
+            yield Problem("text_column", f"it and id_column are both {columns[0]!r}")
+
+    def replace(self, **changes: Any) -> ScoringJob:
+        """Return the job with some settings changed.
+
+        :raises ConfigurationError: with everything that is wrong
+        """
+        return ScoringJob(**{**self.as_settings(), **changes})
 
     def as_settings(self) -> dict[str, Any]:
         """Return the job as plain values, to hand it on between tasks."""
-        return asdict(self)
+        return self.model_dump()
 
     @classmethod
     def from_mapping(cls, name: str, settings: object) -> ScoringJob:
         """Build a job from the JSON object of an Airflow Variable.
 
-        :raises ConfigurationError: naming every key that is unknown, missing or not a string
+        :raises ConfigurationError: naming every key that is unknown, missing or wrong
         """
         if not isinstance(settings, Mapping):
-            raise ConfigurationError(f"scoring job {name!r}: expected a JSON object of settings, found {settings!r}")
-        known = {field.name for field in fields(cls)} - {"name"}
-        problems = [f"unknown key {key!r}" for key in settings if key not in known]
-        problems += [f"missing key {key!r}" for key in ("source_conn_id", "source_table") if key not in settings]
-        if problems:
-            known_keys = ", ".join(sorted(known))
-            raise ConfigurationError(f"scoring job {name!r}: {'; '.join(problems)}; the keys are {known_keys}")
-        return cls(name=name, **settings)
+            raise ConfigurationError(
+                f"scoring job {name!r}: expected a JSON object of settings, found a {type(settings).__name__}"
+            )
+        if "name" in settings:
+            raise ConfigurationError(
+                f"scoring job {name!r}: key 'name' is not a setting: the job's key in the Variable is its name"
+            )
+        return cls(**{"name": name, **{str(key): value for key, value in settings.items()}})
+
+
+def _shown(name: object) -> str:
+    return repr(name) if isinstance(name, str) else "without a name"

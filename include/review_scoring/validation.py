@@ -10,9 +10,9 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Self, TypeAlias, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -26,6 +26,9 @@ class Must:
     """What the value of a key must be: `it must be {what}`. Put it into the `Annotated` of a field's type."""
 
     what: str
+
+
+Text: TypeAlias = Annotated[str, Field(pattern=r"\S"), Must("a non-empty string")]
 
 
 @dataclass(frozen=True)

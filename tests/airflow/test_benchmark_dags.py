@@ -53,9 +53,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSettings:
         rows.writeheader()
         rows.writerows(REVIEWS)
     (tmp_path / "sets.toml").write_text(SETS)
-    monkeypatch.setenv("REVIEW_SCORING_CATALOGUE", str(found.catalogue))
-    monkeypatch.setenv("REVIEW_SCORING_MODEL_STORE", str(found.store))
-    monkeypatch.setenv("REVIEW_SCORING_BENCHMARK_SETS", str(tmp_path / "sets.toml"))
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__CATALOGUE", str(found.catalogue))
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__MODEL_STORE", str(found.store))
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__BENCHMARK_SETS", str(tmp_path / "sets.toml"))
     return found
 
 
@@ -145,7 +145,7 @@ def test_a_run_evaluates_what_is_chosen_or_else_the_champion_and_what_was_just_i
 
 
 def test_the_benchmark_runs_every_week_and_on_the_event_of_an_imported_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REVIEW_SCORING_BENCHMARK_SCHEDULE", "0 5 * * 6")
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__BENCHMARK_SCHEDULE", "0 5 * * 6")
     timetable: Any = runpy.run_path(str(ROOT / "dags" / "benchmark_models.py"))["dag"].timetable
     assert isinstance(timetable, AssetOrTimeSchedule)
     weekly: Any = timetable.timetable

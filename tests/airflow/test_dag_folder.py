@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from review_scoring.airflow.deployment import Deployment
+from review_scoring.airflow.config import settings
 from tests.airflow.runner import ROOT, AirflowHome
 
 PARSE = """
@@ -29,9 +29,9 @@ tasks = {
 print(json.dumps({"errors": bag.import_errors, "tasks": tasks, "heavy": heavy, "seconds": seconds}, default=str))
 """
 SETTINGS = {
-    "REVIEW_SCORING_POOL": "of GPUs",
-    "REVIEW_SCORING_QUEUE": "scoring",
-    "REVIEW_SCORING_IMPORT_QUEUE": "imports",
+    "AIRFLOW__REVIEW_SCORING__POOL": "of GPUs",
+    "AIRFLOW__REVIEW_SCORING__QUEUE": "scoring",
+    "AIRFLOW__REVIEW_SCORING__IMPORT_QUEUE": "imports",
 }
 
 
@@ -71,9 +71,12 @@ def test_shards_are_scored_in_the_pool_and_the_queue_that_the_deployment_names(
     assert set(places.values()) == {("default_pool", "default")}
 
 
-def test_a_model_is_imported_in_the_queue_for_imports_or_else_in_that_which_scores(parsed: dict[str, Any]) -> None:
+def test_a_model_is_imported_in_the_queue_for_imports_or_else_in_that_which_scores(
+    parsed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert parsed["tasks"]["import_model"]["import_model"]["queue"] == "imports"
-    assert Deployment.of({"REVIEW_SCORING_QUEUE": "scoring"}).import_queue == "scoring"
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__QUEUE", "scoring")
+    assert settings().import_queue == "scoring"
 
 
 @pytest.mark.parametrize("dag_id", ["score_reviews", "rescore_reviews"])

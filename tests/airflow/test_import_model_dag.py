@@ -22,8 +22,8 @@ JOB = {"source_table": "reviews"}
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSettings:
     """A catalogue and a store that Airflow finds by environment variables."""
     found = settings(tmp_path)
-    monkeypatch.setenv("REVIEW_SCORING_CATALOGUE", str(found.catalogue))
-    monkeypatch.setenv("REVIEW_SCORING_MODEL_STORE", str(found.store))
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__CATALOGUE", str(found.catalogue))
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__MODEL_STORE", str(found.store))
     return found
 
 

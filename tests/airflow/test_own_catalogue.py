@@ -22,7 +22,7 @@ def test_a_wrong_entry_does_not_stop_a_run_with_the_bundled_champion(
     airflow_home: AirflowHome, sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = settings(tmp_path, '[wrong]\nkind = "hub"\n')
-    monkeypatch.setenv("REVIEW_SCORING_CATALOGUE", str(own.catalogue))
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__CATALOGUE", str(own.catalogue))
     fill(sqlite_engine, [(1, "Une merveille, courez-y.")])
     night = airflow_home.dags_test("score_reviews", sqlite_engine, JOB)
     assert summary(night.stdout) == "read=1 scored=1 unchanged=0 rejected=0", night.stdout

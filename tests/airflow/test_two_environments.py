@@ -77,7 +77,7 @@ def test_the_job_is_no_matter_of_the_environment_of_the_dag_processor(tmp_path: 
         "review_scoring_job": "books",
     }.items():
         subprocess.run([airflow(), "variables", "set", name, value], env=workers, check=True, capture_output=True)
-    parser = {**workers, "AIRFLOW_VAR_REVIEW_SCORING_JOB": "films", "REVIEW_SCORING_SCHEDULE": "0 0 29 2 *"}
+    parser = {**workers, "AIRFLOW_VAR_REVIEW_SCORING_JOB": "films", "AIRFLOW__REVIEW_SCORING__SCHEDULE": "0 0 29 2 *"}
     client = httpx.Client(base_url=address, timeout=30)
 
     def answers() -> bool:

@@ -1,4 +1,4 @@
-"""A day is called unusual when it is, and only then."""
+"""Control chart: unusual days are found, and days that differ by chance are not."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_day_with_few_reviews_neither_makes_a_band_nor_breaks_one() -> None:
     assert bands([*points(*[0.5] * (FEWEST_DAYS + 1), reviews=FEWEST_REVIEWS - 1), few])[-1] is None
 
 
-def test_a_day_that_has_only_begun_gets_a_wider_band() -> None:
+def test_a_day_in_progress_gets_a_wider_band() -> None:
     month = points(*[0.5, 0.52, 0.48, 0.5, 0.5] * 2, reviews=400)
     at = BEGAN + timedelta(days=20)
     whole, begun = (bands([*month, Point(at, 0.55, reviews)])[-1] for reviews in (400, 100))
@@ -49,7 +49,7 @@ def test_a_day_that_has_only_begun_gets_a_wider_band() -> None:
     assert not is_unusual(Point(at, 0.55, 100), begun)
 
 
-def test_days_that_differ_by_chance_are_seldom_called_unusual() -> None:
+def test_days_that_differ_by_chance_are_rarely_unusual() -> None:
     draw = random.Random(7)  # noqa: S311 reproducible, not secret
     months = [points(*(draw.gauss(0.5, 0.05) for _ in range(31))) for _ in range(200)]
     alarms = sum(is_unusual(p, band) for month in months for p, band in zip(month, bands(month), strict=True))

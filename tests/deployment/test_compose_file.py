@@ -163,7 +163,7 @@ def test_downloads_of_hugging_face_keep_their_files_on_a_volume(compose: dict[st
 
 
 def test_models_are_imported_where_no_gpu_waits(compose: dict[str, Service]) -> None:
-    queue = compose["dag-processor"].environment["REVIEW_SCORING_IMPORT_QUEUE"]
+    queue = compose["dag-processor"].environment["AIRFLOW__REVIEW_SCORING__IMPORT_QUEUE"]
     listening = [name for name, service in compose.items() if queue in service.command]
     assert listening == ["worker"]
 
@@ -221,7 +221,7 @@ def test_each_profile_has_one_scoring_worker_on_the_queue_that_the_dags_name(com
         scoring = [each for each in compose.values() if each.settings.get("profiles") == [profile]]
         (worker,) = scoring
         queue = worker.command[worker.command.index("--queues") + 1]
-        assert queue == compose["dag-processor"].environment["REVIEW_SCORING_QUEUE"]
+        assert queue == compose["dag-processor"].environment["AIRFLOW__REVIEW_SCORING__QUEUE"]
     gpu = compose["worker-gpu"]
     assert gpu.environment["AIRFLOW__CELERY__WORKER_CONCURRENCY"] == "1"
     (device,) = gpu.settings["deploy"]["resources"]["reservations"]["devices"]

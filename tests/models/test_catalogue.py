@@ -11,6 +11,7 @@ from review_scoring.errors import ModelError, ModelNotImportedError
 from review_scoring.models.catalogue import DEFAULT_MODEL, catalogue, find_entry, find_model
 from review_scoring.models.catalogue_entry import ModelKind, https_form
 from review_scoring.models.settings import ModelSettings
+from review_scoring.settings import Settings
 from tests.models.own_catalogue import archive_entry, entry, settings
 
 ALLOCINE = {
@@ -225,10 +226,8 @@ def test_the_store_is_beside_airflow_unless_a_setting_says_otherwise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
-    monkeypatch.delenv("REVIEW_SCORING_MODEL_STORE", raising=False)
-    assert ModelSettings.from_environment().store == tmp_path / "review_scoring" / "models"
-    monkeypatch.setenv("REVIEW_SCORING_MODEL_STORE", "/mnt/models")
-    assert ModelSettings.from_environment().store == Path("/mnt/models")
+    assert ModelSettings().store == Settings().models.store == tmp_path / "review_scoring" / "models"
+    assert Settings.read({"model_store": "/mnt/models"}.get).models.store == Path("/mnt/models")
 
 
 def test_a_folder_of_ones_own_is_a_model_with_its_own_name_and_labels(tmp_path: Path) -> None:

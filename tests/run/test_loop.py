@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from review_scoring.run import heartbeat
 from review_scoring.run.classifier import LazyClassifier
 from review_scoring.run.reader import Reader
 from review_scoring.warehouse import retry
-from review_scoring.warehouse.history.runs import nights
+from review_scoring.warehouse.history.runs import last_runs
 from review_scoring.warehouse.ledger import leases as runs
 from review_scoring.warehouse.ledger import writing as chunk_writer
 from review_scoring.warehouse.ledger.jobs import find_job
@@ -77,8 +76,8 @@ def test_loading_the_model_does_not_make_a_small_run_look_slow(
     with sqlite_engine.connect() as connection:
         job = find_job(connection, warehouse.owned, "films")
         assert job is not None
-        (night,) = nights(connection, warehouse.owned, job.id, last=1)
-    assert round(night.reviews_per_second, 1) == summary.reviews_per_second
+        (run,) = last_runs(connection, job, limit=1)
+    assert round(run.reviews_per_second, 1) == summary.reviews_per_second
 
 
 def test_rows_that_come_late_in_the_middle_of_the_range_are_found(warehouse: Warehouse) -> None:
@@ -320,7 +319,7 @@ def test_two_jobs_that_share_a_task_and_a_run_keep_their_counts_apart(warehouse:
     warehouse.create()
     warehouse.fill(5)
     assert warehouse.score("the same run").counts.scored == 5
-    warehouse.job = replace(warehouse.job, name="films_again")
+    warehouse.job = warehouse.job.replace(name="films_again")
     assert str(warehouse.score("the same run").counts) == "read=5 scored=5 unchanged=0 rejected=0"
 
 

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +189,7 @@ def test_a_view_or_two_columns_are_enough_to_read_on_mariadb(mariadb_engine: Eng
         warehouse.run(f"GRANT {grant.format(database)} TO {user}@'%'")
         reader = Warehouse(make_engine(mariadb_engine.url.set(username=user)), target=mariadb_engine)
         table = "seen" if "seen" in grant else "reviews"
-        reader.job = replace(warehouse.job, source_table=table, target_conn_id="target")
+        reader.job = warehouse.job.replace(source_table=table, target_conn_id="target")
         assert reader.score().counts.scored == 3
     finally:
         warehouse.run(f"DROP USER {user}@'%'")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -113,7 +112,7 @@ def test_many_processes_that_migrate_at_once_do_not_disturb_each_other(engine: E
 
 def test_a_target_schema_of_ones_own_is_made_and_used(postgres_engine: Engine) -> None:
     warehouse = Warehouse(postgres_engine)
-    warehouse.job = replace(warehouse.job, target_schema="Scoring")
+    warehouse.job = warehouse.job.replace(target_schema="Scoring")
     warehouse.create()
     warehouse.fill(5)
     warehouse.score()
@@ -139,7 +138,7 @@ def test_a_job_name_belongs_to_one_source(warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.prepare()
     warehouse.run("CREATE TABLE books (id INTEGER PRIMARY KEY, body TEXT)")
-    warehouse.job = replace(warehouse.job, source_table="books")
+    warehouse.job = warehouse.job.replace(source_table="books")
     with pytest.raises(ConfigurationError, match=r"job 'films' was made for reviews\.id .* books\.id"):
         warehouse.prepare()
 

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,7 +98,7 @@ def test_paging_and_looking_up_use_indexes(
 
 def test_a_cursor_is_found_by_its_index(postgres_engine: Engine) -> None:
     warehouse = Warehouse(postgres_engine)
-    warehouse.job = replace(warehouse.job, cursor_column="seq", cursor_lookback=50)
+    warehouse.job = warehouse.job.replace(cursor_column="seq", cursor_lookback=50)
     warehouse.create(extra=", seq BIGINT")
     warehouse.run("INSERT INTO reviews SELECT n, 'texte ' || n, n FROM generate_series(1, :n) n", n=ROWS)
     warehouse.run("CREATE INDEX reviews_seq ON reviews (seq)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -57,7 +56,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 def test_a_run_does_what_it_does_elsewhere(engine: Engine) -> None:
     warehouse = Warehouse(engine)
-    warehouse.job = replace(warehouse.job, updated_at_column="changed", cursor_column="made", cursor_lookback=60)
+    warehouse.job = warehouse.job.replace(updated_at_column="changed", cursor_column="made", cursor_lookback=60)
     warehouse.create("INTEGER", extra=", changed TIMESTAMP NULL, made TIMESTAMP NULL")
     warehouse.fill(20)
     warehouse.insert((None, "sans numéro"), (5, "une autre"))
@@ -128,7 +127,7 @@ def test_a_user_whose_search_path_leads_nowhere_is_told_to_name_a_schema(postgre
     lost = Warehouse(make_engine(postgres_engine.url), job=warehouse.job)
     with pytest.raises(PreflightError, match=r"search_path leads to no schema: name one as source_schema"):
         lost.prepare()
-    lost.job = replace(lost.job, source_schema="public", target_schema="public")
+    lost.job = lost.job.replace(source_schema="public", target_schema="public")
     assert lost.score().counts.scored == 2
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -10,8 +9,8 @@ from typing import Any
 
 from airflow.sdk import DAG
 
+from review_scoring.airflow.config import refuse_unknown_environment
 from review_scoring.airflow.operators.resolve_run import ResolveRunOperator
-from review_scoring.airflow.run_settings import refuse_in_environment
 
 TASK_TIMEOUT = timedelta(hours=24)
 """After this, Celery hands a task to another worker; no task waits for anything that long. A retry goes on."""
@@ -34,7 +33,7 @@ def scoring_dag(
     :param settings: more of the DAG's own
     :raises ConfigurationError: for an environment variable that would decide what a run does
     """
-    refuse_in_environment(os.environ)
+    refuse_unknown_environment()
     default_args = {"execution_timeout": TASK_TIMEOUT, **settings.pop("default_args", {})}
     with DAG(
         dag_id,

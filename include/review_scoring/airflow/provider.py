@@ -1,10 +1,11 @@
-"""What Airflow lists of this package among its providers."""
+"""What Airflow lists of this package among its providers, with the options of `[review_scoring]`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from review_scoring import __version__
+from review_scoring.settings import SECTION, Settings, default_text
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -14,4 +15,19 @@ def get_provider_info() -> dict[str, Any]:
         "name": "Review scoring",
         "description": "Labels and scores for the reviews in a SQL database, every night, exactly once.",
         "versions": [__version__],
+        "config": {
+            SECTION: {
+                "description": "When and where reviews are scored, which models exist, and what the pages show.",
+                "options": {
+                    name: {
+                        "description": option.description,
+                        "version_added": __version__,
+                        "type": "string",
+                        "example": next(iter(option.examples or ()), None),
+                        "default": default_text(name),
+                    }
+                    for name, option in Settings.model_fields.items()
+                },
+            }
+        },
     }

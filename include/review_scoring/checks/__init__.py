@@ -1,1 +1,1 @@
-"""Whether what a run wrote is plausible."""
+"""Checks of a run's results: are they plausible?"""

@@ -1,4 +1,4 @@
-"""Whether a day looks like the month before it."""
+"""Control chart (Shewhart): whether a day's value lies within three standard deviations of the month before it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from statistics import fmean
 
 WINDOW = timedelta(days=30)
 FEWEST_DAYS = 10
-"""Of fewer, the deviation is a guess: with five, one usual day in twenty would be called unusual (Student's t)."""
+"""With fewer, the standard deviation is unreliable: with five, one usual day in 20 would be unusual (Student's t)."""
 FEWEST_REVIEWS = 30
-"""A day with fewer says little: it neither makes a band nor is held against one."""
+"""A day with fewer reviews is too noisy: it has no part in a band, and is not compared with one."""
 
 DEVIATIONS = 3.0
-"""As on a control chart (Shewhart, 1931): two would cry wolf every third week."""
+"""Width of the band, as usual for control charts (Shewhart, 1931). Two would give a false alarm every third week."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One day's value, made of `reviews` reviews, of which there is one at least."""
+    """The value of one day.
+
+    :param reviews: the number of reviews from which it was computed; at least one
+    """
 
     at: datetime
     value: float
@@ -29,22 +32,22 @@ class Point:
 
 @dataclass(frozen=True)
 class Band:
-    """What was usual: the mean of the days of the month before, three standard deviations either side."""
+    """Control limits: the mean of the 30 days before, plus and minus three standard deviations, within 0 and 1."""
 
     low: float
     high: float
 
 
 def bands(points: Sequence[Point]) -> list[Band | None]:
-    """Return the band of each point, from the points of the 30 days before it; None where they are too few.
+    """Return the band of each point, computed from the points of the 30 days before it; None if they are too few.
 
-    :param points: in the order of time
+    :param points: the oldest first
     """
     return [_band([p for p in points[:n] if _counts(p, point.at)], point) for n, point in enumerate(points)]
 
 
 def is_unusual(point: Point, band: Band | None) -> bool:
-    """Say whether a day lies outside its band."""
+    """Return whether a point lies outside its band. It does not if it has no band, or too few reviews."""
     return band is not None and point.reviews >= FEWEST_REVIEWS and not band.low <= point.value <= band.high
 
 
@@ -53,13 +56,13 @@ def _counts(point: Point, before: datetime) -> bool:
 
 
 def _band(month: Sequence[Point], point: Point) -> Band | None:
-    """Return the band of a point: wider for one of fewer reviews than usual, such as a day that has only begun.
+    """Return the band of a point. It is wider for a point with fewer reviews, such as a day in progress.
 
-    By the root of the reviews, as the limits of a control chart are where samples differ in size.
+    The width is proportional to 1 / sqrt(reviews), as on control charts with samples of different sizes.
     """
     if len(month) < FEWEST_DAYS:
         return None
-    middle = fmean(p.value for p in month)  # `statistics.stdev` is exact, in fractions, and takes a tenth of a second
+    middle = fmean(p.value for p in month)  # `statistics.stdev` computes with fractions, and takes 0.1 s
     spread = DEVIATIONS * sqrt(sum((p.value - middle) ** 2 for p in month) / (len(month) - 1))
     spread *= sqrt(max(1.0, fmean(p.reviews for p in month) / point.reviews))
     return Band(max(middle - spread, 0.0), min(middle + spread, 1.0))

@@ -14,8 +14,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_
 
 from review_scoring.errors import BenchmarkError
 from review_scoring.evaluation.labelled_files import PARQUET, SUFFIXES
-from review_scoring.models.catalogue_entry import NAME, Commit, Flag, NameOfSet, Repository, Text
-from review_scoring.validation import CheckedModel, InvalidKeysError, Must, Problem, validated
+from review_scoring.models.catalogue_entry import NAME, Commit, Flag, NameOfSet, Repository
+from review_scoring.validation import CheckedModel, InvalidKeysError, Must, Problem, Text, validated
 
 CATALOGUE = Path(__file__).with_name("benchmark_sets.toml")
 DEFAULT_SET = "sample"

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from review_scoring.booleans import truth
 from review_scoring.errors import ConfigurationError, NotApprovedError
 from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.models.catalogue_entry import CHAMPION
 from review_scoring.models.folder import ModelFolder
 from review_scoring.models.settings import ModelSettings
+from review_scoring.settings import truth
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.evaluations.past_evaluations import newest_by_set
 from review_scoring.warehouse.evaluations.promotions import champion

@@ -71,14 +71,14 @@ def find_model(model: str | Path, settings: ModelSettings | None = None) -> Mode
 
     :param model: a name or an alias of the catalogue, with or without `@` and the first digits of a revision; or a
         folder in Hugging Face layout, whose name and labels are then those of the model
-    :param settings: the model store and the catalogue; from the environment if None
+    :param settings: the model store and the catalogue; the defaults if None
     :raises ModelError: for an unknown name, with the known ones, and for missing, changed or unsuitable files
     :raises ModelNotImportedError: for a model of the catalogue that is not imported, with the command that imports it
     """
     if isinstance(model, Path):
         folder = model.expanduser().resolve()
         return open_folder(folder, name=folder.name, labels=None, max_tokens=UNKNOWN_MAX_TOKENS)
-    settings = settings or ModelSettings.from_environment()
+    settings = settings or ModelSettings()
     name, at, revision = model.partition("@")
     if at and not revision:
         raise ModelError(f"model {model!r} has no revision after '@'; add its first digits, or remove the '@'")
@@ -103,7 +103,7 @@ def _stored(entry: CatalogueEntry, revision: str, store: Path) -> ModelFolder:
         raise ModelNotImportedError(
             f"{wanted} is in the catalogue, but not in the model store {store}: import it with the DAG import_model, "
             f"in Airflow's UI or with `airflow dags trigger import_model --conf '{conf}'`, or set "
-            "REVIEW_SCORING_MODEL_STORE to the store that has it"
+            "[review_scoring] model_store to the store that has it"
         )
     return open_folder(
         found.path, name=entry.name, labels=entry.labels, max_tokens=entry.max_tokens, revision=found.revision

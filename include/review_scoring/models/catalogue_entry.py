@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, StrictBool, ValidationInfo, model_validator
 
 from review_scoring.errors import ModelError
-from review_scoring.validation import CheckedModel, InvalidKeysError, Must, Problem, validated
+from review_scoring.validation import CheckedModel, InvalidKeysError, Must, Problem, Text, validated
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -62,7 +62,6 @@ def _frozen(labels: Mapping[str, str]) -> Mapping[str, str]:
     return MappingProxyType(dict(labels))
 
 
-Text: TypeAlias = Annotated[str, Field(pattern=r"\S"), Must("a non-empty string")]
 Count: TypeAlias = Annotated[int, Field(strict=True, gt=0), Must("a whole number above 0")]
 Flag: TypeAlias = Annotated[StrictBool, Must("true or false")]
 Repository: TypeAlias = Annotated[str, Field(pattern=REPOSITORY), Must("owner/name, as on the Hugging Face Hub")]

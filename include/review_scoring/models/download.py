@@ -112,7 +112,7 @@ class Downloader:
         if host not in self.hosts:
             raise DownloadRefusedError(
                 f"the host {host} is not allowed; allowed are {', '.join(sorted(self.hosts)) or 'none'}. "
-                "REVIEW_SCORING_MODEL_HOSTS adds hosts"
+                "[review_scoring] model_hosts adds hosts"
             )
         return host
 

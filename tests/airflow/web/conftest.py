@@ -1,44 +1,41 @@
-"""The web app on a warehouse, without the rest of Airflow's API server."""
+"""The web app on the test's warehouse, without the rest of Airflow's API server."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from review_scoring.airflow.web import dag_runs
-from review_scoring.airflow.web import jobs as web_warehouse
-from review_scoring.airflow.web import live_counts as now
 from review_scoring.airflow.web.app import create_app
-from review_scoring.airflow.web.settings import PageSettings
+from review_scoring.settings import Settings
 from tests.airflow.runner import connection
+from tests.airflow.web.app_state import without_login
 from tests.stubs import Warehouse
 
 
 @pytest.fixture
 def pages(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestClient]]:
-    """Return a function that opens the pages to whoever asks, with settings."""
-    warehouse.job = replace(warehouse.job, name="films")
+    """Return a function that makes a client of the pages, without a login, with the given settings."""
+    warehouse.job = warehouse.job.replace(name="films")
     job = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "body"}
     monkeypatch.setattr(dag_runs, "dag_state", lambda _: None)  # there is no Airflow here
     monkeypatch.setenv("AIRFLOW_CONN_REVIEWS", connection(warehouse.engine))
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"films": job}))
 
+    apps: list[FastAPI] = []
+
     def opened(**settings: object) -> TestClient:
-        app = create_app(PageSettings(**settings))  # type: ignore[arg-type]
-        for route in app.routes:
-            for dependency in getattr(route, "dependencies", []):
-                app.dependency_overrides[dependency.dependency] = lambda: None
+        app = without_login(create_app(Settings(**settings)))  # type: ignore[arg-type]
+        apps.append(app)
         client = TestClient(app, headers={"Accept": "text/html"})
-        if warehouse.engine.dialect.name == "duckdb":  # which is read only when nothing writes
+        if warehouse.engine.dialect.name == "duckdb":  # a DuckDB file is either read or written
             client.event_hooks["request"].append(lambda _: warehouse.engine.dispose())
         return client
 
     yield opened
-    for _, engine in web_warehouse._engines.values():
-        engine.dispose()
-    for cache in (web_warehouse._engines, web_warehouse._sources, now._known):
-        cache.clear()
+    for app in apps:
+        app.state.databases.dispose()

@@ -1,4 +1,4 @@
-"""An Airflow that really runs: all its components on SQLite and free ports, with our DAGs and pages."""
+"""A running Airflow: all its components on SQLite and free ports, with the project's DAGs and pages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ USERS = "admin:admin,reader:viewer,nobody:"
 
 @dataclass(frozen=True)
 class Server:
-    """A running Airflow."""
+    """The address, passwords and log of a running Airflow."""
 
     address: str
     passwords: Mapping[str, str]
@@ -32,7 +32,7 @@ class Server:
 
 @contextmanager
 def running(folder: Path, **environment: str) -> Iterator[Server]:
-    """Start Airflow in a folder, wait until it answers, and stop it at the end.
+    """Start Airflow in a folder, wait until it answers, and stop it on exit.
 
     :param environment: more settings, such as Connections and Variables
     """
@@ -71,17 +71,17 @@ def running(folder: Path, **environment: str) -> Iterator[Server]:
 
 
 def wait_for(output: Path, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until `bin/standalone.py` tells the address."""
+    """Wait until `bin/standalone.py` prints the address."""
     deadline = time.monotonic() + START_S
     while "Ctrl-C" not in output.read_text():
-        told = f"Airflow did not start: {output.read_text()}\n{log.read_text()[-3000:] if log.exists() else ''}"
-        assert process.poll() is None, told
-        assert time.monotonic() < deadline, told
+        message = f"Airflow did not start: {output.read_text()}\n{log.read_text()[-3000:] if log.exists() else ''}"
+        assert process.poll() is None, message
+        assert time.monotonic() < deadline, message
         time.sleep(0.5)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on."""
+    """Return free ports."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:

@@ -1,4 +1,4 @@
-"""A person's evening with it, in a real Chromium and a real Airflow: log in, look, run, look again.
+"""The pages in a real Chromium and a real Airflow: log in, browse, trigger runs, and browse again.
 
 The tests of this module go on from each other, in their order: one Airflow is started for all of them.
 """
@@ -24,12 +24,13 @@ from sqlalchemy import Engine, delete, insert, select
 
 from review_scoring import demo
 from review_scoring.airflow.web.app import create_app
+from review_scoring.airflow.web.overview_charts import CONTROL_LIMITS
 from review_scoring.job import Rescore, ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.schema import tables
 from tests.airflow.web.browser import TOO_WIDE, chromium
-from tests.airflow.web.sample_nights import evaluate
+from tests.airflow.web.sample_runs import evaluate
 from tests.airflow.web.server import Server, running
 from tests.stubs import StubClassifier, Warehouse
 
@@ -46,7 +47,7 @@ HOSTILE = {
 WIDTH, HEIGHT, PHONE = 1280, 900, 360
 NOT_OURS = (
     "An iframe which has both allow-scripts and allow-same-origin",
-    "Canvas2D: Multiple readback operations",  # of these tests, which look at the colours
+    "Canvas2D: Multiple readback operations",  # caused by these tests, which read the colours
 )
 RUN_S = 300
 PATIENCE_MS = 60_000
@@ -70,7 +71,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         folder,
         AIRFLOW_CONN_REVIEWS=json.dumps({"conn_type": "sqlite", "host": str(reviews)}),
         AIRFLOW_VAR_REVIEW_SCORING_JOBS=json.dumps(jobs),
-        REVIEW_SCORING_SCHEDULE="0 0 29 2 *",
+        AIRFLOW__REVIEW_SCORING__SCHEDULE="0 0 29 2 *",
     ) as started:
         yield started
 
@@ -89,7 +90,7 @@ def context(server: Server) -> Iterator[BrowserContext]:
 
 @pytest.fixture(scope="module")
 def page(context: BrowserContext, server: Server) -> Page:
-    """A page that is logged in."""
+    """A page with a logged-in user."""
     page = context.new_page()
     page.goto(server.address)
     page.fill("input[name=username]", "admin")
@@ -101,32 +102,32 @@ def page(context: BrowserContext, server: Server) -> Page:
 
 @pytest.fixture(autouse=True)
 def console(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test any page of which wrote to the browser's console, or raised an error, unless Airflow is to blame."""
+    """Fail a test if one of the project's pages writes to the browser's console or raises an error."""
     if "page" not in request.fixturenames:
         yield
         return
     context: BrowserContext = request.getfixturevalue("context")
-    said: list[str] = []
+    messages: list[str] = []
 
     def keep(message: ConsoleMessage) -> None:
         address = str(message.location.get("url", ""))
         if "/review-scoring/" in address and not message.text.startswith(NOT_OURS):
-            said.append(f"{address}: {message.text}")
+            messages.append(f"{address}: {message.text}")
 
     def raised(found: WebError) -> None:
         if "/review-scoring/" in str(found.error.stack):
-            said.append(str(found.error))
+            messages.append(str(found.error))
 
     context.on("console", keep)
     context.on("weberror", raised)
     yield
     context.remove_listener("console", keep)
     context.remove_listener("weberror", raised)
-    assert said == []
+    assert messages == []
 
 
 def open_page(page: Page, server: Server, below: str = "") -> FrameLocator:
-    """Open one of our pages inside Airflow, and return its frame."""
+    """Open one of the project's pages inside Airflow, and return its frame."""
     page.goto(f"{server.address}/plugin/review-scoring/review-scoring/{below}")
     frame = page.frame_locator("iframe")
     expect(frame.locator("h1")).to_be_visible()
@@ -134,7 +135,7 @@ def open_page(page: Page, server: Server, below: str = "") -> FrameLocator:
 
 
 def back_to_reviews(page: Page, frame: FrameLocator) -> None:
-    """Follow our own navigation, and wait until the new page is there: what is typed into the old one is lost."""
+    """Follow the navigation, and wait for the new page: text that is typed into the old one is lost."""
     with page.expect_event("framenavigated"):
         frame.get_by_role("link", name="Reviews").first.click()
     expect(frame.get_by_label("Look up by id")).to_have_value("")
@@ -160,7 +161,7 @@ def runs(server: Server) -> list[dict[str, Any]]:
 
 
 def trigger(page: Page, server: Server, *, dry_run: bool) -> dict[str, Any]:
-    """Start a run from the DAG's form, as a person does, and wait for its end."""
+    """Trigger a run from the DAG's form, and wait for its end."""
     before = len(runs(server))
     page.goto(f"{server.address}/dags/score_reviews")
     page.get_by_role("button", name="Trigger").first.click()
@@ -186,7 +187,7 @@ def database(server: Server) -> Engine:
 
 
 def line_of(server: Server, review: int) -> str:
-    """Return the address of the list with one review's line alone, or nearly so."""
+    """Return the address of a list with the line of one review and few others."""
     engine = database(server)
     owned = tables()
     with engine.connect() as connection:
@@ -196,7 +197,7 @@ def line_of(server: Server, review: int) -> str:
 
 
 def drawn(frame: FrameLocator | Page) -> list[str]:
-    """Return the titles of the charts, each of which has to have something on its canvas."""
+    """Return the titles of the charts, after checking that each canvas is not empty."""
     figures = frame.locator("figure.chart")
     some = "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(Boolean)"
     for each in figures.all():
@@ -204,8 +205,15 @@ def drawn(frame: FrameLocator | Page) -> list[str]:
     return figures.locator("figcaption").all_inner_texts()
 
 
-def figure(frame: FrameLocator, name: str) -> Any:
-    return frame.locator(f"[data-figure={name}]")
+def legend(frame: FrameLocator, title: str) -> list[str]:
+    """Return the texts in the legend of a chart."""
+    texts = "c => Chart.getChart(c).legend.legendItems.map(item => item.text)"
+    found: list[str] = frame.locator("figure.chart", has_text=title).locator("canvas").evaluate(texts)
+    return found
+
+
+def count(frame: FrameLocator, name: str) -> Any:
+    return frame.locator(f"[data-count={name}]")
 
 
 BACKGROUND = "e => getComputedStyle(e).backgroundColor"
@@ -213,7 +221,7 @@ LIGHT_BAR, DARK_BAR = "47,111,181", "106,169,236"
 DIRECTION = "e => [getComputedStyle(e).direction, getComputedStyle(e).unicodeBidi]"
 
 
-def test_nothing_that_starts_a_task_is_started_before_the_api_server_answers(server: Server) -> None:
+def test_the_scheduler_starts_after_the_api_server_answers(server: Server) -> None:
     port = server.address.rpartition(":")[2]
     answers = scheduler = -1
     for _ in range(RUN_S):
@@ -225,7 +233,7 @@ def test_nothing_that_starts_a_task_is_started_before_the_api_server_answers(ser
     assert 0 <= answers < scheduler
 
 
-def test_every_route_asks_airflow_for_a_login_and_the_right_to_read_the_dag(server: Server) -> None:
+def test_every_route_requires_a_login_and_the_permission_to_read_the_dag(server: Server) -> None:
     paths = [route.path for route in create_app().routes if isinstance(route, APIRoute)]
     asked = {"id": "1", "dag_id": "a", "run_id": "b", "name": "french-reviews-small"}
     nobody, reader = headers(server, "nobody"), headers(server, "reader")
@@ -239,12 +247,12 @@ def test_every_route_asks_airflow_for_a_login_and_the_right_to_read_the_dag(serv
         assert CLIENT.get(f"{server.address}/review-scoring/{path}", headers=reader).status_code == 404
 
 
-def test_the_navigation_leads_to_an_overview_that_says_what_to_do(page: Page, server: Server) -> None:
+def test_the_navigation_leads_to_an_overview_with_the_next_steps(page: Page, server: Server) -> None:
     page.goto(server.address)
     page.get_by_role("link", name="Scoring", exact=True).click()
     frame = page.frame_locator("iframe")
     expect(frame.get_by_role("heading", name="Nothing has been scored yet")).to_be_visible()
-    expect(figure(frame, "waiting")).to_have_text(str(REVIEWS + len(demo.UNUSABLE) + len(HOSTILE)))
+    expect(count(frame, "waiting")).to_have_text(str(REVIEWS + len(demo.UNUSABLE) + len(HOSTILE)))
 
 
 def test_a_dry_run_from_the_form_writes_nothing(page: Page, server: Server) -> None:
@@ -253,15 +261,17 @@ def test_a_dry_run_from_the_form_writes_nothing(page: Page, server: Server) -> N
     expect(frame.get_by_role("heading", name="Nothing has been scored yet")).to_be_visible()
 
 
-def test_a_run_from_the_form_changes_the_figures(page: Page, server: Server) -> None:
+def test_a_run_from_the_form_changes_the_live_counts(page: Page, server: Server) -> None:
     run = trigger(page, server, dry_run=False)
     frame = open_page(page, server)
-    expect(figure(frame, "waiting")).to_have_text("0")
-    expect(figure(frame, "scored")).to_have_text(str(REVIEWS + len(HOSTILE)))
-    expect(figure(frame, "rejected")).to_have_text(str(len(demo.UNUSABLE)))
+    expect(count(frame, "waiting")).to_have_text("0")
+    expect(count(frame, "scored")).to_have_text(str(REVIEWS + len(HOSTILE)))
+    expect(count(frame, "rejected")).to_have_text(str(len(demo.UNUSABLE)))
     expect(frame.locator("#reasons")).to_contain_text("null_text")
     expect(frame.locator("time").first).to_contain_text("GMT+9")
     assert drawn(frame) == ["Labels per day", "Mean score per day", "Throughput per run"]
+    assert legend(frame, "Labels per day") == ["neg", "pos"]
+    assert legend(frame, "Mean score per day") == ["mean score", CONTROL_LIMITS]
 
     frame.get_by_role("link", name="Open the run in Airflow").click()
     page.wait_for_url(f"**/dags/score_reviews/runs/{run['dag_run_id'].replace('+', '*').replace(':', '*')}**")
@@ -273,7 +283,7 @@ def test_the_task_links_to_the_page_of_its_run(page: Page, server: Server) -> No
     page.goto(f"{server.address}/dags/score_reviews/runs/{run}/tasks/score/mapped/0/details")
     page.get_by_role("link", name="Scores of this run").click()
     frame = page.frame_locator("iframe")
-    expect(frame.get_by_role("heading", name="What it did")).to_be_visible()
+    expect(frame.get_by_role("heading", name="Results")).to_be_visible()
     expect(frame.locator(".callout")).to_contain_text(f"film_reviews: {REVIEWS + 7} reviews read")
 
 
@@ -311,14 +321,15 @@ def test_a_models_evaluations_are_drawn(page: Page, server: Server) -> None:
     evaluate(engine, Classifier.load(model, device="cpu"), model, datetime(2026, 1, 1, tzinfo=UTC))
     engine.dispose()
     frame = open_page(page, server, "models")
-    assert drawn(frame) == ["Quality against speed"]
+    assert drawn(frame) == ["Accuracy against speed"]
     with page.expect_event("framenavigated"):
         frame.get_by_role("link", name=DEFAULT_MODEL).click()
     expect(frame.get_by_role("heading", name="Newest evaluation")).to_be_visible()
     assert drawn(frame) == ["Reliability", "History"]
+    assert legend(frame, "Reliability") == ["accuracy", "perfectly calibrated"]
 
 
-def test_every_page_fits_a_phone_and_can_be_read_without_a_mouse(page: Page, server: Server) -> None:
+def test_every_page_fits_a_phone_and_works_without_a_mouse(page: Page, server: Server) -> None:
     phone = page.context.new_page()
     phone.set_viewport_size({"width": PHONE, "height": 740})
     for below in (
@@ -360,10 +371,10 @@ def test_dark_mode_follows_airflow(page: Page, server: Server) -> None:
     expect(frame.locator("html")).to_have_attribute("data-theme", "light")
 
 
-def test_a_page_opened_alone_is_printed_light_whatever_the_theme(page: Page, server: Server) -> None:
+def test_a_page_in_its_own_tab_is_printed_light_in_every_theme(page: Page, server: Server) -> None:
     frame = open_page(page, server, "rejects")
     with page.context.expect_page() as opened:
-        frame.get_by_role("link", name="Open alone, to print").click()
+        frame.get_by_role("link", name="Open in a new tab to print").click()
     alone = opened.value
     expect(alone.get_by_role("heading", name="Rejects", exact=True)).to_be_visible()
     assert alone.url.startswith(f"{server.address}/review-scoring/rejects")
@@ -410,7 +421,7 @@ def colours(page: Page, theme: str) -> tuple[Any, ...]:
     )
 
 
-def test_a_run_that_goes_on_is_followed_to_its_end(page: Page, server: Server) -> None:
+def test_a_run_in_progress_is_followed_to_its_end(page: Page, server: Server) -> None:
     job = ScoringJob(name="film_reviews", source_conn_id="reviews", source_table="film_reviews")
     engine = database(server)
     with writing(engine).begin() as connection:
@@ -427,17 +438,17 @@ def test_a_run_that_goes_on_is_followed_to_its_end(page: Page, server: Server) -
             frame = open_page(page, server)
             line = frame.locator("#live .live-line")
             expect(line).to_contain_text("4 read, 4 scored, 0 rejected")
-            expect(frame.locator("#live-news")).to_contain_text("A run is going")
+            expect(frame.locator("#live-news")).to_contain_text("A run is in progress")
             frame.locator("#live-news").evaluate(
-                "e => { window.said = [performance.now()];"
-                " new MutationObserver(() => window.said.push(performance.now())).observe(e, { childList: true }) }"
+                "e => { window.news = [performance.now()];"
+                " new MutationObserver(() => window.news.push(performance.now())).observe(e, { childList: true }) }"
             )
             steps.release()
             expect(line).to_contain_text("6 read, 6 scored, 0 rejected")
             assert line.evaluate("e => e.closest('[aria-live], [role=status]')") is None
-            said = frame.locator("#live-news").evaluate("() => window.said")
-            assert all(later - earlier > 20_000 for earlier, later in pairwise(said))
-            with page.context.new_page() as late:  # who sees the figures of the last minute
+            announced = frame.locator("#live-news").evaluate("() => window.news")
+            assert all(later - earlier > 20_000 for earlier, later in pairwise(announced))
+            with page.context.new_page() as late:  # which gets the cached counts
                 late.goto(f"{server.address}/review-scoring/")
                 expect(late.locator("#live .live-line")).to_contain_text("6 read")
                 for bar in (frame.locator("#live progress"), late.locator("#live progress")):
@@ -463,7 +474,7 @@ def test_a_run_that_goes_on_is_followed_to_its_end(page: Page, server: Server) -
 
 
 def test_a_run_that_failed_before_it_scored_is_shown_with_the_task_that_failed(page: Page, server: Server) -> None:
-    conf = {"model": "allocine-camembert"}  # which nobody has imported
+    conf = {"model": "allocine-camembert"}  # which is not imported
     answer = CLIENT.post(
         f"{server.address}/api/v2/dags/score_reviews/dagRuns",
         headers=headers(server, "admin"),
@@ -477,7 +488,7 @@ def test_a_run_that_failed_before_it_scored_is_shown_with_the_task_that_failed(p
     frame = open_page(page, server)
     expect(frame.locator("#last-title ~ .state")).to_have_text("failed")
     panel = frame.locator("section", has=frame.locator("#last-title"))
-    expect(panel).to_contain_text("It failed in preflight before anything was scored")
+    expect(panel).to_contain_text("It failed in preflight before any review was scored")
     expect(frame.locator("tbody tr", has_text="failed in preflight")).to_have_count(1)
 
 
@@ -487,6 +498,6 @@ def test_the_log_has_no_review(server: Server) -> None:
         assert text[:20] not in log
 
 
-def test_nothing_is_left_behind(server: Server) -> None:
-    """The page's engine opens the reviews read-only: no journal, no lock stays."""
+def test_no_journal_or_lock_file_is_left(server: Server) -> None:
+    """The engine of the pages opens the file read-only, so it leaves no journal and no lock."""
     assert not list(Path(server.log.parent).glob("reviews.db-*"))

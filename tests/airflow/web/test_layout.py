@@ -1,4 +1,4 @@
-"""What real ids and names do to the pages, in a real Chromium: none is wider than a phone or longer than needed."""
+"""Layout with long ids and names, in a real Chromium: no page is wider than a phone, or longer than needed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ import uvicorn
 from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from review_scoring.airflow.web import dag_runs
-from review_scoring.airflow.web import jobs as web_warehouse
-from review_scoring.airflow.web import live_counts as now
 from review_scoring.airflow.web.app import create_app
 from review_scoring.job import ScoringJob
 from review_scoring.warehouse.engine import make_engine
 from tests.airflow.runner import connection
+from tests.airflow.web.app_state import without_login
 from tests.airflow.web.browser import TOO_WIDE, chromium
 from tests.airflow.web.server import free_ports
 from tests.stubs import Warehouse
@@ -31,12 +30,12 @@ DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 360, "height": 740}
 LINES = """all => all.map(each => Math.round(each.getBoundingClientRect().height /
     parseFloat(getComputedStyle(each).lineHeight)))"""
-"""How many lines each element takes."""
+"""Returns the number of lines of each element."""
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The pages of a job with a long name, on reviews whose ids are UUIDs, open to whoever asks."""
+    """The address of the pages of a job with a long name and UUIDs as ids, without a login."""
     engine = make_engine(f"sqlite:///{tmp_path_factory.mktemp('layout') / 'reviews.db'}")
     job = ScoringJob(name=LONG_JOB, source_conn_id="reviews", source_table="reviews", text_column="body")
     warehouse = Warehouse(engine, job=job)
@@ -52,19 +51,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({LONG_JOB: settings, "films": settings}))
         with served() as found:
             yield found
-    web_warehouse._engines.clear()
-    web_warehouse._sources.clear()
-    now._known.clear()
 
 
 class served:  # noqa: N801 used as a context manager
-    """The web app behind a port of its own."""
+    """The web app, served on a port."""
 
     def __enter__(self) -> str:
-        app = create_app()
-        for route in app.routes:
-            for dependency in getattr(route, "dependencies", []):
-                app.dependency_overrides[dependency.dependency] = lambda: None
+        app = without_login(create_app())
         (port,) = free_ports(1)
         self._server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
@@ -90,7 +83,7 @@ PAGES = ("", "reviews", "rejects", "models", "review?id=nobody", "run?dag_id=a&r
 
 
 @pytest.mark.parametrize("below", PAGES)
-def test_a_long_name_of_a_job_does_not_widen_a_phones_page(page: Page, address: str, below: str) -> None:
+def test_a_long_job_name_does_not_widen_a_page_on_a_phone(page: Page, address: str, below: str) -> None:
     page.set_viewport_size(PHONE)
     page.goto(f"{address}/{below}")
     assert page.evaluate(TOO_WIDE) == []

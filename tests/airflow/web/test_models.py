@@ -1,4 +1,4 @@
-"""What the pages of the models show."""
+"""The model pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Pages = Callable[..., TestClient]
 def test_models_are_shown_with_their_evaluations_and_the_champion(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     client = pages()
-    assert "No model was evaluated yet" in client.get("/models").text
+    assert "No model has been evaluated yet" in client.get("/models").text
     warehouse.fill(3)
     warehouse.score()
     name = "french-reviews-small"
@@ -59,7 +59,7 @@ def test_models_are_shown_with_their_evaluations_and_the_champion(pages: Pages, 
     assert client.get("/model?name=nothing").status_code == 404
 
 
-def test_unverified_and_another_revision_than_the_champions_are_told(
+def test_unverified_models_and_evaluations_of_another_revision_are_marked(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse.create()
@@ -72,13 +72,13 @@ def test_unverified_and_another_revision_than_the_champions_are_told(
     job = warehouse.run("SELECT id FROM scoring_jobs WHERE name = 'films'")[0][0]
     client = pages()
     who: dict[str, Any] = {"promoted_by": "ada", "reason": "fast", "dag_id": "promote_model"}
-    for revision, told in (("f" * 64, False), ("e" * 64, True)):
+    for revision, shows_it in (("f" * 64, False), ("e" * 64, True)):
         promotion = Promotion(model=name, revision=revision, run_id=revision[0], benchmark_run_id=evaluation, **who)
         BenchmarkStore(warehouse.engine).promote(job, promotion)
         listed, shown = client.get("/models").text, client.get("/model", params={"name": name}).text
-        assert ("not the champion's" in listed) is told
-        assert ("this evaluation is of another one" in shown) is told
-        assert listed.count("state-unverified") == 2, "beside the champion's name, and in the catalogue"
+        assert ("not the champion's" in listed) is shows_it
+        assert ("this is an evaluation of another revision" in shown) is shows_it
+        assert listed.count("state-unverified") == 2, "next to the champion's name, and in the catalogue"
         assert "state-unverified" in shown
 
 
@@ -86,7 +86,7 @@ def test_unverified_and_another_revision_than_the_champions_are_told(
     ("printed", "shown"),
     [("0.9093", "90.93 %"), ("0.96915", "96.915 %"), ("0.95", "95 %"), ("1.0", "100 %"), ("n/a", "n/a")],
 )
-def test_published_accuracy_is_in_percent_as_ours_is(
+def test_published_accuracy_is_shown_in_percent(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, printed: str, shown: str
 ) -> None:
     warehouse.create()
@@ -98,7 +98,7 @@ def test_published_accuracy_is_in_percent_as_ours_is(
 
 
 def evaluate(warehouse: Warehouse, model: str) -> int:
-    """Keep an evaluation as the benchmark does, with figures of a test's own."""
+    """Store an evaluation with made-up metrics."""
     store = BenchmarkStore(warehouse.engine)
     loaded = store.keep_set(
         name="sample",

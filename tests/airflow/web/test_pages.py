@@ -1,4 +1,4 @@
-"""What the pages show, on SQLite and PostgreSQL, with a stub in place of the model."""
+"""The pages on all databases, with a stub in place of the model."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from fastapi.testclient import TestClient
 from sqlalchemy import delete, update
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.airflow.web import jobs as web_warehouse
-from review_scoring.airflow.web import live_counts as now
 from review_scoring.airflow.web.pages import rejects
 from review_scoring.airflow.web.pages import reviews as reviews_page
+from review_scoring.airflow.web.selected_job import select_job
 from review_scoring.job import Rescore
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.errors import Fault, fault_of
+from tests.airflow.web.app_state import state
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]
@@ -35,15 +35,15 @@ HOSTILE = {
 }
 
 
-def test_without_anything_scored_each_page_says_what_to_do_next(pages: Pages, warehouse: Warehouse) -> None:
+def test_before_the_first_run_each_page_shows_the_next_step(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(3)
     client = pages()
     assert "Nothing has been scored yet" in client.get("/").text
     assert "Nothing has been scored yet" in client.get("/reviews").text
     assert "No review is rejected" in client.get("/rejects").text
-    assert "It waits for the next run" in client.get("/review?id=1").text
-    assert client.get("/now").json()["waiting"] == 3
+    assert "It is waiting for the next run" in client.get("/review?id=1").text
+    assert client.get("/live-counts").json()["waiting"] == 3
     assert client.get("/progress").json() == {"run": None}
 
 
@@ -51,44 +51,44 @@ def test_the_overview_shows_what_the_last_run_did(pages: Pages, warehouse: Wareh
     warehouse.create()
     warehouse.fill(40)
     warehouse.insert((100, None), (101, "  "))
-    warehouse.score("night 1")
+    warehouse.score("run 1")
     warehouse.insert((102, "late"), (103, "later"))
     client = pages()
     shown = client.get("/").text
-    assert "night 1" not in shown.split("<main")[0]
-    assert "../dags/dag/runs/night%201" in shown
+    assert "run 1" not in shown.split("<main")[0]
+    assert "../dags/dag/runs/run%201" in shown
     for words in ("Labels per day", "Mean score per day", "Throughput per run", "success", "stub"):
         assert words in shown
-    now = client.get("/now").json()
-    assert (now["waiting"], now["scored"], now["rejected"]) == (2, 40, 2)
-    assert {each["reason"]: each["count"] for each in now["rejects"]} == {"null_text": 1, "empty_text": 1}
+    counted = client.get("/live-counts").json()
+    assert (counted["waiting"], counted["scored"], counted["rejected"]) == (2, 40, 2)
+    assert {each["reason"]: each["count"] for each in counted["rejects"]} == {"null_text": 1, "empty_text": 1}
     progress = client.get("/progress").json()
     assert (progress["state"], progress["read"], progress["scored"], progress["rejected"]) == ("success", 42, 40, 2)
 
-    warehouse.score("night 2")
-    assert client.get("/now").json()["waiting"] == 0, "figures are counted anew when a run has ended"
-    told = client.get("/run", params={"dag_id": "dag", "run_id": "night 2"}).text
-    assert "films: 2 reviews read, 2 scored" in told
-    assert client.get("/run", params={"dag_id": "dag", "run_id": "night 9"}).status_code == 404
+    warehouse.score("run 2")
+    assert client.get("/live-counts").json()["waiting"] == 0, "counted again after the end of a run"
+    shown = client.get("/run", params={"dag_id": "dag", "run_id": "run 2"}).text
+    assert "films: 2 reviews read, 2 scored" in shown
+    assert client.get("/run", params={"dag_id": "dag", "run_id": "run 9"}).status_code == 404
 
 
-def test_a_rescore_is_called_one_and_left_out_of_the_charts(pages: Pages, warehouse: Warehouse) -> None:
+def test_a_rescore_is_marked_and_excluded_from_the_charts(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(40)
-    warehouse.score("night 1")
+    warehouse.score("run 1")
     client = pages()
     before = client.get("/").text
     assert "rescore" not in before
     warehouse.score("again", Rescore.ALL)
     after = client.get("/").text
-    assert "A rescore tells of old reviews" in after
-    assert after.count('<span class="state">rescore</span>') == 3, "last run, its figure, its line of the runs"
+    assert "Rescores are excluded from the charts" in after
+    assert after.count('<span class="state">rescore</span>') == 3, "in the card, the panel and the list of runs"
     assert re.findall(r"<figure.*?</figure>", after, re.DOTALL) == re.findall(r"<figure.*?</figure>", before, re.DOTALL)
     assert "rescore" in client.get("/run", params={"dag_id": "dag", "run_id": "again"}).text
-    assert "rescore" not in client.get("/run", params={"dag_id": "dag", "run_id": "night 1"}).text
+    assert "rescore" not in client.get("/run", params={"dag_id": "dag", "run_id": "run 1"}).text
 
 
-def test_an_hourly_schedule_is_charted_by_day_and_held_against_a_month(pages: Pages, warehouse: Warehouse) -> None:
+def test_an_hourly_schedule_is_charted_by_day_and_compared_with_a_month(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(1)
     warehouse.score("0")
@@ -112,36 +112,34 @@ def test_an_hourly_schedule_is_charted_by_day_and_held_against_a_month(pages: Pa
     assert re.findall(r'<tr class="unusual".*?<time datetime="([\d-]+)"', labels, re.DOTALL) == days[-1:]
     warned = re.search(r"The share of pos is unusual:</strong>(.*?)</p>", shown, re.DOTALL)
     assert warned is not None
-    told = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", warned[1])).split(" (")[0].strip()
-    assert told == f"10.0 % on {days[-1]}, where 46.5 % to 51.5 % was usual in the 30 days before"
+    warning = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", warned[1])).split(" (")[0].strip()
+    assert warning == f"10.0 % on {days[-1]}, compared with 46.5 % to 51.5 % in the previous 30 days"
 
 
-def test_the_total_of_a_run_that_goes_is_told_where_it_is_known(pages: Pages, warehouse: Warehouse) -> None:
+def test_the_total_of_a_run_in_progress_is_shown_if_known(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(8)
-    warehouse.score("night 1")
+    warehouse.score("run 1")
     warehouse.fill(2, first=9)
     client = pages()
-    assert client.get("/now").json()["total"] is None, "nothing goes"
+    assert client.get("/live-counts").json()["total"] is None, "no run is in progress"
 
-    def going(**values: object) -> tuple[int | None, int | None]:
-        now._known.clear()
+    def in_progress(**values: object) -> tuple[int | None, int | None]:
+        state(client).live_counts.clear()
         runs = warehouse.owned.runs
         until = warehouse.runs()[-1].lease_until + timedelta(hours=1)
         with writing(warehouse.engine).begin() as connection:
             connection.execute(update(runs).values(state="running", ended_at=None, lease_until=until, **values))
-        found = client.get("/now").json()
+        found = client.get("/live-counts").json()
         return found["waiting"], found["total"]
 
-    assert going(read=8) == (2, 10)
-    assert going(review_limit=9) == (2, 9)
-    assert going(review_limit=100) == (2, 10)
-    assert going(review_limit=None, is_rescore=True) == (2, None)
+    assert in_progress(read=8) == (2, 10)
+    assert in_progress(review_limit=9) == (2, 9)
+    assert in_progress(review_limit=100) == (2, 10)
+    assert in_progress(review_limit=None, is_rescore=True) == (2, None)
 
 
-def test_the_total_of_a_run_stays_while_figures_of_the_last_minute_are_shown(
-    pages: Pages, warehouse: Warehouse
-) -> None:
+def test_the_total_of_a_run_stays_while_cached_counts_are_shown(pages: Pages, warehouse: Warehouse) -> None:
     if warehouse.engine.dialect.name == "duckdb":
         pytest.skip("DuckDB is read only when nothing writes")
     warehouse.create()
@@ -150,30 +148,30 @@ def test_the_total_of_a_run_stays_while_figures_of_the_last_minute_are_shown(
     totals: list[tuple[int, int, int]] = []
 
     def look(texts: object) -> None:
-        found, progress = client.get("/now").json(), client.get("/progress").json()
+        found, progress = client.get("/live-counts").json(), client.get("/progress").json()
         totals.append((found["total"], found["waiting"], progress["read"]))
 
     warehouse.classifier.before_batch = look
     warehouse.score(chunk_rows=2)
     assert [total for total, _, _ in totals] == [10] * 5
-    assert totals[-1][2] > totals[0][2], "the run had gone on"
+    assert totals[-1][2] > totals[0][2], "the run has made progress"
 
 
 def test_a_run_that_has_committed_nothing_yet_shows_no_zeros_and_no_device(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(3)
-    warehouse.score("night 1")
+    warehouse.score("run 1")
     runs = warehouse.owned.runs
     nothing = {"read": 0, "scored": 0, "tokens": 0, "device": None, "device_seconds": 0.0, "label_counts": "{}"}
     until = warehouse.runs()[-1].lease_until + timedelta(hours=1)
     with writing(warehouse.engine).begin() as connection:
         connection.execute(update(runs).values(state="running", ended_at=None, lease_until=until, **nothing))
     client = pages()
-    for address in ("/", "/run?dag_id=dag&run_id=night 1"):
+    for address in ("/", "/run?dag_id=dag&run_id=run 1"):
         shown = client.get(address).text
         facts = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]*)</dd>", shown))
         assert (facts["Read"], facts["Scored"], facts["Reviews/s"]) == ("\N{EN DASH}",) * 3
-        assert facts["Device"] == "known with the first commit"
+        assert facts["Device"] == "known after the first commit"
     assert client.get("/progress").json()["begun"] is False
 
 
@@ -254,12 +252,12 @@ def test_filters_give_what_the_table_has(pages: Pages, warehouse: Warehouse) -> 
 
 
 @pytest.mark.parametrize("asked", ["score_from=x", "score_to=7", "scored_from=yesterday", "id=" + "a" * 300])
-def test_nonsense_is_refused_in_plain_words(pages: Pages, warehouse: Warehouse, asked: str) -> None:
+def test_invalid_fields_are_named(pages: Pages, warehouse: Warehouse, asked: str) -> None:
     warehouse.create()
     address = "/review" if asked.startswith("id") else "/reviews"
     answer = pages().get(f"{address}?{asked}")
     assert answer.status_code == 422
-    assert "Check what was entered" in answer.text
+    assert "Check these fields" in answer.text
 
 
 def test_texts_can_be_hidden(pages: Pages, warehouse: Warehouse) -> None:
@@ -273,22 +271,22 @@ def test_texts_can_be_hidden(pages: Pages, warehouse: Warehouse) -> None:
     assert "Texts are hidden in this deployment" in client.get("/review?id=1").text
 
 
-def test_a_review_whose_text_is_hidden_is_not_said_to_be_missing(pages: Pages, warehouse: Warehouse) -> None:
+def test_a_review_with_a_hidden_text_is_not_reported_as_missing(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(1)
     shown = pages(hide_texts=True).get("/review?id=1").text
     assert "neither scored nor rejected" in shown
-    assert "Whether it waits for the next run cannot be told here" in shown
-    assert "The source has no such review" not in shown
+    assert "Whether it is waiting for the next run is unknown" in shown
+    assert "The source does not contain it" not in shown
 
 
 @pytest.mark.parametrize("id_", [str(2**63), "9" * 20, "-" + "9" * 30])
-def test_a_number_that_no_id_can_be_is_no_such_review(pages: Pages, warehouse: Warehouse, id_: str) -> None:
+def test_a_number_beyond_64_bits_finds_no_review(pages: Pages, warehouse: Warehouse, id_: str) -> None:
     warehouse.create("BIGINT PRIMARY KEY")
     warehouse.fill(1)
     answer = pages().get(f"/review?id={id_}")
     assert answer.status_code == 200
-    assert "The source has no such review, either" in answer.text
+    assert "The source does not contain it either" in answer.text
 
 
 def test_rejects_are_listed_with_what_to_do(
@@ -313,7 +311,7 @@ def test_rejects_are_listed_with_what_to_do(
 def test_the_pages_connection_cannot_write(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.engine.dispose()
-    engine = web_warehouse.place_of("films").engine
+    engine = select_job(state(pages()).databases, "films").engine
     with pytest.raises(DBAPIError) as error, engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO reviews (id, body) VALUES (1, 'x')")
     assert fault_of(error.value) is Fault.READ_ONLY

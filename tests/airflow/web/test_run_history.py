@@ -1,4 +1,4 @@
-"""What became of the runs of a job: of those that wrote nothing, too, and of those that never came."""
+"""The run history on the overview, including runs that wrote nothing and runs that never started."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, update
 
-from review_scoring.airflow.web import charts, dag_runs
+from review_scoring.airflow.web import dag_runs, overview_charts
 from review_scoring.airflow.web.dag_runs import DagRunState, DagState
 from review_scoring.airflow.web.run_history import RunLine, overdue, run_lines
 from review_scoring.warehouse.engine import writing
-from review_scoring.warehouse.history.daily_labels import Day
-from review_scoring.warehouse.history.runs import Night, nights
+from review_scoring.warehouse.history.daily_labels import DailyLabels
+from review_scoring.warehouse.history.runs import Run, last_runs
 from review_scoring.warehouse.ledger.jobs import find_job
 from tests.stubs import Warehouse
 
@@ -29,8 +29,8 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @pytest.fixture
-def night(sqlite_engine: Engine) -> Night:
-    """A run that succeeded the night before."""
+def recorded(sqlite_engine: Engine) -> Run:
+    """A run that succeeded the day before."""
     warehouse = Warehouse(sqlite_engine)
     warehouse.create()
     warehouse.fill(3)
@@ -38,7 +38,7 @@ def night(sqlite_engine: Engine) -> Night:
     with sqlite_engine.connect() as connection:
         job = find_job(connection, warehouse.owned, "films")
         assert job is not None
-        (found,) = nights(connection, warehouse.owned, job.id, last=1)
+        (found,) = last_runs(connection, job, limit=1)
     return replace(found, started_at=DUE - DAY, ended_at=DUE - DAY + HOUR)
 
 
@@ -62,86 +62,93 @@ def dag(*newest_first: DagRunState, **more: Any) -> DagState:
 FIRST = run("scheduled 1", "success", DUE - DAY)
 
 
-def test_a_run_that_failed_before_it_scored_is_the_last_one(night: Night) -> None:
-    last, before = run_lines([night], [dag(run("scheduled 2", "failed", DUE, "preflight"), FIRST)])
-    assert (last.run_id, last.state, last.failed_tasks, last.night) == ("scheduled 2", "failed", ("preflight",), None)
-    assert (before.run_id, before.state, before.night) == ("scheduled 1", "success", night)
+def test_a_run_that_failed_before_it_scored_is_the_last_one(recorded: Run) -> None:
+    last, before = run_lines([recorded], [dag(run("scheduled 2", "failed", DUE, "preflight"), FIRST)])
+    assert (last.run_id, last.state, last.failed_tasks, last.recorded) == (
+        "scheduled 2",
+        "failed",
+        ("preflight",),
+        None,
+    )
+    assert (before.run_id, before.state, before.recorded) == ("scheduled 1", "success", recorded)
 
 
-def test_shards_that_succeeded_do_not_make_a_run_that_failed_in_its_sum_a_success(night: Night) -> None:
-    (line,) = run_lines([night], [dag(run("scheduled 1", "failed", DUE - DAY, "summarise"))])
-    assert (night.state, line.state, line.failed_tasks) == ("success", "failed", ("summarise",))
+def test_a_run_that_failed_in_its_summary_is_no_success_although_its_shards_succeeded(recorded: Run) -> None:
+    (line,) = run_lines([recorded], [dag(run("scheduled 1", "failed", DUE - DAY, "summarise"))])
+    assert (recorded.state, line.state, line.failed_tasks) == ("success", "failed", ("summarise",))
 
 
 @pytest.mark.parametrize("state", ["running", "queued"])
-def test_a_run_whose_other_shards_are_still_to_come_is_no_success_yet(night: Night, state: str) -> None:
-    (line,) = run_lines([night], [dag(run("scheduled 1", state, DUE - DAY))])
+def test_a_run_with_shards_to_come_is_not_a_success_yet(recorded: Run, state: str) -> None:
+    (line,) = run_lines([recorded], [dag(run("scheduled 1", state, DUE - DAY))])
     assert line.state == "running"
 
 
-def test_a_dry_run_is_not_listed_and_a_run_that_has_not_begun_to_score_is(night: Night) -> None:
-    lines = run_lines([night], [dag(run("manual", "success", DUE), run("scheduled 2", "queued", DUE + HOUR), FIRST)])
+def test_a_dry_run_is_not_listed_and_a_queued_run_is(recorded: Run) -> None:
+    lines = run_lines([recorded], [dag(run("manual", "success", DUE), run("scheduled 2", "queued", DUE + HOUR), FIRST)])
     assert [(line.run_id, line.state) for line in lines] == [("scheduled 2", "queued"), ("scheduled 1", "success")]
 
 
-def test_without_airflow_the_warehouse_is_shown_alone(night: Night) -> None:
-    assert [line.state for line in run_lines([night], [])] == ["success"]
-    assert overdue(run_lines([night], []), [], NOW) is None
+def test_without_airflow_the_warehouse_is_shown_alone(recorded: Run) -> None:
+    assert [line.state for line in run_lines([recorded], [])] == ["success"]
+    assert overdue(run_lines([recorded], []), [], NOW) is None
 
 
-def late(night: Night | None, state: DagState, now: datetime = NOW) -> tuple[datetime, str] | None:
-    """Return when the run was due that the overview misses, and why it says it is missing."""
-    found = overdue(run_lines([night] if night else [], [state]), [state], now)
-    assert found is None or found.succeeded_at == (night.started_at if night else None)
+def late(recorded: Run | None, state: DagState, now: datetime = NOW) -> tuple[datetime, str] | None:
+    """Return when the overdue run was due, and the reason on the overview."""
+    found = overdue(run_lines([recorded] if recorded else [], [state]), [state], now)
+    assert found is None or found.succeeded_at == (recorded.started_at if recorded else None)
     return None if found is None else (found.due_at, found.why)
 
 
-def test_a_night_that_failed_makes_the_last_success_too_old(night: Night) -> None:
+def test_after_a_failed_run_a_run_is_overdue(recorded: Run) -> None:
     failed = dag(run("scheduled 2", "failed", DUE, "preflight"), FIRST)
-    assert late(night, failed) == (DUE, "The newest one failed in preflight.")
+    assert late(recorded, failed) == (DUE, "The newest run failed in preflight.")
 
 
-def test_a_night_that_never_came_is_missed(night: Night) -> None:
+def test_a_run_that_never_started_is_overdue(recorded: Run) -> None:
     state = dag(FIRST, next_due_at=DUE)
-    due, why = late(night, state) or (None, "")
+    due, why = late(recorded, state) or (None, "")
     assert due == DUE
-    assert "No run has come since" in why
-    assert late(night, replace(state, is_paused=True)) == (DUE, "The DAG is paused.")
-    assert late(night, replace(state, has_import_errors=True)) == (DUE, "The file of the DAG has an import error.")
+    assert "No run has started since" in why
+    assert late(recorded, replace(state, is_paused=True)) == (DUE, "The DAG is paused.")
+    assert late(recorded, replace(state, has_import_errors=True)) == (DUE, "The DAG file has an import error.")
 
 
-def test_a_run_that_waits_in_a_queue_is_missed_and_one_that_works_is_not(night: Night) -> None:
-    assert late(night, dag(run("scheduled 2", "queued"), FIRST)) == (DUE, "The newest one is queued.")
-    assert late(night, dag(run("scheduled 2", "running"), FIRST)) is None
+def test_a_queued_run_is_overdue_and_a_run_in_progress_is_not(recorded: Run) -> None:
+    assert late(recorded, dag(run("scheduled 2", "queued"), FIRST)) == (DUE, "The newest run is queued.")
+    assert late(recorded, dag(run("scheduled 2", "running"), FIRST)) is None
 
 
-def test_nothing_is_missed_when_all_is_well(night: Night) -> None:
-    tonight = replace(night, run_id="scheduled 2", started_at=DUE + HOUR)
+def test_no_run_is_overdue_if_all_is_well(recorded: Run) -> None:
+    newer = replace(recorded, run_id="scheduled 2", started_at=DUE + HOUR)
     state = dag(run("scheduled 2", "success"), FIRST)
-    assert overdue(run_lines([tonight, night], [state]), [state], NOW) is None
-    assert late(night, dag(FIRST, next_due_at=DUE), DUE + timedelta(minutes=5)) is None, "a scheduler takes its time"
-    assert late(night, dag(next_due_at=None)) is None, "a DAG without a schedule"
-    by_hand = replace(tonight, run_id="manual")
+    assert overdue(run_lines([newer, recorded], [state]), [state], NOW) is None
+    assert late(recorded, dag(FIRST, next_due_at=DUE), DUE + timedelta(minutes=5)) is None, (
+        "within the time that a scheduler takes"
+    )
+    assert late(recorded, dag(next_due_at=None)) is None, "a DAG without a schedule"
+    by_hand = replace(newer, run_id="manual")
     state = dag(run("manual", "success", scheduled=False), run("scheduled 2", "failed", DUE, "preflight"), FIRST)
-    assert overdue(run_lines([by_hand, night], [state]), [state], NOW) is None, "somebody has run it since"
+    assert overdue(run_lines([by_hand, recorded], [state]), [state], NOW) is None, "a manual run has succeeded since"
 
 
-def test_a_job_that_another_dag_scores_by_now_is_not_missed_by_the_paused_one(night: Night) -> None:
-    tonight = replace(night, dag_id="mine", run_id="scheduled 2", started_at=DUE + HOUR)
+def test_a_job_that_moved_to_another_dag_is_not_overdue_in_the_paused_one(recorded: Run) -> None:
+    newer = replace(recorded, dag_id="mine", run_id="scheduled 2", started_at=DUE + HOUR)
     paused = dag(FIRST, is_paused=True, next_due_at=DUE)
-    assert overdue(run_lines([tonight, night], [paused]), [paused], NOW) is None
+    assert overdue(run_lines([newer, recorded], [paused]), [paused], NOW) is None
 
 
-def test_a_job_that_never_succeeded_is_told_so() -> None:
+def test_a_job_that_never_succeeded_is_overdue() -> None:
     state = dag(run("scheduled 1", "failed", DUE, "preflight"))
-    assert late(None, state) == (DUE, "The newest one failed in preflight.")
+    assert late(None, state) == (DUE, "The newest run failed in preflight.")
     lines = [RunLine("dag", "scheduled 1", "failed", DUE, ("preflight",), None)]
     found = overdue(lines, [state], NOW)
     assert found is not None
     assert found.succeeded_at is None
 
 
-def test_the_overview_tells_a_night_that_failed_in_preflight(
+def test_the_overview_shows_a_run_that_failed_in_preflight(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse.create()
@@ -153,12 +160,12 @@ def test_the_overview_tells_a_night_that_failed_in_preflight(
     monkeypatch.setattr(dag_runs, "dag_state", lambda dag_id: state if dag_id == "dag" else None)
     shown = client.get("/").text
     assert re.search(r'<dt>Last run</dt>\s*<dd><span class="state state-failed">failed</span>', shown)
-    assert "It failed in <code>preflight</code> before anything was scored." in shown
+    assert "It failed in <code>preflight</code> before any review was scored." in shown
     assert '<a href="../dags/dag/runs/scheduled%202" data-airflow>' in shown
     assert "A run is overdue" in shown
 
 
-def test_runs_of_the_deployments_dag_are_not_told_of_another_job(
+def test_runs_of_the_deployments_dag_are_not_listed_for_another_job(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse.create()
@@ -172,22 +179,25 @@ def test_runs_of_the_deployments_dag_are_not_told_of_another_job(
 
 
 def test_days_without_a_run_are_gaps_in_the_charts_up_to_yesterday() -> None:
-    there = [Day(date(2026, 11, n), {"pos": (40, 36.0), "neg": (10, 7.0)}) for n in (1, 2, 5)]
-    shares, score = (chart(there, date(2026, 11, 7)) for chart in (charts.shares_chart, charts.score_chart))
+    there = [DailyLabels(date(2026, 11, n), {"pos": (40, 36.0), "neg": (10, 7.0)}) for n in (1, 2, 5)]
+    shares, score = (
+        chart(there, date(2026, 11, 7)) for chart in (overview_charts.shares_chart, overview_charts.score_chart)
+    )
     for chart in (shares, score):
         assert chart.rows == [date(2026, 11, n) for n in range(1, 8)]
         assert [value is not None for value in chart.series[0].values] == [True, True, False, False, True, False, False]
         assert "4 days are empty" in chart.summary
-    assert charts.shares_chart([], date(2026, 11, 7)).rows == []
-    assert charts.shares_chart(there).rows[-1] == date(2026, 11, 5)
+    assert overview_charts.shares_chart([], date(2026, 11, 7)).rows == []
+    assert overview_charts.shares_chart(there).rows[-1] == date(2026, 11, 5)
 
 
-def test_what_is_unusual_is_marked_on_its_own_day_behind_a_gap() -> None:
+def test_an_unusual_day_after_a_gap_is_highlighted() -> None:
     usual = [
-        Day(date(2026, 10, 1) + n * DAY, {"pos": (50 + n % 2, 45.0), "neg": (50 - n % 2, 45.0)}) for n in range(20)
+        DailyLabels(date(2026, 10, 1) + n * DAY, {"pos": (50 + n % 2, 45.0), "neg": (50 - n % 2, 45.0)})
+        for n in range(20)
     ]
-    odd = Day(date(2026, 10, 25), {"pos": (5, 4.5), "neg": (95, 85.0)})
-    chart = charts.shares_chart([*usual, odd])
+    odd = DailyLabels(date(2026, 10, 25), {"pos": (5, 4.5), "neg": (95, 85.0)})
+    chart = overview_charts.shares_chart([*usual, odd])
     assert [chart.rows[n] for n in chart.unusual] == [odd.date]
 
 
@@ -201,7 +211,7 @@ def test_the_table_of_a_chart_shows_a_gap(pages: Pages, warehouse: Warehouse) ->
 
 
 def date_back(warehouse: Warehouse, by: timedelta) -> None:
-    """Let the only run have been so much earlier."""
+    """Move the only run to an earlier time."""
     at = warehouse.runs()[0].started_at - by
     with writing(warehouse.engine).begin() as connection:
         connection.execute(update(warehouse.owned.runs).values(started_at=at, ended_at=at))

@@ -1,4 +1,4 @@
-"""Nobody sees a page without a login, nothing can be written, and a browser runs nothing but our files."""
+"""Pages require a login, accept no writes, and let browsers run files of this server only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_route_table_holds_pages_and_static_files_alone() -> None:
 def test_without_a_login_every_route_answers_401(path: str) -> None:
     answer = TestClient(create_app()).get(path, params={"id": "1", "dag_id": "a", "run_id": "b"})
     assert answer.status_code == 401
-    assert "Nobody is logged in" in answer.text
+    assert "You are not logged in" in answer.text
 
 
 @pytest.mark.parametrize("path", ROUTES)

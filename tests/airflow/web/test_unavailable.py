@@ -1,11 +1,13 @@
-"""What a reader is told when the warehouse is slow or gone, or we are at fault."""
+"""Error pages for a warehouse that is slow, busy or unreachable, and for bugs."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -14,16 +16,16 @@ from psycopg.errors import QueryCanceled
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.airflow.web import jobs as web_warehouse
-from review_scoring.airflow.web import live_counts as now
-from review_scoring.airflow.web.pages import overview
+from review_scoring.airflow.web import live_counts, selected_job
+from review_scoring.airflow.web.selected_job import SelectedJob
 from review_scoring.warehouse import readonly
+from review_scoring.warehouse.history.runs import Run
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]
 
 
-def test_a_warehouse_that_is_gone_gives_a_message_with_a_reference_and_no_address(
+def test_an_unreachable_warehouse_gives_a_message_with_a_reference_and_no_address(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(
@@ -41,13 +43,12 @@ def test_a_warehouse_that_is_gone_gives_a_message_with_a_reference_and_no_addres
         assert secret not in answer.text
     assert "hunter2" not in caplog.text
     assert (
-        client.get("/now", headers={"Accept": "application/json"}).json()["error"] == "The warehouse does not answer."
+        client.get("/live-counts", headers={"Accept": "application/json"}).json()["error"]
+        == "The warehouse does not answer."
     )
 
 
-def test_a_slow_warehouse_is_not_waited_for(
-    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_query_times_out(pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     if warehouse.engine.dialect.name == "duckdb":
         pytest.skip("DuckDB has no limit of time")
     monkeypatch.setattr(readonly, "STATEMENT_S", 0.2)
@@ -58,57 +59,68 @@ def test_a_slow_warehouse_is_not_waited_for(
         "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
     }[warehouse.engine.dialect.name]
 
-    def busy(place: web_warehouse.JobPlace, last: int) -> object:
-        with place.engine.connect() as connection:
-            return connection.exec_driver_sql(slow).all()
+    def busy(connection: Connection, *_: object) -> object:
+        return connection.exec_driver_sql(slow).all()
 
-    monkeypatch.setattr(overview, "_nights", busy)
+    monkeypatch.setattr(selected_job, "find_job", busy)
     warehouse.create()
     answer = pages().get("/")
     assert answer.status_code == 503
     assert "took longer than" in answer.text
 
 
-def test_a_count_that_takes_too_long_is_not_tried_by_each_who_looks(
+def test_a_count_that_times_out_is_not_repeated_by_every_request(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[object] = []
 
-    def slow(place: web_warehouse.JobPlace, newest: object) -> now.Now:
-        tried.append(place)
+    def slow(selected: SelectedJob, newest: object) -> live_counts.LiveCounts:
+        tried.append(selected)
         raise DBAPIError("SELECT", {}, QueryCanceled("trop longtemps"))
 
-    monkeypatch.setattr(now, "_count", slow)
+    monkeypatch.setattr(live_counts, "live_counts", slow)
     warehouse.create()
     client = pages()
     for _ in range(2):
-        answer = client.get("/now")
+        answer = client.get("/live-counts")
         assert answer.status_code == 503
         assert "took longer than" in answer.text
     assert len(tried) == 1
 
 
-def test_whoever_looks_does_not_wait_for_anothers_count_for_ever(
+def test_a_request_does_not_wait_long_for_the_count_of_another(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(now, "WAIT_S", 0.1)
+    monkeypatch.setattr(live_counts, "WAIT_S", 0.1)
+    counting, done = threading.Event(), threading.Event()
+    count = live_counts.live_counts
+
+    def slow(selected: SelectedJob, newest: Run | None) -> live_counts.LiveCounts:
+        counting.set()
+        assert done.wait(60)
+        return count(selected, newest)
+
+    monkeypatch.setattr(live_counts, "live_counts", slow)
     warehouse.create()
     client = pages()
-    assert client.get("/now").status_code == 200
-    (lock,) = (now._locks[job] for job in now._known)
-    with lock:
-        answer = client.get("/now")
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.get, "/live-counts")
+        assert counting.wait(60)
+        answer = client.get("/live-counts")
+        done.set()
+    assert first.result().status_code == 200
     assert answer.status_code == 503
-    assert "Others are waiting for the warehouse" in answer.text
+    assert "All warehouse connections are in use" in answer.text
 
 
-def test_an_error_of_ours_shows_a_reference_and_no_stack_trace(
+def test_an_unexpected_error_shows_a_reference_and_no_stack_trace(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("inner workings")
 
-    monkeypatch.setattr(overview, "_nights", broken)
+    monkeypatch.setattr(selected_job, "find_job", broken)
+    warehouse.create()
     answer = pages().get("/")
     assert answer.status_code == 500
     assert "inner workings" not in answer.text
@@ -117,16 +129,14 @@ def test_an_error_of_ours_shows_a_reference_and_no_stack_trace(
     assert found[1] in caplog.text
 
 
-def test_a_wrong_password_is_not_told_as_a_warehouse_that_does_not_answer(
+def test_a_wrong_password_is_a_refusal_and_not_an_unreachable_warehouse(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = warehouse.engine.url
     if url.get_backend_name() in {"sqlite", "duckdb"}:
         pytest.skip("a file has no password")
     user, secret = "review_scoring_refused", "".join(["hunter", "2"])
-    if (
-        url.get_backend_name() == "mysql"
-    ):  # the PostgreSQL of the tests asks for no password: there, nobody has the name
+    if url.get_backend_name() == "mysql":  # on PostgreSQL, which asks for no password here, the user does not exist
         with autocommit(warehouse.engine) as connection:
             connection.exec_driver_sql(f"CREATE OR REPLACE USER {user} IDENTIFIED BY 'another'")
     fields = {"conn_type": {"postgresql": "postgres"}.get(url.get_backend_name(), "mysql"), "host": url.host}

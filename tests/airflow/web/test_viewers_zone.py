@@ -1,4 +1,4 @@
-"""What the page's script makes of days, in a real Chromium that is elsewhere; the server is this process."""
+"""Dates in the zone of a browser: a real Chromium in Tokyo, with this process as the server."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ HOST = "http://pages.test"
 
 @pytest.fixture
 def engine(sqlite_engine: Engine) -> Engine:
-    """One kind of database will do."""
+    """SQLite only: the script is the same for every database."""
     return sqlite_engine
 
 
-def test_days_are_asked_for_and_named_in_the_browsers_zone(
+def test_days_are_filtered_and_labelled_in_the_browsers_zone(
     pages: Callable[..., TestClient], warehouse: Warehouse
 ) -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -56,7 +56,9 @@ def test_days_are_asked_for_and_named_in_the_browsers_zone(
         expect(page.locator("table.reviews tbody tr")).to_have_count(1)
         expect(page.locator("table.reviews time")).to_contain_text("1 Mar 2026")
 
-        page.goto(f"{HOST}/reviews?scored_from=2026-02-28&scored_to=2026-02-28")  # as sent without a script
+        page.goto(
+            f"{HOST}/reviews?scored_from=2026-02-28&scored_to=2026-02-28"
+        )  # as a browser without JavaScript sends it
         expect(page.locator("table.reviews tbody tr")).to_have_count(1)
         expect(page.get_by_label("Scored from (UTC)")).to_have_value("2026-02-28")
         browser.close()

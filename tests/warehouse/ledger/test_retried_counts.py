@@ -99,7 +99,7 @@ def test_repeated_ids_are_counted_once_by_a_rescore_that_is_planned_anew(warehou
 @pytest.fixture
 def timed(warehouse: Warehouse) -> Warehouse:
     """Three scored reviews with an `updated_at`, which the first one has lost."""
-    warehouse.job = replace(warehouse.job, updated_at_column="changed")
+    warehouse.job = warehouse.job.replace(updated_at_column="changed")
     warehouse.create(extra=", changed VARCHAR(20)")
     warehouse.insert((1, "a"), (2, "b"), (3, "c"))
     warehouse.run("UPDATE reviews SET changed = 'x'")
@@ -128,7 +128,7 @@ def test_a_text_that_changed_and_never_had_a_time_is_scored_again(timed: Warehou
 
 
 def test_repeated_ids_with_several_times_are_counted_once(warehouse: Warehouse) -> None:
-    warehouse.job = replace(warehouse.job, updated_at_column="changed")
+    warehouse.job = warehouse.job.replace(updated_at_column="changed")
     warehouse.create("INTEGER", extra=", changed VARCHAR(20)")
     warehouse.run("INSERT INTO reviews VALUES (1, 'a', 'x'), (1, 'b', 'y'), (2, 'c', 'x')")
     warehouse.score("night")
@@ -173,7 +173,7 @@ def test_a_reject_of_an_earlier_version_takes_its_model_from_its_run(warehouse: 
 
 
 def test_rows_without_an_id_stay_in_the_counts_of_a_run_with_a_cursor_that_is_run_again(warehouse: Warehouse) -> None:
-    warehouse.job = replace(warehouse.job, cursor_column="seq", cursor_lookback=0)
+    warehouse.job = warehouse.job.replace(cursor_column="seq", cursor_lookback=0)
     warehouse.create("INTEGER", extra=", seq INTEGER")
     warehouse.run("INSERT INTO reviews VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3), (NULL, 'd', 4)")
     first = warehouse.score("night").counts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,7 +18,7 @@ from tests.stubs import Warehouse, asked
 @pytest.fixture
 def warehouse(warehouse: Warehouse) -> Warehouse:
     """Twenty scored reviews with an increasing `seq`, and a job that goes by it with a lookback of five."""
-    warehouse.job = replace(warehouse.job, cursor_column="seq", cursor_lookback=5)
+    warehouse.job = warehouse.job.replace(cursor_column="seq", cursor_lookback=5)
     warehouse.create(extra=", seq INTEGER")
     warehouse.fill(20)
     warehouse.run("UPDATE reviews SET seq = id")
@@ -68,13 +67,13 @@ def test_another_cursor_column_begins_with_a_full_pass(warehouse: Warehouse) -> 
     warehouse.run("ALTER TABLE reviews ADD COLUMN nr INTEGER")
     warehouse.run("UPDATE reviews SET nr = -id")
     warehouse.run("INSERT INTO reviews (id, body, seq, nr) VALUES (200, 'encore', 1, -100)")
-    warehouse.job = replace(warehouse.job, cursor_column="nr")
+    warehouse.job = warehouse.job.replace(cursor_column="nr")
     assert warehouse.score("second").counts.scored == 1
 
 
 def test_a_time_can_be_the_cursor(postgres_engine: Engine) -> None:
     warehouse = Warehouse(postgres_engine)
-    warehouse.job = replace(warehouse.job, cursor_column="written", cursor_lookback=3600)
+    warehouse.job = warehouse.job.replace(cursor_column="written", cursor_lookback=3600)
     warehouse.create(extra=", written timestamptz")
     warehouse.run("INSERT INTO reviews VALUES (1, 'un', :at)", at=datetime.fromisoformat("2026-05-01T12:00:00+02:00"))
     warehouse.score("first")
@@ -138,7 +137,7 @@ def test_a_jump_with_many_rows_above_it_is_followed(warehouse: Warehouse, monkey
 
 
 def test_rows_without_a_cursor_value_and_ties_do_not_wait_for_the_full_pass(warehouse: Warehouse) -> None:
-    warehouse.job = replace(warehouse.job, cursor_lookback=0)
+    warehouse.job = warehouse.job.replace(cursor_lookback=0)
     warehouse.run("INSERT INTO reviews VALUES (201, 'sans', NULL), (202, 'à égalité', 20), (203, 'trop bas', 19)")
     assert warehouse.score("second").counts.scored == 2
     assert "203" not in warehouse.scores()
@@ -147,7 +146,7 @@ def test_rows_without_a_cursor_value_and_ties_do_not_wait_for_the_full_pass(ware
 @pytest.mark.parametrize("zoned", [True, False])
 def test_times_count_up_to_the_databases_clock(postgres_engine: Engine, zoned: bool) -> None:
     warehouse = Warehouse(postgres_engine)
-    warehouse.job = replace(warehouse.job, cursor_column="written", cursor_lookback=3600)
+    warehouse.job = warehouse.job.replace(cursor_column="written", cursor_lookback=3600)
     warehouse.create(extra=f", written {'timestamptz' if zoned else 'timestamp'}")
     warehouse.run(
         "INSERT INTO reviews SELECT n, 'critique ' || n, now() - interval '3 days' FROM generate_series(1, 5) n"
@@ -183,7 +182,7 @@ def test_a_dry_run_finds_what_the_run_then_finds(warehouse: Warehouse) -> None:
 
 
 def test_a_column_that_cannot_be_a_cursor_is_told(warehouse: Warehouse) -> None:
-    warehouse.job = replace(warehouse.job, cursor_column="body")
+    warehouse.job = warehouse.job.replace(cursor_column="body")
     with pytest.raises(
         PreflightError, match="'body' of 'reviews' is of type (LONGTEXT|TEXT|VARCHAR), which cannot serve as a cursor"
     ):

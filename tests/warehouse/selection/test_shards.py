@@ -228,7 +228,7 @@ def test_a_rescore_of_changed_texts_that_is_planned_anew_counts_no_unchanged_rev
 def test_a_rescore_by_time_of_change_that_is_planned_anew_keeps_the_unchanged_it_will_not_meet_again(
     shared: Warehouse,
 ) -> None:
-    shared.job = replace(shared.job, updated_at_column="updated_at")
+    shared.job = shared.job.replace(updated_at_column="updated_at")
     shared.create(extra=", updated_at INTEGER")
     shared.fill(60)
     shared.score("before")
@@ -260,7 +260,7 @@ def test_a_shard_of_an_earlier_plan_is_given_up_at_once_and_cannot_write(shared:
 
 
 def test_the_cursor_moves_when_all_shards_are_done_and_not_before(shared: Warehouse) -> None:
-    shared.job = replace(shared.job, cursor_column="seq", cursor_lookback=5)
+    shared.job = shared.job.replace(cursor_column="seq", cursor_lookback=5)
     shared.create(extra=", seq INTEGER")
     shared.fill(40)
     shared.run("UPDATE reviews SET seq = id")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import Engine, event, inspect
@@ -15,7 +14,8 @@ from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import PreflightError, WarehouseUnavailableError
 from review_scoring.job import Rescore
 from review_scoring.request import KeyRange
-from review_scoring.warehouse import dialects, migrate
+from review_scoring.warehouse import migrate
+from review_scoring.warehouse.dialects import base as dialects
 from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.source.opening import checked_source, open_source
 from review_scoring.warehouse.source.review_source import ReviewSource
@@ -99,13 +99,13 @@ def test_a_view_can_be_a_source(warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(9)
     warehouse.run("CREATE VIEW french AS SELECT id, body FROM reviews WHERE id > 4")
-    warehouse.job = replace(warehouse.job, source_table="french")
+    warehouse.job = warehouse.job.replace(source_table="french")
     assert warehouse.score(chunk_rows=2).counts.scored == 5
 
 
 def test_a_missing_table_is_told_with_the_tables_there_are(warehouse: Warehouse) -> None:
     warehouse.create()
-    warehouse.job = replace(warehouse.job, source_table="revues")
+    warehouse.job = warehouse.job.replace(source_table="revues")
     with pytest.raises(PreflightError, match=r"connection 'reviews' has no table 'revues'; there is reviews"):
         opened(warehouse)
 
@@ -172,7 +172,7 @@ def test_the_grants_of_the_operations_guide_are_enough(postgres_engine: Engine) 
     guide = (ROOT / "docs" / "operations.md").read_text()
     grants = guide[guide.index("```sql") + 6 : guide.index("```", guide.index("```sql") + 6)].split(";")
     warehouse = Warehouse(postgres_engine)
-    warehouse.job = replace(warehouse.job, target_schema="scoring")
+    warehouse.job = warehouse.job.replace(target_schema="scoring")
     warehouse.create()
     warehouse.fill(12)
     migrate.upgrade(warehouse.engine, "scoring")
@@ -188,7 +188,7 @@ def test_the_grants_of_the_operations_guide_are_enough(postgres_engine: Engine) 
 
 def test_times_that_python_cannot_hold_cost_no_row(postgres_engine: Engine) -> None:
     warehouse = Warehouse(postgres_engine)
-    warehouse.job = replace(warehouse.job, updated_at_column="changed")
+    warehouse.job = warehouse.job.replace(updated_at_column="changed")
     warehouse.create(extra=", changed timestamptz")
     warehouse.run("INSERT INTO reviews VALUES (1, 'un', 'infinity'), (2, 'deux', '-infinity'), (3, 'trois', NULL)")
     assert warehouse.score().counts.scored == 3
@@ -198,7 +198,7 @@ def test_times_that_python_cannot_hold_cost_no_row(postgres_engine: Engine) -> N
 
 def test_an_invalid_id_or_time_at_a_page_end_costs_no_other_row(sqlite_engine: Engine) -> None:
     warehouse = Warehouse(sqlite_engine)
-    warehouse.job = replace(warehouse.job, updated_at_column="changed")
+    warehouse.job = warehouse.job.replace(updated_at_column="changed")
     warehouse.create("TEXT PRIMARY KEY", extra=", changed TEXT")
     with writing(warehouse.engine).begin() as connection:
         bad = "CAST(X'6AE9' AS TEXT)"
@@ -259,7 +259,7 @@ def test_a_binary_id_is_refused_with_the_view_that_would_do(mariadb_engine: Engi
         opened(warehouse)
     view = str(error.value).partition("CREATE VIEW")[2]
     warehouse.run(f"CREATE VIEW{view}")
-    warehouse.job = replace(warehouse.job, source_table="reviews_to_score")
+    warehouse.job = warehouse.job.replace(source_table="reviews_to_score")
     assert warehouse.score().counts.scored == 2
 
 
@@ -272,13 +272,13 @@ def test_an_id_that_is_part_of_a_key_is_refused_with_the_view_that_would_do(ware
         opened(warehouse)
     if warehouse.engine.dialect.name != "sqlite" or sqlite3.sqlite_version_info >= (3, 44):  # the first with CONCAT
         warehouse.run(f"CREATE VIEW{str(error.value).partition('CREATE VIEW')[2]}")
-        warehouse.job = replace(warehouse.job, source_table="reviews_to_score")
+        warehouse.job = warehouse.job.replace(source_table="reviews_to_score")
         assert warehouse.score().counts.scored == 60
 
 
 def test_a_schema_before_the_tables_name_is_told_to_have_a_setting_of_its_own(warehouse: Warehouse) -> None:
     warehouse.create()
-    warehouse.job = replace(warehouse.job, source_table="shop.reviews")
+    warehouse.job = warehouse.job.replace(source_table="shop.reviews")
     with pytest.raises(PreflightError, match="source_schema='shop', source_table='reviews'"):
         opened(warehouse)
 
@@ -288,9 +288,9 @@ def test_the_same_table_named_with_its_schema_is_the_same_source(warehouse: Ware
     warehouse.fill(3)
     warehouse.score("before")
     schema = inspect(warehouse.engine).default_schema_name
-    warehouse.job = replace(warehouse.job, source_schema=schema)
+    warehouse.job = warehouse.job.replace(source_schema=schema)
     assert warehouse.score("with").counts.read == 0
-    warehouse.job = replace(warehouse.job, source_schema=None)
+    warehouse.job = warehouse.job.replace(source_schema=None)
     assert warehouse.score("without").counts.read == 0
 
 
@@ -299,14 +299,14 @@ def test_a_job_moves_to_another_source_with_the_same_ids_and_scores_nothing_anew
     warehouse.fill(3)
     warehouse.score("before")
     warehouse.run("CREATE VIEW clean AS SELECT id, body FROM reviews")
-    warehouse.job = replace(warehouse.job, source_table="clean")
+    warehouse.job = warehouse.job.replace(source_table="clean")
     with pytest.raises(PreflightError, match=r"set moved_from='reviews.id' in the job"):
         warehouse.prepare()
-    warehouse.job = replace(warehouse.job, moved_from="reviews.id")
+    warehouse.job = warehouse.job.replace(moved_from="reviews.id")
     warehouse.prepare(dry_run=True)
     assert warehouse.run("SELECT source FROM scoring_jobs")[0].source == "reviews.id"
     assert warehouse.score("moved").counts.read == 0
-    warehouse.job = replace(warehouse.job, moved_from=None)
+    warehouse.job = warehouse.job.replace(moved_from=None)
     assert warehouse.score("and stays there").counts.read == 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import traceback
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import Engine, ExceptionContext, event, text
@@ -67,7 +66,7 @@ def test_a_row_that_was_corrected_is_scored_by_a_rescore_of_changed_texts(wareho
 
 def test_a_source_in_another_database_loses_no_more(warehouse: Warehouse, sqlite_engine: Engine) -> None:
     warehouse.target = sqlite_engine
-    warehouse.job = replace(warehouse.job, target_conn_id="scores")
+    warehouse.job = warehouse.job.replace(target_conn_id="scores")
     if warehouse.engine is sqlite_engine:
         pytest.skip("this is the same database")
     assert warehouse.score(chunk_rows=7).counts.rejected == 2

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from review_scoring.booleans import truth
 from review_scoring.errors import ConfigurationError
+from review_scoring.settings import truth
 
 FIELDS = frozenset({"user", "passwd", "password", "host", "port", "db", "database", "dbname"})
 """What a Connection has fields of its own for."""

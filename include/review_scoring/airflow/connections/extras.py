@@ -13,8 +13,8 @@ from airflow.sdk import Connection
 
 from review_scoring.airflow.connections.extra_values import FIELDS, Extras, parsed
 from review_scoring.airflow.connections.mysql_tls import mysql_tls
-from review_scoring.booleans import truth
 from review_scoring.errors import ConfigurationError
+from review_scoring.settings import truth
 
 SCHEME = "sqlalchemy_scheme"
 """Names SQLAlchemy's dialect where the type does not; Airflow's hooks of MSSQL and ODBC read it too."""

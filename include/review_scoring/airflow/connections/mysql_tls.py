@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from review_scoring.airflow.connections.extra_values import Extras, parsed
-from review_scoring.booleans import truth
 from review_scoring.errors import ConfigurationError
+from review_scoring.settings import truth
 
 _UNVERIFIED: Mapping[str, Any] = {"check_hostname": False, "verify_mode": "none"}
 

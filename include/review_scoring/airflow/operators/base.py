@@ -14,7 +14,6 @@ from airflow.sdk.exceptions import AirflowFailException
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.model_settings import model_settings
-from review_scoring.booleans import as_bool
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, UnaccountedError
 from review_scoring.evaluation.champion import as_required, model_of_job
@@ -22,6 +21,7 @@ from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue_entry import CHAMPION
 from review_scoring.request import RunKey
 from review_scoring.run.preflight import Prepared, preflight, target_conn_id
+from review_scoring.settings import as_bool
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

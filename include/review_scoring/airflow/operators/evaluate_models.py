@@ -16,7 +16,6 @@ from review_scoring.airflow.model_settings import model_settings
 from review_scoring.airflow.operators.base import fail_without_retry, run_key
 from review_scoring.airflow.operators.import_model import MODEL_STORE
 from review_scoring.airflow.operators.rendered import as_int
-from review_scoring.booleans import as_bool
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, ModelNotImportedError
 from review_scoring.evaluation.benchmark_sets import DEFAULT_SET, find_set
@@ -27,6 +26,7 @@ from review_scoring.evaluation.result import SkippedModel
 from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import readable_entries
 from review_scoring.models.catalogue_entry import CHAMPION
+from review_scoring.settings import as_bool
 from review_scoring.warehouse import migrate
 
 if TYPE_CHECKING:

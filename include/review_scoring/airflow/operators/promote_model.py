@@ -14,10 +14,10 @@ from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.model_settings import model_settings
 from review_scoring.airflow.operators.base import fail_without_retry
 from review_scoring.airflow.operators.rendered import as_int
-from review_scoring.booleans import as_bool
 from review_scoring.evaluation.champion import ANY_SET, as_required
 from review_scoring.evaluation.promotion import PromotionRequest, promote_model
 from review_scoring.job import ScoringJob
+from review_scoring.settings import as_bool
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

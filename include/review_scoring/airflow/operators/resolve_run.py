@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator, XComArg
 
 from review_scoring.airflow.jobs import defined_jobs, job_named
 from review_scoring.airflow.operators.base import fail_without_retry
-from review_scoring.airflow.run_settings import job_of_deployment, most_shards, required_benchmark
+from review_scoring.airflow.run_variables import job_of_deployment, most_shards, required_benchmark
 from review_scoring.errors import ConfigurationError
 
 if TYPE_CHECKING:

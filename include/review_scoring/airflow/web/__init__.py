@@ -1,1 +1,1 @@
-"""The pages inside Airflow: what was scored, how the nights go, and what to do about rejects. Nothing here writes."""
+"""The pages inside Airflow: overview, runs, reviews, rejects and models. Every route only reads."""

@@ -1,4 +1,4 @@
-"""The web app that Airflow's API server mounts: routes that read, and static files."""
+"""The FastAPI app that Airflow's API server mounts: read-only pages and static files."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.staticfiles import StaticFiles
 
-from review_scoring.airflow.web.failures import nothing_here
+from review_scoring.airflow.config import settings as configured_settings
+from review_scoring.airflow.web.databases import Databases
+from review_scoring.airflow.web.error_pages import not_found
+from review_scoring.airflow.web.live_counts import LiveCountsCache
 from review_scoring.airflow.web.pages import models, overview, rejects, reviews, run
 from review_scoring.airflow.web.rendering import STATIC
 from review_scoring.airflow.web.security import SecurityHeaders, may_read
-from review_scoring.airflow.web.settings import PageSettings
+from review_scoring.settings import Settings
 
 
-def create_app(settings: PageSettings | None = None) -> FastAPI:
-    """Return the app. Every route but the static files asks Airflow whether the user may read the scoring DAG."""
-    settings = settings or PageSettings.from_environment()
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the app. Every page requires the permission to read the scoring DAG; static files are public."""
+    settings = settings or configured_settings()
     app = FastAPI(title="Review scoring", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.page_settings = settings
-    for room in (overview, run, reviews, rejects, models):
-        app.include_router(room.router, dependencies=[may_read(settings.dag_id)])
-    app.add_exception_handler(StarletteHTTPException, nothing_here)
+    app.state.settings = settings
+    app.state.databases = Databases()
+    app.state.live_counts = LiveCountsCache()
+    for module in (overview, run, reviews, rejects, models):
+        app.include_router(module.router, dependencies=[may_read(settings.page_dag)])
+    app.add_exception_handler(StarletteHTTPException, not_found)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(SecurityHeaders)
     return app

@@ -1,6 +1,6 @@
-"""What Airflow knows of a DAG's runs and the warehouse cannot: those that failed before they scored, or never came.
+"""DAG runs in Airflow's metadata: those that failed before they scored, or never started, are in no other place.
 
-The pages live in the API server, which has Airflow's metadata at hand; they only read it.
+The pages run in the API server, which has access to the metadata database. They only read it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 
 log = logging.getLogger(__name__)
 
-LOOKED_AT = 30
-"""Newest runs that are looked at."""
+NEWEST_RUNS = 30
+"""The number of newest runs that are read."""
 
 FAILED, RUNNING, QUEUED, SUCCESS = "failed", "running", "queued", "success"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DagRunState:
-    """A run as Airflow knows it: when it was due, when it began, how it ended, and which tasks failed."""
+    """A DAG run in Airflow: when it was due, when it started, its state, and the tasks that failed."""
 
     dag_id: str
     run_id: str
@@ -33,7 +33,11 @@ class DagRunState:
 
 @dataclass(frozen=True, kw_only=True)
 class DagState:
-    """A DAG as Airflow knows it. `next_due_at` is in the past where the scheduler did not make the run."""
+    """A DAG in Airflow.
+
+    :param next_due_at: when the next run is due; in the past if the scheduler has not created that run
+    :param runs: the newest runs, the newest first
+    """
 
     dag_id: str
     is_paused: bool
@@ -43,9 +47,9 @@ class DagState:
 
 
 def dag_state(dag_id: str) -> DagState | None:
-    """Return what Airflow knows of a DAG and of its newest runs, the newest first.
+    """Return a DAG with its newest runs.
 
-    None for a DAG that Airflow does not know, and where its metadata cannot be read: the pages go without it.
+    None for a DAG that Airflow does not know, and if the metadata cannot be read: the pages do without it.
     """
     from airflow.models.dag import DagModel
     from airflow.models.dagrun import DagRun
@@ -58,7 +62,7 @@ def dag_state(dag_id: str) -> DagState | None:
             if dag is None:
                 return None
             runs = session.query(DagRun).filter(DagRun.dag_id == dag_id)
-            newest = runs.order_by(DagRun.run_after.desc(), DagRun.id.desc()).limit(LOOKED_AT).all()
+            newest = runs.order_by(DagRun.run_after.desc(), DagRun.id.desc()).limit(NEWEST_RUNS).all()
             tasks = session.query(TaskInstance.run_id, TaskInstance.task_id).filter(
                 TaskInstance.dag_id == dag_id,
                 TaskInstance.run_id.in_([run.run_id for run in newest]),
@@ -74,8 +78,8 @@ def dag_state(dag_id: str) -> DagState | None:
                 next_due_at=_utc(dag.next_dagrun_create_after),
                 runs=[_run(run, failed.get(run.run_id, ())) for run in newest],
             )
-    except Exception as error:  # noqa: BLE001 whatever Airflow's metadata is up to, the warehouse can be shown
-        log.warning("the runs of DAG %s cannot be read from Airflow's metadata: %s", dag_id, type(error).__name__)
+    except Exception as error:  # noqa: BLE001 no failure of the metadata hides the warehouse
+        log.warning("cannot read the runs of DAG %s from Airflow's metadata: %s", dag_id, type(error).__name__)
         return None
 
 

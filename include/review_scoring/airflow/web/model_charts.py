@@ -1,4 +1,4 @@
-"""The charts of the models' pages."""
+"""Charts of the model pages: accuracy against speed, reliability, and accuracy over time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from review_scoring.airflow.web.charts import Chart, Series
 from review_scoring.warehouse.evaluations.records import StoredEvaluation
 
 
-def speed_chart(newest: Sequence[StoredEvaluation]) -> Chart:
-    """Return quality against speed, a point for each model."""
+def accuracy_speed_chart(newest: Sequence[StoredEvaluation]) -> Chart:
+    """Return accuracy against speed: one point per model."""
     return Chart(
-        title="Quality against speed",
+        title="Accuracy against speed",
         kind="points",
         row_title="Model",
         rows=[each.model for each in newest],
@@ -20,14 +20,17 @@ def speed_chart(newest: Sequence[StoredEvaluation]) -> Chart:
             Series("reviews per second", "x", [each.samples_per_second for each in newest]),
             Series("accuracy", "line", [each.accuracy for each in newest], "percent"),
         ],
-        summary=f"Accuracy and reviews per second of {len(newest)} models, each by its newest evaluation.",
-        x_title="reviews/s, on the device of the evaluation",
+        summary=f"Accuracy and reviews per second of {len(newest)} models in their newest evaluations.",
+        x_title="reviews/s on the device of the evaluation",
         y_title="accuracy",
     )
 
 
 def reliability_chart(metrics: Mapping[str, Any]) -> Chart:
-    """Return the reliability curve: how often reviews of a confidence are right. Empty bins are left out."""
+    """Return the reliability diagram: the accuracy of each bin of confidence. Empty bins are left out.
+
+    :param metrics: the metrics of an evaluation, as `evaluation/metrics.py` returns them
+    """
     calibration = metrics.get("calibration", {})
     bins = [each for each in calibration.get("bins", []) if each["reviews"]]
     return Chart(
@@ -37,20 +40,21 @@ def reliability_chart(metrics: Mapping[str, Any]) -> Chart:
         rows=[f"{each['from']:.2f} to {each['to']:.2f}" for each in bins],
         series=[
             Series("mean confidence", "x", [each["confidence"] for each in bins], "percent"),
-            Series("share right", "line", [each["accuracy"] for each in bins], "percent"),
+            Series("accuracy", "line", [each["accuracy"] for each in bins], "percent"),
             Series("reviews", "count", [each["reviews"] for each in bins]),
         ],
-        summary=f"How often reviews of a confidence are right; calibration error {calibration.get('ece', 0):.3f}.",
-        x_title="mean confidence of the model",
-        y_title="share that is right",
+        summary=f"Accuracy by confidence; the expected calibration error is {calibration.get('ece', 0):.3f}.",
+        x_title="mean confidence",
+        y_title="accuracy",
+        diagonal="perfectly calibrated",
     )
 
 
 def history_chart(oldest_first: Sequence[StoredEvaluation]) -> Chart:
-    """Return the accuracy of each evaluation on one set, over time; those that did not pass are marked."""
+    """Return the accuracy of the evaluations on one set over time. Evaluations that did not pass are highlighted."""
     return Chart(
         title="History",
-        kind="trend",
+        kind="line",
         row_title="Evaluation",
         rows=[each.ended_at for each in oldest_first],
         series=[Series("accuracy", "line", [each.accuracy for each in oldest_first], "percent")],

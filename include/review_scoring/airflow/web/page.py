@@ -1,4 +1,4 @@
-"""What every page has around it: the job, its switcher, and the settings."""
+"""Dependencies of every page: the selected job, the settings, and the frame in which a page is rendered."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request
 from fastapi.responses import HTMLResponse
 
-from review_scoring.airflow.web.jobs import JobPlace, place_of
 from review_scoring.airflow.web.rendering import html
-from review_scoring.airflow.web.settings import PageSettings
+from review_scoring.airflow.web.selected_job import SelectedJob, select_job
+from review_scoring.settings import Settings
 
 NO_NUL = r"^[^\x00]*$"
-"""Pattern of texts that are compared with columns: PostgreSQL has no character 0, and fails when asked for it."""
+"""Pattern of query fields that are compared with columns. PostgreSQL fails on the character NUL."""
 
 
-def settings_of(request: Request) -> PageSettings:
-    """Return the settings that the app was made with."""
-    settings: PageSettings = request.app.state.page_settings
+def settings_of(request: Request) -> Settings:
+    """Return the settings of the app."""
+    settings: Settings = request.app.state.settings
     return settings
 
 
-Settings = Annotated[PageSettings, Depends(settings_of)]
+PageSettings = Annotated[Settings, Depends(settings_of)]
 
 
-def shown_job(job: Annotated[str | None, Query(max_length=200)] = None) -> JobPlace:
-    """Return the job that the query names, or the deployment's own."""
-    return place_of(job or None)
+def selected_job(request: Request, job: Annotated[str | None, Query(max_length=200)] = None) -> SelectedJob:
+    """Return the job that the query names, or the default job."""
+    return select_job(request.app.state.databases, job or None)
 
 
-Place = Annotated[JobPlace, Depends(shown_job)]
+Selected = Annotated[SelectedJob, Depends(selected_job)]
 
 
-def page(template: str, name: str, place: JobPlace, settings: PageSettings, **values: Any) -> HTMLResponse:
+def page(template: str, name: str, selected: SelectedJob, settings: Settings, **values: Any) -> HTMLResponse:
     """Render a page of a job.
 
-    :param name: which entry of the navigation is the current one
+    :param name: the current entry of the navigation
     """
-    return html(template, page=name, job=place.job.name, jobs=place.names, dag_id=settings.dag_id, **values)
+    return html(template, page=name, job=selected.job.name, jobs=selected.names, dag_id=settings.page_dag, **values)

@@ -1,4 +1,4 @@
-"""From figures to HTML: one environment, which escapes everything."""
+"""Jinja rendering: the environment, which escapes everything, and its filters for numbers, times and links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from markupsafe import Markup
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
-MINUTE_S = 60
 
 
 def html(template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
@@ -24,20 +23,20 @@ def html(template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
 
 
 def number(value: float | None, digits: int = 0) -> str:
-    """Return `12,345` or `0.8758`; a dash for what is not known."""
+    """Return `12,345` or `0.8758`; a dash for None."""
     return "\N{EN DASH}" if value is None else f"{value:,.{digits}f}"
 
 
 def percent(value: float | None) -> str:
-    """Return a share as `53.1 %`; a dash for what is not known."""
+    """Return a share as `53.1 %`; a dash for None."""
     return "\N{EN DASH}" if value is None else f"{value:.1%}".replace("%", "\N{NO-BREAK SPACE}%")
 
 
 def duration(seconds: float) -> str:
     """Return `4.2 s`, `12:05 min` or `3:12:05 h`."""
-    if seconds < MINUTE_S:
+    if seconds < 60:
         return f"{seconds:.1f}\N{NO-BREAK SPACE}s"
-    minutes, rest = divmod(round(seconds), MINUTE_S)
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return (
         f"{hours}:{minutes:02}:{rest:02}\N{NO-BREAK SPACE}h" if hours else f"{minutes}:{rest:02}\N{NO-BREAK SPACE}min"
@@ -45,7 +44,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(value: datetime | None) -> Markup:
-    """Return a time element, which the page's script turns into the viewer's zone; until then it says UTC."""
+    """Return a time element in UTC, which the page's script converts to the viewer's time zone."""
     if value is None:
         return Markup("\N{EN DASH}")
     utc = value.astimezone(UTC)
@@ -53,24 +52,24 @@ def moment(value: datetime | None) -> Markup:
 
 
 def moment_of(text: str) -> Markup:
-    """Return a time element of a time in ISO form."""
+    """Return a time element for a time in ISO format."""
     return moment(datetime.fromisoformat(text))
 
 
 def row_name(row: str | date | datetime) -> str | Markup:
-    """Return what a chart's row is of: a name, a time, or a day, which is UTC's in every zone."""
+    """Return the head of a chart's row: a name, a time, or a day, which stays a day in UTC for every viewer."""
     if isinstance(row, str | datetime):
         return row if isinstance(row, str) else moment(row)
     return Markup('<time datetime="{0}" data-day>{0}</time>').format(row.isoformat())
 
 
 def query(values: Mapping[str, Any]) -> str:
-    """Return a query string of the values that are there."""
+    """Return a query string without empty values."""
     return urlencode({key: value for key, value in values.items() if value not in {None, ""}})
 
 
 def inline_code(text: str) -> Markup:
-    """Return a text of ours with `code` and *names* marked up, and everything escaped."""
+    """Return a text with `code` and *names* as HTML elements, and everything else escaped."""
     parts = []
     for n, part in enumerate(text.split("`")):
         if n % 2:
@@ -84,7 +83,7 @@ def inline_code(text: str) -> Markup:
 
 
 def static_version() -> str:
-    """Return a mark of the static files' contents, so that a browser fetches them again after an upgrade."""
+    """Return a hash of the static files, so that browsers fetch them again after an upgrade."""
     digest = sha256()
     for file in sorted(STATIC.glob("*.*")):
         digest.update(file.read_bytes())
@@ -102,4 +101,4 @@ _environment.filters.update(
     {each.__name__: each for each in (number, percent, duration, moment, moment_of, row_name, query, inline_code)}
 )
 _environment.globals["static_version"] = static_version()
-_environment.globals["up"] = ""  # from an address that no route has, it leads to where the pages are
+_environment.globals["up"] = ""  # an error page sets it to the relative path to the root of the app

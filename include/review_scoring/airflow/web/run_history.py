@@ -1,4 +1,4 @@
-"""The runs of a job as a person means them: what the warehouse counted, and what Airflow says became of them."""
+"""Run history of a job, merged from the warehouse (counts) and Airflow (failed, queued and overdue runs)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from datetime import datetime, timedelta
 
 from review_scoring.airflow.web import dag_runs
 from review_scoring.airflow.web.dag_runs import DagRunState, DagState
-from review_scoring.warehouse.history.runs import Night
+from review_scoring.warehouse.history.runs import Run
 from review_scoring.warehouse.ledger import leases as runs
 
 GRACE = timedelta(minutes=30)
-"""How late a run may begin before the overview says so: schedulers and queues take their time."""
+"""How late a run may start before the overview reports it as overdue. Schedulers and queues take some time."""
 
 
 @dataclass(frozen=True)
 class RunLine:
-    """One run. `night` is None for one that has not written anything to the warehouse.
+    """A run in the list of runs.
 
-    :param state: the worse one of what the warehouse and Airflow say
-    :param failed_tasks: the tasks that failed, where Airflow knows
+    :param state: the worse of its states in the warehouse and in Airflow
+    :param failed_tasks: the tasks that failed, as far as Airflow knows
+    :param recorded: the run in the warehouse; None for a run that has written nothing to it
     """
 
     dag_id: str
@@ -28,20 +29,21 @@ class RunLine:
     state: str
     started_at: datetime
     failed_tasks: tuple[str, ...]
-    night: Night | None
+    recorded: Run | None
 
     @property
     def is_rescore(self) -> bool:
-        """Whether it scored again what was scored before."""
-        return self.night is not None and self.night.is_rescore
+        """Whether the run scored reviews again, rather than new ones."""
+        return self.recorded is not None and self.recorded.is_rescore
 
 
 @dataclass(frozen=True)
 class Overdue:
-    """The last success is older than the schedule allows. `succeeded_at` is None where no run did, as far as is known.
+    """A run is overdue: the last successful run is older than the schedule allows.
 
-    :param due_at: when a run was due that has not succeeded
-    :param why: in a sentence
+    :param due_at: when the run was due that has not succeeded
+    :param succeeded_at: when the last successful run started; None if there is none
+    :param why: the reason, in one sentence
     """
 
     dag_id: str
@@ -50,26 +52,26 @@ class Overdue:
     why: str
 
 
-def run_lines(newest_first: Sequence[Night], dags: Sequence[DagState]) -> list[RunLine]:
-    """Return the runs of a job, the newest first: those in the warehouse, and those that never got there.
+def run_lines(newest_first: Sequence[Run], dags: Sequence[DagState]) -> list[RunLine]:
+    """Return the runs of a job, the newest first: those in the warehouse, and those that failed earlier.
 
-    A run without an entry in the warehouse that ended as success was a dry run, or one of another job.
+    A successful run that is not in the warehouse is left out: it was a dry run, or a run of another job.
     """
-    known = {(run.dag_id, run.run_id): run for dag in dags for run in dag.runs}
-    lines = [_with_airflow(night, known.get((night.dag_id, night.run_id))) for night in newest_first]
-    there = {(night.dag_id, night.run_id) for night in newest_first}
-    oldest = min((night.started_at for night in newest_first), default=None)
-    for key, run in known.items():
-        at = run.started_at or run.due_at
-        if key not in there and run.state != dag_runs.SUCCESS and (oldest is None or at > oldest):
-            lines.append(RunLine(*key, run.state, at, run.failed_tasks, None))
+    known = {(state.dag_id, state.run_id): state for dag in dags for state in dag.runs}
+    lines = [_with_airflow(run, known.get((run.dag_id, run.run_id))) for run in newest_first]
+    recorded = {(run.dag_id, run.run_id) for run in newest_first}
+    oldest = min((run.started_at for run in newest_first), default=None)
+    for key, state in known.items():
+        at = state.started_at or state.due_at
+        if key not in recorded and state.state != dag_runs.SUCCESS and (oldest is None or at > oldest):
+            lines.append(RunLine(*key, state.state, at, state.failed_tasks, None))
     return sorted(lines, key=lambda line: line.started_at, reverse=True)
 
 
 def overdue(lines: Sequence[RunLine], dags: Sequence[DagState], now: datetime) -> Overdue | None:
-    """Say whether the last success is older than the schedules of the DAGs allow; whichever of them succeeded counts.
+    """Return the overdue run, or None if a run of any of the DAGs has succeeded since the last one was due.
 
-    :param lines: what :func:`run_lines` returns
+    :param lines: the runs, as :func:`run_lines` returns them
     """
     scored = [line for line in lines if not line.is_rescore]
     succeeded = next((line.started_at for line in scored if line.state == runs.SUCCESS), None)
@@ -84,18 +86,18 @@ def overdue(lines: Sequence[RunLine], dags: Sequence[DagState], now: datetime) -
     return None
 
 
-def _with_airflow(night: Night, run: DagRunState | None) -> RunLine:
-    """Return a run's line: shards that succeeded do not make a run that did, if Airflow knows better."""
-    state, failed = night.state, run.failed_tasks if run else ()
-    if run is not None and run.state == dag_runs.FAILED:
+def _with_airflow(run: Run, known: DagRunState | None) -> RunLine:
+    """Return a run with its state in Airflow: one whose shards have all succeeded may still fail."""
+    state, failed = run.state, known.failed_tasks if known else ()
+    if known is not None and known.state == dag_runs.FAILED:
         state = runs.FAILED
-    elif run is not None and run.state in {dag_runs.RUNNING, dag_runs.QUEUED} and state == runs.SUCCESS:
+    elif known is not None and known.state in {dag_runs.RUNNING, dag_runs.QUEUED} and state == runs.SUCCESS:
         state = runs.RUNNING
-    return RunLine(night.dag_id, night.run_id, state, night.started_at, failed, night)
+    return RunLine(run.dag_id, run.run_id, state, run.started_at, failed, run)
 
 
 def _due(dag: DagState, now: datetime) -> datetime | None:
-    """Return when the last run was due that should have begun by now; None for a DAG without a schedule."""
+    """Return when the last run was due that should have started by now; None for a DAG without a schedule."""
     made = [run.due_at for run in dag.runs if run.is_scheduled]
     missed = [dag.next_due_at] if dag.next_due_at is not None else []
     return max((at for at in (*made, *missed) if at + GRACE < now), default=None)
@@ -105,9 +107,9 @@ def _why(dag: DagState, newest: RunLine | None) -> str:
     if dag.is_paused:
         return "The DAG is paused."
     if dag.has_import_errors:
-        return "The file of the DAG has an import error."
+        return "The DAG file has an import error."
     if newest is None:
-        return "No run has come since: look whether Airflow's scheduler and DAG processor run."
+        return "No run has started since: check that Airflow's scheduler and DAG processor are running."
     if newest.failed_tasks:
-        return f"The newest one failed in {' and '.join(newest.failed_tasks)}."
-    return f"The newest one is {newest.state.replace('_', ' ')}."
+        return f"The newest run failed in {' and '.join(newest.failed_tasks)}."
+    return f"The newest run is {newest.state.replace('_', ' ')}."

@@ -1,4 +1,4 @@
-"""Who may see the pages, and what a browser may do with them."""
+"""Access to the pages, and security headers (Content-Security-Policy and others) of every response."""
 
 from __future__ import annotations
 
@@ -22,34 +22,33 @@ POLICY = "; ".join(
         "frame-ancestors 'self'",
     ]
 )
-"""Only what this server itself sends is run or loaded: no inline script, no inline style, no other host."""
+"""Browsers run and load only files of this server: no inline scripts or styles, and no other hosts."""
 
 STATIC_MAX_AGE_S = 3600
-HTTP_OK = 200
 
 
 def may_read(dag_id: str) -> Dependency:
-    """Return the dependency of every page: 401 without a login, 403 without the right to read the DAG.
+    """Return the dependency of every page: 401 without a login, 403 without the permission to read the DAG.
 
-    :param dag_id: fixed here, since Airflow would take it from the query otherwise, and a caller name one of their own
+    :param dag_id: fixed here, since Airflow would otherwise read it from the query, where a user may name another DAG
     """
     dependency: Dependency = Depends(requires_access_dag("GET", param_dag_id=dag_id))
     return dependency
 
 
 class SecurityHeaders:
-    """Puts the headers on every answer, errors and static files included."""
+    """Middleware that sets the headers of every response, including errors and static files."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and its answer back with the headers."""
+        """Handle a request, and add the headers to its response."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        static = path_below(scope).startswith("/static/")  # now: the router changes the scope
+        static = path_below(scope).startswith("/static/")  # before the router changes the scope
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -61,7 +60,7 @@ class SecurityHeaders:
     @staticmethod
     def _add(message: Message, *, static: bool) -> None:
         headers = MutableHeaders(scope=message)
-        keep = static and message["status"] == HTTP_OK
+        keep = static and message["status"] == 200
         headers["Content-Security-Policy"] = POLICY
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "same-origin"
@@ -70,6 +69,6 @@ class SecurityHeaders:
 
 
 def path_below(scope: Any) -> str:
-    """Return the path below the place where the app is mounted."""
+    """Return the path relative to the mount point of the app."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))

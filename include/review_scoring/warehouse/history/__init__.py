@@ -1,1 +1,5 @@
-"""What the pages read: runs, labels by day, live counts, and single reviews."""
+"""What the pages and checks read: run history, daily label counts, live counts, rejects, search and texts.
+
+Each query is a function of (connection, job, *, ...), where `job` is a :class:`JobRecord` of `warehouse.ledger.jobs`.
+What is read from the source takes a connection of the source's engine.
+"""

@@ -1,4 +1,4 @@
-"""What each day found, whatever the schedule: the labels of new reviews, from the runs' own rows."""
+"""Daily label counts: how many new reviews of each day got which label, from the rows of `scoring_runs`."""
 
 from __future__ import annotations
 
@@ -11,65 +11,66 @@ from sqlalchemy import Connection, or_, select
 
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger.counts import LabelCounts, add_labels, labelled, shares_of
+from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.leases import RUNNING
-from review_scoring.warehouse.schema import Tables
 
 MOST_TASKS = 20_000
-"""Scoring tasks that are read at most: with more of them, the days go back less far."""
+"""The most rows of `scoring_runs` that are read. A job with more of them gets fewer days."""
 
 
 @dataclass(frozen=True)
-class Day:
-    """The new reviews of one day (UTC), by the beginning of the run that scored them."""
+class DailyLabels:
+    """Labels of the new reviews of one day (UTC): the day on which the run that scored them began."""
 
     date: date
     labels: LabelCounts
 
     @property
     def at(self) -> datetime:
-        """The day's first moment."""
+        """Midnight at the start of the day (UTC)."""
         return datetime(self.date.year, self.date.month, self.date.day, tzinfo=UTC)
 
     @property
     def labelled(self) -> int:
-        """How many reviews were scored; one at least."""
+        """Number of reviews that were scored: at least one."""
         return labelled(self.labels)
 
     @property
     def shares(self) -> Mapping[str, float]:
-        """Each label's share of them."""
+        """Share of each label."""
         return shares_of(self.labels)
 
     @property
     def mean_score(self) -> float:
-        """The mean of their scores."""
+        """Mean score of the reviews."""
         return sum(scores for _, scores in self.labels.values()) / self.labelled
 
 
-def days(connection: Connection, owned: Tables, job_id: int, *, back: timedelta) -> Sequence[Day]:
-    """Return the days on which new reviews were scored, the oldest first.
+def daily_labels(connection: Connection, job: JobRecord, *, back: timedelta) -> Sequence[DailyLabels]:
+    """Return the labels of each day on which new reviews were scored, the oldest day first.
 
-    A rescore tells of old reviews, and is left out; so is a run that still goes, whose part may not be like the whole.
+    Rescores are excluded, since they cover old reviews. So are runs in progress, since the reviews that they have
+    scored so far may not be representative of the whole run.
 
-    :param back: how far to look back; the oldest day is whole
+    :param back: how far to look back; the oldest day is complete
     """
-    runs = owned.runs
+    runs = job.tables.runs
     now = dialect_of(connection).now(connection)
     since = (now - back).replace(hour=0, minute=0, second=0, microsecond=0)
     statement = (
         select(runs.c.dag_id, runs.c.run_id, runs.c.state, runs.c.lease_until, runs.c.started_at, runs.c.label_counts)
-        .where(runs.c.job_id == job_id, runs.c.started_at >= since, runs.c.is_rescore.is_not(True))
+        .where(runs.c.job_id == job.id, runs.c.started_at >= since, runs.c.is_rescore.is_not(True))
         .where(or_(runs.c.scored > 0, runs.c.state == RUNNING))
         .order_by(runs.c.id.desc())
         .limit(MOST_TASKS)
     )
     rows = connection.execute(statement).all()
-    going = {(row.dag_id, row.run_id) for row in rows if row.state == RUNNING and row.lease_until > now}
+    in_progress = {(row.dag_id, row.run_id) for row in rows if row.state == RUNNING and row.lease_until > now}
     found: dict[date, LabelCounts] = {}
     for row in rows:
-        if row.label_counts and (row.dag_id, row.run_id) not in going:
+        if row.label_counts and (row.dag_id, row.run_id) not in in_progress:
             day = row.started_at.date()
             found[day] = add_labels(found.get(day, {}), json.loads(row.label_counts))
     if len(rows) == MOST_TASKS:
         found.pop(min(found, default=date.min), None)
-    return [Day(day, labels) for day, labels in sorted(found.items()) if labelled(labels)]
+    return [DailyLabels(day, labels) for day, labels in sorted(found.items()) if labelled(labels)]

@@ -1,4 +1,4 @@
-"""What each night did, from the runs' own rows: the shards of one DAG run together are one night."""
+"""Run history: each DAG run that scored, with the counts of all its shards added up."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ from sqlalchemy import Connection, Row, and_, func, select
 
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger.counts import Counts, labelled, shares_of
+from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.leases import FAILED, GAVE_WAY, RUNNING, SUCCESS
-from review_scoring.warehouse.schema import Tables
 
 STALLED = "stalled"
-"""A run that says it is running, and has given no sign of life for longer than its lease."""
+"""State of a run whose row says `running` although its lease has expired."""
 
 
 @dataclass(frozen=True)
-class Night:
-    """One DAG run that scored: its shards' counts, added up. Times are aware, UTC; `ended_at` is None while it goes.
+class Run:
+    """One DAG run that scored reviews of the job: all its shards together. Times are aware, in UTC.
 
-    `is_rescore` says that none of its tasks scored what is new; `limit` is the most reviews that it does, if any.
+    :param state: `running`, `stalled`, `gave_way`, `success` or `failed`
+    :param ended_at: None while the run is in progress
+    :param seen_at: the time of the query, by the database's clock
+    :param models: name and revision of each model that it used
+    :param is_rescore: whether all its shards scored reviews again, rather than new ones
+    :param limit: the most reviews that the run scores; None for a run without a limit
     """
 
     dag_id: str
@@ -44,68 +49,65 @@ class Night:
 
     @property
     def seconds(self) -> float:
-        """How long it took, or has been going on."""
+        """Duration in seconds, up to now for a run that is in progress."""
         return max(((self.ended_at or self.seen_at) - self.started_at).total_seconds(), 0.0)
 
     @property
     def reviews_per_second(self) -> float:
-        """Reviews that one task classified per second; 0 where none was."""
+        """Reviews that one task classified per second; 0 if it classified none."""
         return self.counts.speed
 
     @property
     def has_begun(self) -> bool:
-        """Whether its counts and devices say something: until its first commit, a run at work has neither."""
+        """Whether counts and devices are known. They are written with the first commit of a run."""
         return self.state != RUNNING or self.counts.read > 0
 
     @property
     def shares(self) -> Mapping[str, float]:
-        """Each label's share of the scored reviews whose labels were counted."""
+        """Share of each label among the scored reviews whose labels were counted."""
         return shares_of(self.counts.labels)
 
     @property
     def labelled(self) -> int:
-        """How many reviews the shares are made of."""
+        """Number of reviews that the shares are computed from."""
         return labelled(self.counts.labels)
 
 
-def nights(connection: Connection, owned: Tables, job_id: int, *, last: int) -> list[Night]:
-    """Return the last nights of a job, the newest first.
-
-    :param last: how many
-    """
-    runs = owned.runs
+def last_runs(connection: Connection, job: JobRecord, *, limit: int) -> list[Run]:
+    """Return the last runs of a job, the newest first."""
+    runs = job.tables.runs
     newest = (
         select(runs.c.dag_id, runs.c.run_id, func.max(runs.c.id).label("newest"))
-        .where(runs.c.job_id == job_id)
+        .where(runs.c.job_id == job.id)
         .group_by(runs.c.dag_id, runs.c.run_id)
         .order_by(func.max(runs.c.id).desc())
-        .limit(last)
+        .limit(limit)
         .subquery()
     )
     same = and_(newest.c.dag_id == runs.c.dag_id, newest.c.run_id == runs.c.run_id)
     statement = (
         select(runs, newest.c.newest)
         .join(newest, same)
-        .where(runs.c.job_id == job_id)
+        .where(runs.c.job_id == job.id)
         .order_by(newest.c.newest.desc(), runs.c.id)
     )
     return _grouped(connection, connection.execute(statement).all())
 
 
-def night_of(connection: Connection, owned: Tables, job_id: int, dag_id: str, run_id: str) -> Night | None:
-    """Return the night that a DAG run was, or None if it scored nothing of this job."""
-    runs = owned.runs
-    mine = and_(runs.c.job_id == job_id, runs.c.dag_id == dag_id, runs.c.run_id == run_id)
+def find_run(connection: Connection, job: JobRecord, *, dag_id: str, run_id: str) -> Run | None:
+    """Return one run of a job, or None if this DAG run scored nothing of the job."""
+    runs = job.tables.runs
+    mine = and_(runs.c.job_id == job.id, runs.c.dag_id == dag_id, runs.c.run_id == run_id)
     found = _grouped(connection, connection.execute(select(runs).where(mine).order_by(runs.c.id)).all())
     return found[0] if found else None
 
 
-def _grouped(connection: Connection, rows: Sequence[Row[Any]]) -> list[Night]:
+def _grouped(connection: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
     now = dialect_of(connection).now(connection)
-    return [_night(list(shards), now) for _, shards in groupby(rows, key=lambda row: (row.dag_id, row.run_id))]
+    return [_run(list(shards), now) for _, shards in groupby(rows, key=lambda row: (row.dag_id, row.run_id))]
 
 
-def _night(rows: Sequence[Row[Any]], now: datetime) -> Night:
+def _run(rows: Sequence[Row[Any]], now: datetime) -> Run:
     alive = [row for row in rows if row.state == RUNNING and row.lease_until > now]
     states = {row.state for row in rows}
     if alive:
@@ -117,7 +119,7 @@ def _night(rows: Sequence[Row[Any]], now: datetime) -> Night:
     else:
         state = SUCCESS if states == {SUCCESS} else FAILED
     ends = [row.ended_at or row.lease_until for row in rows]
-    return Night(
+    return Run(
         dag_id=rows[0].dag_id,
         run_id=rows[0].run_id,
         state=state,

@@ -1,4 +1,4 @@
-"""The models that can be chosen: which are there, which is in use, and how good each was found to be."""
+"""Model pages: the catalogue with the champion and the newest evaluations, and one model with all of its own."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.model_settings import model_settings
 from review_scoring.airflow.web import model_charts
-from review_scoring.airflow.web.failures import PageRoute
-from review_scoring.airflow.web.jobs import JobPlace
-from review_scoring.airflow.web.page import Place, Settings, page
+from review_scoring.airflow.web.error_pages import PageRoute
+from review_scoring.airflow.web.page import PageSettings, Selected, page
+from review_scoring.airflow.web.selected_job import SelectedJob
 from review_scoring.errors import ModelError
 from review_scoring.evaluation.verdicts import ReferenceVerdict
 from review_scoring.models.catalogue import readable_entries
@@ -26,6 +26,7 @@ from review_scoring.warehouse.errors import lacks_tables
 from review_scoring.warehouse.evaluations.past_evaluations import details, evaluations
 from review_scoring.warehouse.evaluations.promotions import StoredPromotion, champion
 from review_scoring.warehouse.evaluations.records import EvaluationDetails, StoredEvaluation
+from review_scoring.warehouse.schema import tables
 
 log = logging.getLogger(__name__)
 router = APIRouter(route_class=PageRoute)
@@ -33,9 +34,11 @@ router = APIRouter(route_class=PageRoute)
 
 @dataclass(frozen=True)
 class ModelLine:
-    """A model of the catalogue with what is known of it; `imported` is None where the store cannot be seen.
+    """A model of the catalogue with its state.
 
-    :param champion: the revision that was promoted; None for a model that is not the champion
+    :param imported: None if the model store is not on this machine
+    :param champion: the promoted revision; None for a model that is not the champion
+    :param newest: the newest evaluation, preferably on a whole benchmark set
     """
 
     entry: CatalogueEntry
@@ -45,7 +48,7 @@ class ModelLine:
 
     @property
     def states(self) -> list[str]:
-        """What the model is, for a reader: the most telling first."""
+        """The states of the model, the most important first."""
         named = {
             "champion": self.champion is not None,
             "evaluated": self.newest is not None,
@@ -57,57 +60,57 @@ class ModelLine:
 
     @property
     def published(self) -> str | None:
-        """The accuracy that the publisher states, in percent, with the digits that were printed."""
+        """The accuracy that the publisher states, in percent, with the digits of the source."""
         metrics = {"accuracy", "eval_accuracy"}
         printed = next((figure.value for figure in self.entry.figures if figure.metric in metrics), None)
         return None if printed is None else _in_percent(printed)
 
     @property
     def is_of_champion(self) -> bool:
-        """Whether the newest evaluation may be read as the champion's: of its revision, or no champion's at all."""
+        """Whether the newest evaluation is of the promoted revision. True for a model that is not the champion."""
         return self.champion is None or self.newest is None or self.newest.revision == self.champion
 
     @property
     def is_comparable(self) -> bool:
-        """Whether what is published was measured on the reviews of the newest evaluation."""
+        """Whether the published figure was measured on the reviews of the newest evaluation."""
         return self.newest is not None and self.newest.reference_verdict != ReferenceVerdict.NO_REFERENCE
 
 
 @router.get("/models", response_class=HTMLResponse)
-def models(place: Place, settings: Settings) -> HTMLResponse:
+def show_models(selected: Selected, settings: PageSettings) -> HTMLResponse:
     """Show the catalogue."""
-    promoted = _champion(place)
-    done = _evaluations(place)
+    promoted = _champion(selected)
+    done = _evaluations(selected)
     lines = [_line(entry, done, promoted) for entry in _catalogue().values()]
     lines.sort(key=lambda line: (line.champion is None, line.newest is None, line.imported is not True))
     return page(
         "models.html",
         "models",
-        place,
+        selected,
         settings,
         lines=lines,
         promoted=promoted,
         promoted_is_unverified=any(line.champion and line.entry.unverified for line in lines),
-        chart=model_charts.speed_chart([line.newest for line in lines if line.newest]),
+        chart=model_charts.accuracy_speed_chart([line.newest for line in lines if line.newest]),
         store_seen=_store().root.is_dir(),
         unusable=[name or "the whole file" for name in _problems()],
     )
 
 
 @router.get("/model", response_class=HTMLResponse)
-def model(place: Place, settings: Settings, name: Annotated[str, Query(max_length=100)]) -> HTMLResponse:
-    """Show one model: its newest evaluation in full, and how it went over time."""
+def show_model(selected: Selected, settings: PageSettings, name: Annotated[str, Query(max_length=100)]) -> HTMLResponse:
+    """Show one model: its newest evaluation in detail, and all evaluations over time."""
     entry = _catalogue().get(name)
     if entry is None and (problem := _problems().get(name)) is not None:
         raise problem
     if entry is None:
-        raise HTTPException(404, "The catalogue has no model of this name.")
-    done = _evaluations(place, name)
-    line = _line(entry, done, _champion(place))
+        raise HTTPException(404, "The catalogue has no model with this name.")
+    done = _evaluations(selected, name)
+    line = _line(entry, done, _champion(selected))
     found: EvaluationDetails | None = None
     if line.newest is not None:
-        with place.engine.connect() as connection:
-            found = details(connection, place.owned, evaluation=line.newest.id)
+        with selected.engine.connect() as connection:
+            found = details(connection, tables(selected.job.target_schema), evaluation=line.newest.id)
     same_set = [each for each in reversed(done) if line.newest and each.set_name == line.newest.set_name]
     charts = [model_charts.history_chart([each for each in same_set if each.row_limit is None])]
     if found is not None:
@@ -115,12 +118,12 @@ def model(place: Place, settings: Settings, name: Annotated[str, Query(max_lengt
     return page(
         "model.html",
         "models",
-        place,
+        selected,
         settings,
         line=line,
         found=found,
         charts=[chart for chart in charts if chart.rows],
-        done=done,
+        evaluations=done,
         published=_published_by_class(entry) if line.is_comparable else {},
         revisions=_store().revisions(name) if entry.kind is not ModelKind.BUNDLED else [],
     )
@@ -138,13 +141,13 @@ def _line(entry: CatalogueEntry, done: Sequence[StoredEvaluation], promoted: Sto
     return ModelLine(entry, imported, champion_revision, newest)
 
 
-def _champion(place: JobPlace) -> StoredPromotion | None:
-    with place.engine.connect() as connection:
-        return champion(connection, place.owned, job=place.job.name)
+def _champion(selected: SelectedJob) -> StoredPromotion | None:
+    with selected.engine.connect() as connection:
+        return champion(connection, tables(selected.job.target_schema), job=selected.job.name)
 
 
 def _in_percent(printed: str) -> str:
-    """Return `90.93 %` for `0.9093`, with as many digits; what is no share as it is."""
+    """Return `90.93 %` for `0.9093`, with the same digits. A text that is not a number is returned unchanged."""
     try:
         return f"{Decimal(printed).scaleb(2):f}\N{NO-BREAK SPACE}%"
     except InvalidOperation:
@@ -152,7 +155,7 @@ def _in_percent(printed: str) -> str:
 
 
 def _published_by_class(entry: CatalogueEntry) -> Mapping[str, Mapping[str, str]]:
-    """Return class -> metric -> what the publisher printed."""
+    """Return class -> metric -> figure, as the publisher states it."""
     found: dict[str, dict[str, str]] = {}
     for figure in entry.figures:
         if figure.label is not None:
@@ -165,7 +168,7 @@ def _catalogue() -> Mapping[str, CatalogueEntry]:
 
 
 def _problems() -> Mapping[str, ModelError]:
-    """Return what is wrong with the other entries of the catalogue; it names a file, and so is for the log."""
+    """Return the errors of the invalid entries. They are logged, since they name a file and are not shown."""
     problems = readable_entries(model_settings().catalogue).problems
     for problem in problems.values():
         log.warning("%s", problem)
@@ -176,11 +179,11 @@ def _store() -> ModelStore:
     return ModelStore(model_settings().store)
 
 
-def _evaluations(place: JobPlace, name: str | None = None) -> list[StoredEvaluation]:
-    """Return the evaluations; none where the tables are not there yet."""
+def _evaluations(selected: SelectedJob, name: str | None = None) -> list[StoredEvaluation]:
+    """Return the evaluations, of one model or all; none if the tables do not exist yet."""
     try:
-        with place.engine.connect() as connection:
-            return evaluations(connection, place.owned, model=name)
+        with selected.engine.connect() as connection:
+            return evaluations(connection, tables(selected.job.target_schema), model=name)
     except DBAPIError as error:
         if lacks_tables(error):
             return []

@@ -1,4 +1,4 @@
-"""How the nights go: what waits, the last run, labels and speed over time; and the figures while a run goes."""
+"""Overview page: live counts, the last run, charts of labels, score and speed, and the progress of a run."""
 
 from __future__ import annotations
 
@@ -6,66 +6,72 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from review_scoring.airflow.web import charts, dag_runs
-from review_scoring.airflow.web import live_counts as now
+from review_scoring.airflow.web import dag_runs, overview_charts
 from review_scoring.airflow.web.dag_runs import DagState
-from review_scoring.airflow.web.failures import PageRoute
-from review_scoring.airflow.web.jobs import JobPlace, shown_first
-from review_scoring.airflow.web.page import Place, Settings, page
+from review_scoring.airflow.web.error_pages import PageRoute
+from review_scoring.airflow.web.live_counts import LiveCountsCache
+from review_scoring.airflow.web.page import PageSettings, Selected, page
 from review_scoring.airflow.web.run_history import overdue, run_lines
-from review_scoring.airflow.web.settings import PageSettings
+from review_scoring.airflow.web.selected_job import SelectedJob, default_job
 from review_scoring.reviews import help_for
-from review_scoring.warehouse.history.daily_labels import Day, days
-from review_scoring.warehouse.history.runs import Night, nights
+from review_scoring.warehouse.history.daily_labels import daily_labels
+from review_scoring.warehouse.history.runs import Run, last_runs
 from review_scoring.warehouse.ledger.leases import RUNNING
 
 router = APIRouter(route_class=PageRoute)
 
 BACK = timedelta(days=120)
-"""Days that are charted: a season, with the month that the first band needs."""
+"""How far the charts go back: three months, and the month that the first control limits need."""
 
-NIGHTS = 90
-"""Runs whose throughput is charted."""
+CHARTED_RUNS = 90
+"""The number of runs in the throughput chart."""
 
 LISTED = 10
+"""The number of runs in the list."""
 
 DAGS = 3
-"""DAGs of a job whose runs are looked up in Airflow: a job has one, or was moved to another."""
+"""The most DAGs whose runs are read from Airflow. A job has one DAG, unless it was moved to another."""
 
 
 @router.get("/", response_class=HTMLResponse)
-def overview(place: Place, settings: Settings) -> HTMLResponse:
+def show_overview(selected: Selected, settings: PageSettings) -> HTMLResponse:
     """Show the overview."""
-    newest_first = _nights(place, NIGHTS)
-    dags = _dags(place, settings, newest_first)
+    with selected.open() as (connection, job):
+        newest_first = last_runs(connection, job, limit=CHARTED_RUNS) if job else []
+        days = daily_labels(connection, job, back=BACK) if job else []
+    dags = _dags(selected, settings, newest_first)
     lines = run_lines(newest_first, dags)
-    found = _days(place)
-    ended = [night for night in newest_first[::-1] if night.state != RUNNING and not night.is_rescore]
+    ended = [run for run in newest_first[::-1] if run.state != RUNNING and not run.is_rescore]
     today = datetime.now(UTC)
-    until = today.date() - timedelta(days=1)  # today may still come
-    drawn = [charts.shares_chart(found, until), charts.score_chart(found, until), charts.speed_chart(ended)]
+    until = today.date() - timedelta(days=1)  # today's run may still come
+    drawn = [
+        overview_charts.shares_chart(days, until),
+        overview_charts.score_chart(days, until),
+        overview_charts.throughput_chart(ended),
+    ]
     return page(
         "overview.html",
         "overview",
-        place,
+        selected,
         settings,
         last=lines[0] if lines else None,
         listed=lines[:LISTED],
         overdue=overdue(lines, dags, today),
         has_scored=bool(newest_first),
         charts=[chart for chart in drawn if chart.rows],
-        shifts=charts.shifts(found),
-        source=place.job.source_table,
+        unusual=overview_charts.unusual_values(days),
+        source=selected.job.source_table,
     )
 
 
-@router.get("/now")
-def figures_now(place: Place) -> Mapping[str, Any]:
-    """Return how much waits, is scored and is rejected."""
-    found = now.figures(place)
+@router.get("/live-counts")
+def show_live_counts(request: Request, selected: Selected) -> Mapping[str, Any]:
+    """Return the live counts: how many reviews are waiting, scored and rejected."""
+    cache: LiveCountsCache = request.app.state.live_counts
+    found = cache.get(selected)
     return {
         "waiting": found.waiting,
         "note": found.note,
@@ -78,51 +84,38 @@ def figures_now(place: Place) -> Mapping[str, Any]:
 
 
 @router.get("/progress")
-def progress(place: Place) -> Mapping[str, Any]:
-    """Return how far the newest run is."""
-    newest = _nights(place, 1)
+def show_progress(selected: Selected) -> Mapping[str, Any]:
+    """Return the progress of the newest run."""
+    with selected.open() as (connection, job):
+        newest = last_runs(connection, job, limit=1) if job else []
     if not newest:
         return {"run": None}
-    night = newest[0]
+    run = newest[0]
     return {
-        "run": night.run_id,
-        "state": night.state,
-        "running": night.state == RUNNING,
-        "begun": night.has_begun,
-        "read": night.counts.read,
-        "scored": night.counts.scored,
-        "rejected": night.counts.rejected,
-        "seconds": round(night.seconds, 1),
-        "reviews_per_second": round(night.reviews_per_second, 1),
-        "devices": list(night.devices),
-        "shards": night.shards,
-        "shards_done": night.shards_done,
+        "run": run.run_id,
+        "state": run.state,
+        "running": run.state == RUNNING,
+        "begun": run.has_begun,
+        "read": run.counts.read,
+        "scored": run.counts.scored,
+        "rejected": run.counts.rejected,
+        "seconds": round(run.seconds, 1),
+        "reviews_per_second": round(run.reviews_per_second, 1),
+        "devices": list(run.devices),
+        "shards": run.shards,
+        "shards_done": run.shards_done,
     }
 
 
-def _dags(place: JobPlace, settings: PageSettings, newest_first: Sequence[Night]) -> list[DagState]:
-    """Return what Airflow knows of the DAGs that score a job: the deployment's, and those of its last runs.
+def _dags(selected: SelectedJob, settings: PageSettings, newest_first: Sequence[Run]) -> list[DagState]:
+    """Return the DAGs that score a job: the deployment's DAG, and those of the job's last runs.
 
-    The deployment's DAG is about one job alone: of another one, its runs say nothing.
+    The deployment's DAG scores the default job only, so it is left out for other jobs.
     """
-    names = [night.dag_id for night in newest_first if not night.is_rescore]
-    if place.job.name == shown_first(dict.fromkeys(place.names)):
-        names = [settings.dag_id, *names]
+    names = [run.dag_id for run in newest_first if not run.is_rescore]
+    if selected.job.name == default_job(dict.fromkeys(selected.names)):
+        names = [settings.page_dag, *names]
     else:
-        names = [name for name in names if name != settings.dag_id]
+        names = [name for name in names if name != settings.page_dag]
     found = [dag_runs.dag_state(name) for name in list(dict.fromkeys(names))[:DAGS]]
     return [dag for dag in found if dag is not None]
-
-
-def _nights(place: JobPlace, last: int) -> list[Night]:
-    """Return the newest nights; none where the project's tables are not there yet."""
-    with place.engine.connect() as connection:
-        job = place.record(connection)
-        return nights(connection, place.owned, job.id, last=last) if job else []
-
-
-def _days(place: JobPlace) -> Sequence[Day]:
-    """Return what the days of the last months found."""
-    with place.engine.connect() as connection:
-        job = place.record(connection)
-        return days(connection, place.owned, job.id, back=BACK) if job else []

@@ -1,4 +1,4 @@
-"""Reviews without a score: why, how many, and what to do about each kind."""
+"""Rejects page: the reviews that could not be scored, by reason and one by one, with what to do about them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
-from review_scoring.airflow.web.failures import PageRoute
-from review_scoring.airflow.web.page import NO_NUL, Place, Settings, page
+from review_scoring.airflow.web.error_pages import PageRoute
+from review_scoring.airflow.web.page import NO_NUL, PageSettings, Selected, page
 from review_scoring.reviews import help_for
-from review_scoring.warehouse.history.live_counts import count_rejects, rejected
-from review_scoring.warehouse.history.runs import nights
+from review_scoring.warehouse.history.rejects import count_rejects, list_rejects
+from review_scoring.warehouse.history.runs import last_runs
 from review_scoring.warehouse.ledger.leases import RUNNING
 
 router = APIRouter(route_class=PageRoute)
@@ -20,29 +20,27 @@ ROWS = 50
 
 
 @router.get("/rejects", response_class=HTMLResponse)
-def rejects(
-    place: Place,
-    settings: Settings,
+def show_rejects(
+    selected: Selected,
+    settings: PageSettings,
     reason: Annotated[str | None, Query(max_length=50, pattern=NO_NUL)] = None,
     after: Annotated[str | None, Query(max_length=255, pattern=NO_NUL)] = None,
 ) -> HTMLResponse:
-    """Show the rejects of a job: by reason, and one by one."""
+    """Show the rejects of a job by reason, and a page of their list."""
     counts: dict[str, int] = {}
     unkeyed: dict[str, int] = {}
     rows = []
-    with place.engine.connect() as connection:
-        job = place.record(connection)
+    with selected.open() as (connection, job):
         if job is not None:
-            counts = dict(count_rejects(connection, place.owned, job.id))
-            found = rejected(connection, place.owned, job.id, reason=reason or None, after=after or None, rows=ROWS + 1)
-            rows = list(found)
-            ended = (n for n in nights(connection, place.owned, job.id, last=2) if n.state != RUNNING)
-            unkeyed = dict(next((night.counts.unkeyed for night in ended), {}))
+            counts = dict(count_rejects(connection, job))
+            rows = list(list_rejects(connection, job, reason=reason or None, after=after or None, limit=ROWS + 1))
+            ended = (run for run in last_runs(connection, job, limit=2) if run.state != RUNNING)
+            unkeyed = dict(next((run.counts.unkeyed for run in ended), {}))
     more = len(rows) > ROWS
     return page(
         "rejects.html",
         "rejects",
-        place,
+        selected,
         settings,
         reasons=[(name, count, help_for(name)) for name, count in counts.items()],
         unkeyed=[(name, count, help_for(name)) for name, count in sorted(unkeyed.items())],

@@ -1,10 +1,10 @@
-// Draws each table with data-chart into the canvas of its figure. What is drawn is what the table says.
+// Draws each table with data-chart into the canvas of its figure, from the data- attributes of its cells alone.
 "use strict";
 (() => {
   const KNOWN = { neg: "--neg", neu: "--neu", pos: "--pos" };
   const OTHERS = ["--c1", "--c2", "--c3", "--c4"];
   const POINTS = ["points", "reliability"];
-  const DIAGONAL = "as sure as right";
+  const LINES = ["control", "line"];
   const drawn = [];
 
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -32,12 +32,13 @@
       name: head.textContent.trim(),
       role: head.dataset.role,
       form: head.dataset.form,
+      legend: head.dataset.legend ?? head.textContent.trim(),
       values: rows.map((row) => {
         const value = row.cells[column + 1].dataset.value;
         return value === "" ? null : Number(value);
       }),
     }));
-    return { names, series, unusual: rows.map((row) => "unusual" in row.dataset) };
+    return { names, series, unusual: rows.map((row) => "unusual" in row.dataset), diagonal: table.dataset.diagonal };
   }
 
   function colour(name, n) {
@@ -50,28 +51,33 @@
       const x = series.find((each) => each.role === "x");
       const y = series.find((each) => each.role === "line");
       const curve = {
-        label: y.name, showLine: kind === "reliability", data: x.values.map((value, n) => ({ x: value, y: y.values[n] })),
+        label: y.name, legend: y.legend, legendColour: css("--c1"), showLine: kind === "reliability",
+        data: x.values.map((value, n) => ({ x: value, y: y.values[n] })),
         borderColor: css("--c1"), backgroundColor: css("--c1"), pointRadius: 6, pointHoverRadius: 7, borderWidth: 2,
       };
-      if (kind === "points") return [curve];
+      if (!table.diagonal) return [curve];
       const diagonal = {
-        label: DIAGONAL, showLine: true, data: [{ x: 0.5, y: 0.5 }, { x: 1, y: 1 }], pointRadius: 0,
-        pointHitRadius: 0, borderColor: css("--muted"), borderDash: [6, 4], borderWidth: 1,
+        label: table.diagonal, legend: table.diagonal, legendColour: css("--muted"), showLine: true,
+        data: [{ x: 0.5, y: 0.5 }, { x: 1, y: 1 }], pointRadius: 0, pointHitRadius: 0,
+        borderColor: css("--muted"), borderDash: [6, 4], borderWidth: 1,
       };
       return [curve, diagonal];
     }
     return series.map((each, n) => {
       if (each.role === "bar") {
         return {
-          label: each.name, data: each.values, backgroundColor: colour(each.name, n), borderSkipped: false,
-          borderColor: css("--mark"), borderWidth: unusual.map((yes) => (yes ? 2 : 0)), maxBarThickness: 28, borderRadius: kind === "bars" ? 3 : 0,
+          label: each.name, legend: each.legend, legendColour: colour(each.name, n), data: each.values,
+          backgroundColor: colour(each.name, n), borderSkipped: false,
+          borderColor: css("--mark"), borderWidth: unusual.map((yes) => (yes ? 2 : 0)), maxBarThickness: 28,
+          borderRadius: kind === "bars" ? 3 : 0,
         };
       }
       if (each.role === "line") {
         const mark = css("--mark");
         const plain = css("--c1");
         return {
-          type: "line", label: each.name, data: each.values, borderColor: plain, borderWidth: 2, tension: 0, order: 0,
+          type: "line", label: each.name, legend: each.legend, legendColour: plain, data: each.values,
+          borderColor: plain, borderWidth: 2, tension: 0, order: 0,
           spanGaps: false, pointRadius: unusual.map((yes) => (yes ? 6 : 3)),
           pointStyle: unusual.map((yes) => (yes ? "rectRot" : "circle")),
           pointBackgroundColor: unusual.map((yes) => (yes ? mark : plain)),
@@ -79,7 +85,8 @@
         };
       }
       return {
-        type: "line", label: each.name, data: each.values, borderWidth: 0, pointRadius: 0, pointHitRadius: 0, order: 1,
+        type: "line", label: each.name, legend: each.legend, legendColour: css("--band"), data: each.values,
+        borderWidth: 0, pointRadius: 0, pointHitRadius: 0, order: 1,
         backgroundColor: css("--band"), fill: each.role === "high" ? n - 1 : false, spanGaps: false,
       };
     });
@@ -98,14 +105,15 @@
       interaction: { mode: POINTS.includes(kind) ? "nearest" : "index", intersect: false },
       plugins: {
         legend: {
-          display: shares || kind === "reliability" || table.series.some((each) => each.role === "high"),
+          display: shares || Boolean(table.diagonal) || table.series.some((each) => each.role === "high"),
           position: "bottom",
-          labels: { color: text, boxWidth: 12, boxHeight: 12, filter: (item) => !item.text.startsWith("usual from"),
-            generateLabels: (chart) => Chart.defaults.plugins.legend.labels.generateLabels(chart).map((item) => ({
-              ...item, lineWidth: 0, text: item.text === "usual to" ? "usual in the 30 days before (±3 σ)" : item.text,
-              fillStyle: kind === "shares" ? item.fillStyle : item.text === DIAGONAL ? css("--muted") : css(item.text === "usual to" ? "--band" : "--c1"),
-              pointStyle: "rect",
-            })) },
+          labels: {
+            color: text, boxWidth: 12, boxHeight: 12, filter: (item) => item.text !== "",
+            generateLabels: (chart) => Chart.defaults.plugins.legend.labels.generateLabels(chart).map((item) => {
+              const { legend, legendColour } = chart.data.datasets[item.datasetIndex];
+              return { ...item, text: legend, fillStyle: legendColour, lineWidth: 0, pointStyle: "rect" };
+            }),
+          },
         },
         names: { texts: table.names.map((name) => name.long) },
         tooltip: {
@@ -131,7 +139,7 @@
     };
   }
 
-  // Names beside the points, on the side that has room.
+  // Draws the names next to the points, on the side that has room.
   const names = {
     id: "names",
     afterDatasetsDraw(chart, _, { texts }) {
@@ -154,7 +162,7 @@
     const kind = element.dataset.chart;
     const table = read(element);
     const chart = new Chart(canvas, {
-      type: POINTS.includes(kind) ? "scatter" : kind === "trend" ? "line" : "bar",
+      type: POINTS.includes(kind) ? "scatter" : LINES.includes(kind) ? "line" : "bar",
       data: { labels: table.names.map((name) => name.short), datasets: datasets(kind, table) },
       options: options(kind, table, element),
       plugins: kind === "points" ? [names] : [],

@@ -1,4 +1,4 @@
-// What HTML alone cannot do: the viewer's time zone, links to Airflow around us, and figures that move.
+// Times in the viewer's zone, links to the surrounding Airflow, live counts, and the progress of a run.
 "use strict";
 (() => {
   const POLL_MS = 4000;
@@ -21,7 +21,7 @@
     }
   }
 
-  // Days are the viewer's, as the times are. Days that were asked for already keep the zone that they were cut in.
+  // Date filters are in the viewer's zone, like the times. A filter that is already set keeps the zone of its request.
   function localDays() {
     const field = document.querySelector("input[name=zone]");
     if (!field || field.value) return;
@@ -30,7 +30,7 @@
     for (const label of document.querySelectorAll("[data-zone]")) label.textContent = field.value;
   }
 
-  // Our frame is sandboxed: a plain link would open Airflow inside of itself. A link in its own document may go there.
+  // The frame is sandboxed: a plain link would open Airflow inside Airflow. So the link is clicked in the parent document.
   function airflowLinks() {
     if (window.parent === window) return;
     document.addEventListener("click", (event) => {
@@ -47,8 +47,8 @@
     });
   }
 
-  // Printing from inside a frame gives what is in view of it: the page on its own is printed whole.
-  function openAlone() {
+  // Printing a frame prints only its visible part; a page in its own tab is printed in full.
+  function printLink() {
     const link = document.querySelector("[data-alone]");
     if (!link || window.parent === window) return;
     link.href = window.location.href;
@@ -69,21 +69,21 @@
     return found;
   }
 
-  // Shows the figures, and returns how many reviews the run that goes will have read: null where that is not known.
-  async function showNow() {
-    const list = document.querySelector("[data-now]");
+  // Shows the live counts. Returns how many reviews the run in progress will have read, or null if that is unknown.
+  async function showCounts() {
+    const list = document.querySelector("[data-counts]");
     if (!list) return null;
     const note = list.querySelector("[data-note]");
     try {
-      const found = await fetched(list.dataset.now);
+      const found = await fetched(list.dataset.counts);
       for (const name of ["waiting", "scored", "rejected"]) {
-        list.querySelector(`[data-figure=${name}]`).textContent = found[name] === null ? "–" : number.format(found[name]);
+        list.querySelector(`[data-count=${name}]`).textContent = found[name] === null ? "–" : number.format(found[name]);
       }
-      note.textContent = found.note || (found.waiting ? "the next run scores them" : "nothing is new");
+      note.textContent = found.note || (found.waiting ? "will be scored by the next run" : "no new reviews");
       showReasons(found.rejects);
       return found.total;
     } catch (error) {
-      for (const each of list.querySelectorAll("[data-figure]")) each.textContent = "–";
+      for (const each of list.querySelectorAll("[data-count]")) each.textContent = "–";
       note.textContent = error.message;
       const none = document.querySelector("#no-reasons");
       if (none) none.textContent = error.message;
@@ -95,7 +95,7 @@
     const table = document.querySelector("#reasons");
     if (!table) return;
     const none = document.querySelector("#no-reasons");
-    none.textContent = rejects.length ? "" : "No review is rejected.";
+    none.textContent = rejects.length ? "" : "No rejects.";
     none.hidden = rejects.length > 0;
     table.hidden = rejects.length === 0;
     const most = Math.max(...rejects.map((each) => each.count));
@@ -127,7 +127,7 @@
     return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
   }
 
-  // Looks at the newest run every few seconds while it goes, seldom otherwise, and never while nobody sees the page.
+  // Polls the newest run: every few seconds while it is in progress, rarely otherwise, and not while the page is hidden.
   function followRun() {
     const live = document.querySelector("[data-progress]");
     if (!live) return;
@@ -139,14 +139,14 @@
     let timer = null;
     let announced = 0;
 
-    // A screen reader is told when a run begins, and every half minute: not each time that the line changes.
+    // Announces a run to screen readers when it begins and every 30 seconds, not at each change of the line.
     const announce = (words, isNew) => {
       if (!isNew && Date.now() - announced < ANNOUNCE_MS) return;
       announced = Date.now();
       news.textContent = words;
     };
 
-    const look = async () => {
+    const poll = async () => {
       timer = null;
       let pause = IDLE_MS;
       try {
@@ -156,7 +156,7 @@
           window.location.reload();
           return;
         }
-        if (isNew && found.running) total = await showNow();
+        if (isNew && found.running) total = await showCounts();
         before = found;
         live.hidden = !found.running;
         if (found.running) {
@@ -172,16 +172,16 @@
           line.textContent = found.begun ?
             `${number.format(found.read)} read, ${number.format(found.scored)} scored, ` +
               `${number.format(found.rejected)} rejected in ${clock(found.seconds)}${speed}${shards}` :
-            `Started ${clock(found.seconds)} ago: loading the model, or at the first chunk. Nothing is committed yet.`;
-          announce(`${isNew ? "A run is going: " : ""}${line.textContent}`, isNew);
+            `Started ${clock(found.seconds)} ago: loading the model or scoring the first chunk. Nothing is committed yet.`;
+          announce(`${isNew ? "A run is in progress: " : ""}${line.textContent}`, isNew);
         }
       } catch {
-        // the next look may go through
+        // the next poll may succeed
       }
       schedule(pause);
     };
     const schedule = (pause) => {
-      if (!document.hidden && timer === null) timer = window.setTimeout(look, pause);
+      if (!document.hidden && timer === null) timer = window.setTimeout(poll, pause);
     };
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) {
@@ -197,8 +197,8 @@
   localTimes();
   localDays();
   airflowLinks();
-  openAlone();
+  printLink();
   jobSwitch();
-  showNow();
+  showCounts();
   followRun();
 })();

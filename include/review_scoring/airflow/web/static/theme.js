@@ -1,4 +1,4 @@
-// Light or dark as Airflow around us is; on our own, as the system says; on paper light. Runs before anything is drawn.
+// The theme: Airflow's inside its frame, otherwise the system's, and light on paper. Runs before the first paint.
 "use strict";
 (() => {
   const ours = document.documentElement;
@@ -6,7 +6,7 @@
   try {
     if (window.parent !== window) theirs = window.parent.document.documentElement;
   } catch {
-    // framed by another origin: the system's choice holds
+    // framed by another origin: use the system's theme
   }
   const system = window.matchMedia("(prefers-color-scheme: dark)");
   const paper = window.matchMedia("print");

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
+from review_scoring.airflow.config import settings
 from review_scoring.airflow.operators import base
 from review_scoring.airflow.operators.score_reviews import ScoreReviewsOperator
-from review_scoring.airflow.web.settings import PageSettings
-from review_scoring.booleans import as_bool, truth
 from review_scoring.errors import ConfigurationError
 from review_scoring.evaluation.champion import as_required
+from review_scoring.settings import as_bool, truth
 
 ON = [True, 1, "1", "true", "True", " YES ", "on"]
 OFF = [False, 0, None, "0", "false", "False", "No", "off", "OFF", "none", "None", "", "  "]
@@ -36,8 +36,8 @@ def test_what_is_on_is_on_everywhere(value: object, monkeypatch: pytest.MonkeyPa
     assert truth(value) is True
     assert estimated_only(value, monkeypatch)
     assert as_required(value if isinstance(value, bool) else str(value)) == "any"
-    monkeypatch.setenv("REVIEW_SCORING_HIDE_TEXTS", str(value))
-    assert PageSettings.from_environment().hide_texts
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__HIDE_TEXTS", str(value))
+    assert settings().hide_texts
 
 
 @pytest.mark.parametrize("value", OFF)
@@ -45,8 +45,8 @@ def test_what_is_off_is_off_everywhere(value: object, monkeypatch: pytest.Monkey
     assert truth(value) is False
     assert not estimated_only(value, monkeypatch)
     assert as_required(value if isinstance(value, bool) or value is None else str(value)) is None
-    monkeypatch.setenv("REVIEW_SCORING_HIDE_TEXTS", str(value))
-    assert not PageSettings.from_environment().hide_texts
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__HIDE_TEXTS", str(value))
+    assert not settings().hide_texts
 
 
 @pytest.mark.parametrize("convert", [as_bool])
@@ -56,5 +56,5 @@ def test_what_is_neither_is_refused_by_name(convert: Callable[[object, str], boo
 
 
 def test_texts_are_hidden_when_it_is_not_clear_whether_they_may_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REVIEW_SCORING_HIDE_TEXTS", "perhaps")
-    assert PageSettings.from_environment().hide_texts
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__HIDE_TEXTS", "perhaps")
+    assert settings().hide_texts

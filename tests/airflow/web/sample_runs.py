@@ -1,4 +1,4 @@
-"""Forty nights made of the sample reviews, for looking at: scored by the bundled model, dated back night by night."""
+"""A sample history for screenshots: forty daily runs of the sample reviews, scored by the bundled model."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.schema import tables
 
 JOB = ScoringJob(name="film_reviews", source_conn_id="reviews", source_table="film_reviews")
-NIGHTS = 40
+RUNS = 40
 EVALUATIONS = 3
 FEWEST, MOST = 40, 90
 
 
 def make(path: Path, newest: datetime) -> None:
-    """Write a SQLite file with the table of reviews and what forty nights made of it.
+    """Write a SQLite file with a table of reviews and the results of forty runs.
 
-    :param newest: when the newest night began (aware)
+    :param newest: when the newest run began (aware)
     """
     engine = make_engine(f"sqlite:///{path}")
     reviews.metadata.create_all(engine)
     model = find_model(DEFAULT_MODEL)
     classifier = Classifier.load(model, device="cpu")
-    for night, rows in enumerate(_drawn()):
-        began = newest - timedelta(days=NIGHTS - 1 - night)
+    for number, rows in enumerate(_drawn()):
+        began = newest - timedelta(days=RUNS - 1 - number)
         with writing(engine).begin() as connection:
             first = (connection.scalar(select(func.max(reviews.c.id))) or 0) + 1
             connection.execute(reviews.insert(), [{"id": first + n, "text": row} for n, row in enumerate(rows)])
@@ -59,7 +59,7 @@ def make(path: Path, newest: datetime) -> None:
 
 
 def evaluate(engine: Engine, classifier: Classifier, model: ModelFolder, newest: datetime) -> None:
-    """Evaluate the model on the sample, week by week."""
+    """Add weekly evaluations of the model on the sample set."""
     store = BenchmarkStore(engine)
     loaded = load_set(benchmark_sets()[DEFAULT_SET], store, lambda _: engine)
     for weeks in range(EVALUATIONS - 1, -1, -1):
@@ -77,15 +77,15 @@ def evaluate(engine: Engine, classifier: Classifier, model: ModelFolder, newest:
 
 
 def _drawn() -> Iterator[list[str | None]]:
-    """Yield the texts of each night; every fourth has some that cannot be scored."""
-    chosen = random.Random(1)  # noqa: S311 a sample, not a secret; the same one each time
+    """Yield the texts of each run. Three runs in four have some texts that cannot be scored."""
+    chosen = random.Random(1)  # noqa: S311 reproducible, not secret
     sample = sample_reviews()
     bad = [row for row in sample if row["label"] == "neg"]
-    for night in range(NIGHTS):
+    for number in range(RUNS):
         drawn = chosen.choices(sample, k=chosen.randint(FEWEST, MOST))
-        if night == NIGHTS - 1:
+        if number == RUNS - 1:
             drawn = chosen.choices(bad, k=MOST)
-        yield [*(row["text"] for row in drawn), *UNUSABLE[: night % 4]]
+        yield [*(row["text"] for row in drawn), *UNUSABLE[: number % 4]]
 
 
 def _date_back(engine: Engine, run: int, began: datetime, took: timedelta) -> None:

@@ -1,4 +1,4 @@
-"""From one job to another."""
+"""Selecting a job: the default, another one, an invalid one, and none."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fastapi import HTTPException
 from fastapi.testclient import TestClient
 
 from review_scoring.airflow.web.app import create_app
+from tests.airflow.web.app_state import without_login
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]
@@ -21,7 +22,7 @@ JOB = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "b
     ("asked", "shown"),
     [
         ("/review?id=1", "reviews"),
-        ("/run?dag_id=dag&run_id=night 1", "./"),
+        ("/run?dag_id=dag&run_id=run 1", "./"),
         ("/model?name=french-reviews-small", "models"),
         ("/reviews?label=neg", "reviews"),
         ("/rejects?reason=null_text", "rejects"),
@@ -29,12 +30,12 @@ JOB = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "b
         ("/", "./"),
     ],
 )
-def test_another_job_is_one_step_away_from_every_page(
+def test_every_page_can_switch_to_another_job(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, asked: str, shown: str
 ) -> None:
     warehouse.create()
     warehouse.fill(2)
-    warehouse.score()
+    warehouse.score("run 1")
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"films": JOB, "books": JOB}))
     client = pages()
     form = re.search(r'<form class="job" method="get" action="([^"]*)"', client.get(asked).text)
@@ -48,8 +49,8 @@ def test_another_job_is_one_step_away_from_every_page(
 BROKEN = {"source_conn_id": "reviews", "tabel": "reviews"}
 
 
-@pytest.mark.parametrize("asked", ["/", "/reviews", "/models", "/now"])
-def test_a_job_that_is_defined_wrong_does_not_hide_the_others(
+@pytest.mark.parametrize("asked", ["/", "/reviews", "/models", "/live-counts"])
+def test_an_invalid_job_does_not_hide_the_others(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, asked: str
 ) -> None:
     warehouse.create()
@@ -62,24 +63,20 @@ def test_a_job_that_is_defined_wrong_does_not_hide_the_others(
     assert '<a href="models?job=broken"' in answer.text
 
 
-def test_who_may_not_read_the_pages_is_not_told_which_jobs_there_are(
+def test_users_without_access_do_not_see_the_names_of_jobs(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"broken": BROKEN, "films": JOB}))
-    app = create_app()
 
     def nobody() -> None:
         raise HTTPException(403)
 
-    for route in app.routes:
-        for dependency in getattr(route, "dependencies", []):
-            app.dependency_overrides[dependency.dependency] = nobody
-    answer = TestClient(app, headers={"Accept": "text/html"}).get("/")
+    answer = TestClient(without_login(create_app(), nobody), headers={"Accept": "text/html"}).get("/")
     assert answer.status_code == 403
     assert "films" not in answer.text
 
 
-def test_what_a_page_does_not_find_leaves_the_navigation_there(pages: Pages, warehouse: Warehouse) -> None:
+def test_a_page_that_finds_nothing_keeps_the_navigation(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     answer = pages().get("/run?dag_id=a&run_id=b")
     assert answer.status_code == 404
@@ -87,7 +84,7 @@ def test_what_a_page_does_not_find_leaves_the_navigation_there(pages: Pages, war
 
 
 @pytest.mark.parametrize("text", ["", "{}"])
-def test_where_no_job_is_defined_the_way_to_define_one_is_told(
+def test_without_a_job_the_page_shows_how_to_define_one(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", text)
@@ -97,7 +94,7 @@ def test_where_no_job_is_defined_the_way_to_define_one_is_told(
     assert "None" not in answer.text
 
 
-def test_the_job_that_the_dags_are_about_is_shown_first(
+def test_the_job_that_the_dags_score_is_the_default(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse.create()

@@ -1,7 +1,7 @@
-"""What the runs of the DAGs are about: settings that every process has to see alike.
+"""The Airflow Variables that decide what a run does: job, shards, required benchmark, benchmark set.
 
-They are Airflow Variables. An environment variable is each process's own, and the worker parses the DAG file again: set
-for the DAG processor alone, it would change what the forms show and not what a run does.
+An environment variable is each process's own, and the worker parses the DAG file again: set for the DAG processor
+alone, it would change what the forms show and not what a run does. Variables are the same for every process.
 """
 
 from __future__ import annotations
@@ -18,21 +18,8 @@ SHARDS = "review_scoring_shards"
 REQUIRE_BENCHMARK = "review_scoring_require_benchmark"
 BENCHMARK_SET = "review_scoring_benchmark_set"
 
-RUN_SETTINGS = (JOB, SHARDS, REQUIRE_BENCHMARK, BENCHMARK_SET)
+RUN_VARIABLES = (JOB, SHARDS, REQUIRE_BENCHMARK, BENCHMARK_SET)
 DEFAULT_SHARDS = "4"
-
-
-def refuse_in_environment(environment: Mapping[str, str]) -> None:
-    """Refuse a setting of runs that is an environment variable: nobody would read it.
-
-    :raises ConfigurationError: naming each, and the Variable to set in its place
-    """
-    if found := [name for name in RUN_SETTINGS if name.upper() in environment]:
-        told = "; ".join(f"{name.upper()} becomes `airflow variables set {name} …`" for name in found)
-        raise ConfigurationError(
-            f"what a run does is set by Airflow Variables, which all processes share, not by environment variables, "
-            f"which each process has its own of: {told}"
-        )
 
 
 def job_of_deployment(jobs: Mapping[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""Narrowing the list by days: those of the viewer's zone."""
+"""Date filters of the reviews page: days in the viewer's time zone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IDS = re.compile(r'id=(\d+)"><bdi>')
 
 
 def scored_at(warehouse: Warehouse, *moments: datetime) -> None:
-    """Score as many reviews, and say that it was at these moments."""
+    """Score one review for each moment, and set its time of scoring."""
     warehouse.create()
     warehouse.fill(len(moments))
     warehouse.score()
@@ -48,7 +48,7 @@ SECOND = timedelta(seconds=1)
         ("Europe", "2026-03-29", datetime(2026, 3, 29, tzinfo=UTC), 24),
     ],
 )
-def test_a_day_is_a_day_where_the_viewer_is(
+def test_a_day_is_a_day_in_the_viewers_zone(
     pages: Pages, warehouse: Warehouse, zone: str, day: str, begins: datetime, hours: int
 ) -> None:
     ends = begins + hours * HOUR
@@ -61,7 +61,7 @@ def test_a_day_is_a_day_where_the_viewer_is(
     assert f'name="zone" value="{named}"' in shown
 
 
-def test_the_zone_of_a_day_goes_along_from_page_to_page(
+def test_the_zone_of_a_day_is_kept_from_page_to_page(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reviews, "ROWS", 2)
@@ -75,7 +75,7 @@ def test_the_zone_of_a_day_goes_along_from_page_to_page(
     assert sorted(IDS.findall(shown)) == ["1", "2", "3"]
 
 
-def test_a_zone_alone_narrows_nothing(pages: Pages, warehouse: Warehouse) -> None:
+def test_a_zone_alone_filters_nothing(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     shown = pages().get("/reviews?zone=Asia/Tokyo").text
     assert "Nothing has been scored yet" in shown

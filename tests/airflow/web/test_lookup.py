@@ -1,4 +1,4 @@
-"""Looking a review up: what a person means by an id."""
+"""Looking up a review: ids are found in all spellings that users enter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ONE_ID = re.compile(r'<bdi class="id">([^<]*)</bdi>')
 
 
 @pytest.mark.parametrize("entered", ["7", "007", " 7", "7\t", "+7"])
-def test_a_number_is_found_however_it_is_written(pages: Pages, warehouse: Warehouse, entered: str) -> None:
+def test_an_integer_id_is_found_however_it_is_written(pages: Pages, warehouse: Warehouse, entered: str) -> None:
     warehouse.create()
     warehouse.fill(7)
     warehouse.insert((8, None))
@@ -55,14 +55,14 @@ def test_blanks_around_a_string_may_belong_to_it_or_not(pages: Pages, warehouse:
         return str(found)
 
     assert [text(each) for each in ("a", "a ", " a", " b ", "007")] == ["sans", "avec", "sans", "seul", "agent"]
-    assert "The source has no such review, either" in client.get("/review", params={"id": "7"}).text
+    assert "The source does not contain it either" in client.get("/review", params={"id": "7"}).text
 
 
 @pytest.mark.parametrize("entered", ["seven", "7.0", "7 8", "--7", " "])
-def test_what_is_no_number_is_no_such_review(pages: Pages, warehouse: Warehouse, entered: str) -> None:
+def test_an_invalid_number_finds_no_review(pages: Pages, warehouse: Warehouse, entered: str) -> None:
     warehouse.create()
     warehouse.fill(7)
     warehouse.score()
     answer = pages().get("/review", params={"id": entered})
     assert answer.status_code == 200
-    assert "The source has no such review, either" in answer.text
+    assert "The source does not contain it either" in answer.text

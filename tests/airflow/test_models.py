@@ -1,4 +1,4 @@
-"""What Airflow knows of models: settings, forms, and an operator that is given a folder."""
+"""Models in Airflow: the form that imports them, and an operator that is given a folder."""
 
 from __future__ import annotations
 
@@ -9,31 +9,16 @@ from pathlib import Path
 import pytest
 from airflow.sdk import DAG
 
-from review_scoring.airflow.model_settings import model_settings
 from review_scoring.airflow.operators.score_reviews import ScoreReviewsOperator
 from review_scoring.models.catalogue import DEFAULT_MODEL
 from tests.airflow.runner import ROOT
 from tests.models.own_catalogue import MINIATURES, settings
 
 
-def test_settings_come_from_variables_unless_the_environment_has_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("REVIEW_SCORING_MODEL_STORE", raising=False)
-    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_MODEL_STORE", "/mnt/variable")
-    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_CATALOGUE", str(tmp_path / "own.toml"))
-    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_MODEL_HOSTS", "Mirror.example other.example")
-    found = model_settings()
-    assert (found.store, found.catalogue) == (Path("/mnt/variable"), tmp_path / "own.toml")
-    assert found.hosts == ("mirror.example", "other.example")
-    monkeypatch.setenv("REVIEW_SCORING_MODEL_STORE", "/mnt/environment")
-    assert model_settings().store == Path("/mnt/environment")
-
-
 def test_the_form_of_imports_offers_every_model_but_the_bundled_and_marks_the_unverified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REVIEW_SCORING_CATALOGUE", str(settings(tmp_path).catalogue))
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__CATALOGUE", str(settings(tmp_path).catalogue))
     schema = runpy.run_path(str(ROOT / "dags" / "import_model.py"))["dag"].params.get_param("model").schema
     assert DEFAULT_MODEL not in schema["enum"]
     assert set(MINIATURES) < set(schema["enum"]) == schema["values_display"].keys()

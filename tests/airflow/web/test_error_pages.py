@@ -1,4 +1,4 @@
-"""What a reader is told when something is not set up: the right thing, and nothing of the server or the database."""
+"""Error pages of an incomplete setup: they name the cause, and nothing of the server or the database."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from review_scoring.airflow.web import jobs as web_warehouse
-from review_scoring.airflow.web import live_counts as now
+from review_scoring.airflow.web import databases, live_counts, selected_job
 from review_scoring.airflow.web.app import create_app
-from review_scoring.airflow.web.pages import overview
 from review_scoring.errors import PreflightError
 from tests.models.own_catalogue import archive_entry
 from tests.stubs import Warehouse
@@ -25,12 +23,12 @@ JOB = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "b
 
 
 def set_job(monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:
-    """Define the job anew, with changes."""
+    """Define the job with changed settings."""
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"films": {**JOB, **changes}}))
 
 
 def logged(shown: str, caplog: pytest.LogCaptureFixture) -> bool:
-    """Say whether the reference on a page is in the log."""
+    """Return whether the reference on a page is in the log."""
     found = re.search(r"Reference <code>(\w+)</code>", shown)
     return found is not None and found[1] in caplog.text
 
@@ -44,12 +42,12 @@ def test_a_driver_that_is_not_installed_is_named(
     def without_driver(*_: object) -> None:
         raise missing
 
-    monkeypatch.setattr(web_warehouse, "reading_engine", without_driver)
+    monkeypatch.setattr(databases, "reading_engine", without_driver)
     answer = pages().get("/")
     assert answer.status_code == 503
-    assert "not set up as it has to be" in answer.text
+    assert "The scoring setup is incomplete" in answer.text
     assert "needs a driver that is not installed" in answer.text
-    assert "could not be made" not in answer.text
+    assert "could not be rendered" not in answer.text
 
 
 def test_a_connection_that_is_missing_is_not_a_missing_job(
@@ -66,7 +64,7 @@ def test_a_connection_that_is_missing_is_not_a_missing_job(
     assert "There is no scoring job to show" in answer.text
 
 
-def test_scores_are_shown_where_the_source_has_no_connection_any_more(
+def test_scores_are_shown_if_the_connection_of_the_source_was_deleted(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse.create()
@@ -80,12 +78,12 @@ def test_scores_are_shown_where_the_source_has_no_connection_any_more(
         assert answer.status_code == 200, address
         assert 'class="label label-' in answer.text
         assert "their texts are missing" in answer.text
-    counted = client.get("/now").json()
+    counted = client.get("/live-counts").json()
     assert (counted["waiting"], counted["scored"], counted["rejected"]) == (None, 3, 1)
-    assert counted["note"] == now.UNREADABLE
+    assert counted["note"] == live_counts.UNREADABLE
 
 
-def test_a_source_that_cannot_be_read_hides_neither_scores_nor_figures(
+def test_an_unreadable_source_hides_neither_scores_nor_counts(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     warehouse.create()
@@ -95,7 +93,7 @@ def test_a_source_that_cannot_be_read_hides_neither_scores_nor_figures(
     set_job(monkeypatch, source_table="renamed")
     client = pages()
     with caplog.at_level(logging.WARNING):
-        answers = [client.get(address) for address in ("/reviews", "/review?id=2", "/now", "/")]
+        answers = [client.get(address) for address in ("/reviews", "/review?id=2", "/live-counts", "/")]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 200]
     assert answers[2].json()["scored"] == 3
     assert answers[2].json()["waiting"] is None
@@ -103,13 +101,14 @@ def test_a_source_that_cannot_be_read_hides_neither_scores_nor_figures(
     assert "salaries" in caplog.text
 
 
-def test_what_preflight_finds_wrong_is_for_the_log(
+def test_problems_found_by_preflight_are_logged_and_not_shown(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def wrong(*_: object) -> None:
         raise PreflightError(["connection 'reviews' has no table 'reviews'; there is salaries"])
 
-    monkeypatch.setattr(overview, "_nights", wrong)
+    monkeypatch.setattr(selected_job, "find_job", wrong)
+    warehouse.create()
     with caplog.at_level(logging.WARNING):
         answer = pages().get("/")
     assert answer.status_code == 503
@@ -128,7 +127,7 @@ def test_what_preflight_finds_wrong_is_for_the_log(
         ('[mine]\nkind = "hub"\n' + archive_entry("mini-bert"), "mine"),
     ],
 )
-def test_what_is_wrong_in_ones_own_catalogue_hides_no_other_model_and_no_path_is_told(
+def test_an_invalid_entry_of_the_own_catalogue_hides_no_other_model_and_shows_no_path(
     pages: Pages,
     warehouse: Warehouse,
     monkeypatch: pytest.MonkeyPatch,
@@ -141,12 +140,12 @@ def test_what_is_wrong_in_ones_own_catalogue_hides_no_other_model_and_no_path_is
     catalogue = tmp_path / "own.toml"
     if own is not None:
         catalogue.write_text(own)
-    monkeypatch.setenv("REVIEW_SCORING_CATALOGUE", str(catalogue))
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__CATALOGUE", str(catalogue))
     client = pages()
     with caplog.at_level(logging.WARNING):
         shown = client.get("/models")
     assert shown.status_code == 200
-    assert f"entries that cannot be used:</strong> {named}" in shown.text
+    assert f"has invalid entries:</strong> {named}" in shown.text
     assert str(tmp_path) not in shown.text
     assert str(catalogue) in caplog.text
     assert client.get("/model?name=french-reviews-small").status_code == 200
@@ -154,7 +153,7 @@ def test_what_is_wrong_in_ones_own_catalogue_hides_no_other_model_and_no_path_is
         assert "model?job=films&amp;name=mini-bert" in shown.text
         wrong = client.get("/model?name=mine")
         assert wrong.status_code == 503
-        assert "The catalogue of models cannot be read" in wrong.text
+        assert "The model catalogue cannot be read" in wrong.text
         assert str(tmp_path) not in wrong.text
 
 
@@ -171,21 +170,21 @@ def test_what_is_wrong_in_ones_own_catalogue_hides_no_other_model_and_no_path_is
         "/run?dag_id=a&run_id=b%00",
     ],
 )
-def test_a_character_that_postgresql_does_not_have_is_refused(pages: Pages, warehouse: Warehouse, asked: str) -> None:
+def test_the_character_nul_is_refused(pages: Pages, warehouse: Warehouse, asked: str) -> None:
     warehouse.create()
     warehouse.fill(1)
     warehouse.score()
     answer = pages().get(asked)
     assert answer.status_code == 422
-    assert "Check what was entered" in answer.text
+    assert "Check these fields" in answer.text
 
 
 @pytest.mark.parametrize(("address", "up"), [("/nowhere", ""), ("/no/such/page", "../../"), ("/docs", "")])
-def test_an_address_that_no_page_has_is_answered_by_a_page(address: str, up: str) -> None:
+def test_an_unknown_address_gets_an_error_page(address: str, up: str) -> None:
     client = TestClient(create_app(), headers={"Accept": "text/html"})
     answer = client.get(address)
     assert answer.status_code == 404
-    assert "There is nothing here" in answer.text
+    assert "Page not found" in answer.text
     assert f'href="{up}static/pages.css' in answer.text
     assert f'<a href="{up or "./"}">Overview</a>' in answer.text
-    assert client.get(address, headers={"Accept": "application/json"}).json()["error"] == "There is nothing here."
+    assert client.get(address, headers={"Accept": "application/json"}).json()["error"] == "Page not found."

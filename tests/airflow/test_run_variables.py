@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from review_scoring.airflow.run_settings import job_of_deployment, most_shards
+from review_scoring.airflow.run_variables import job_of_deployment, most_shards
 from review_scoring.errors import ConfigurationError, NoSuchJobError
 from tests.airflow.runner import ROOT, AirflowHome, airflow, connection
 from tests.airflow.test_score_reviews_dag import fill, query
@@ -110,7 +110,8 @@ def test_an_environment_variable_that_each_process_would_read_for_itself_is_refu
         capture_output=True,
         check=False,
     )
-    told = f"REVIEW_SCORING_{setting} becomes `airflow variables set review_scoring_{setting.lower()} "
+    command = f"airflow variables set review_scoring_{setting.lower()} "
+    told = f"REVIEW_SCORING_{setting} is not read: set the Airflow Variable, `{command}"
     assert done.stderr.count(told) >= len(list((ROOT / "dags").glob("*.py"))), done.stderr
 
 

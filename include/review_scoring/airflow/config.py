@@ -1,0 +1,54 @@
+"""The deployment's settings, read from Airflow's configuration section `[review_scoring]`.
+
+They may differ between the processes of a deployment without harm: the scheduler takes schedule, pool and queue from
+the DAG as it was parsed. What a run does is in :mod:`review_scoring.airflow.run_variables`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from airflow.sdk import conf
+
+from review_scoring.airflow.run_variables import RUN_VARIABLES
+from review_scoring.errors import ConfigurationError
+from review_scoring.settings import SECTION, Settings
+
+CONFIGURATION = "AIRFLOW__REVIEW_SCORING__"
+"""How the names of environment variables begin that set an option."""
+
+PLAIN = "REVIEW_SCORING_"
+"""How the names of environment variables begin that set nothing; those of tests are left alone."""
+
+
+def settings() -> Settings:
+    """Return the settings of this deployment."""
+    found = Settings.read(lambda name: conf.get(SECTION, name, fallback=None))
+    queue = found.queue or conf.get("operators", "default_queue")
+    return found.model_copy(update={"queue": queue, "import_queue": found.import_queue or queue})
+
+
+def refuse_unknown_environment(environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse environment variables that look like a setting, and that nothing reads.
+
+    :raises ConfigurationError: naming each, and what to set instead
+    """
+    names = list(Settings.model_fields)
+    problems = []
+    for variable in sorted(environment):
+        name = variable.removeprefix(CONFIGURATION).removeprefix(PLAIN).lower()
+        if variable.startswith(CONFIGURATION) and name not in names:
+            problems.append(f"{variable} is no option of [{SECTION}]{_instead(name, names)}")
+        elif variable.startswith(PLAIN) and (name in names or f"{SECTION}_{name}" in RUN_VARIABLES):
+            problems.append(f"{variable} is not read{_instead(name, names)}")
+    if problems:
+        raise ConfigurationError("; ".join(problems))
+
+
+def _instead(name: str, names: list[str]) -> str:
+    if f"{SECTION}_{name}" in RUN_VARIABLES:
+        return f": set the Airflow Variable, `airflow variables set {SECTION}_{name} …`, which all processes share"
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    return f": set {CONFIGURATION}{close[0].upper()}" if close else f"; the options are {', '.join(names)}"

@@ -1,0 +1,122 @@
+"""The settings of a deployment: Airflow's configuration section `[review_scoring]`, and what is on or off.
+
+`docs/reference/settings.md` is generated from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from review_scoring.errors import ConfigurationError
+from review_scoring.models.settings import ModelSettings, default_store
+
+SECTION = "review_scoring"
+
+ON = ("true", "1", "yes", "on")
+OFF = ("false", "0", "no", "off", "none", "")
+"""`none` and the empty text are what a template renders a missing value to."""
+
+
+def truth(value: object) -> bool | None:
+    """Return whether a value means on or off, whatever its type and case; None for one that means neither."""
+    text = str(value).strip().lower()
+    return True if text in ON else False if text in OFF else None
+
+
+def as_bool(value: object, name: str) -> bool:
+    """Convert a parameter or a setting.
+
+    :raises ConfigurationError: for a value that means neither, naming the parameter
+    """
+    found = truth(value)
+    if found is None:
+        raise ConfigurationError(f"{name} is {value!r}; it must be on ({', '.join(ON)}) or off ({', '.join(OFF[:-1])})")
+    return found
+
+
+def _hosts(text: object) -> tuple[str, ...]:
+    return tuple(str(text).lower().replace(",", " ").split())
+
+
+def _is_hidden(text: object) -> bool:
+    return truth(text) is not False  # where it is not clear, nothing is shown
+
+
+UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
+
+
+class Settings(BaseModel):
+    """The options of `[review_scoring]`. What a single run does is set by Airflow Variables and its form instead."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    schedule: str = Field(default="0 2 * * *", description="When new reviews are scored: a cron expression, in UTC.")
+    benchmark_schedule: str = Field(
+        default="0 4 * * 0", description="When models are evaluated: a cron expression, in UTC."
+    )
+    pool: str = Field(
+        default="default_pool",
+        description="Airflow pool of the tasks that classify. Runs wait for ever for a pool that does not exist.",
+        examples=["gpu"],
+    )
+    queue: str | None = Field(
+        default=None,
+        description="Queue of the tasks that classify; `[operators] default_queue` if empty.",
+        examples=["gpu"],
+    )
+    import_queue: str | None = Field(
+        default=None,
+        description="Queue of the task that imports models. Its workers write into the model store; `queue` if empty.",
+        examples=["default"],
+    )
+    model_store: UserPath = Field(
+        default_factory=default_store,
+        description="Folder of imported models. Every worker that classifies has to read it; "
+        "`$AIRFLOW_HOME/review_scoring/models` if empty.",
+        examples=["/mnt/models"],
+    )
+    catalogue: UserPath | None = Field(
+        default=None,
+        description="TOML file with models of your own, in addition to those of the package.",
+        examples=["/etc/review_scoring/models.toml"],
+    )
+    model_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = Field(
+        default=(),
+        description="Hosts that models may be downloaded from, in addition to those of the catalogue, "
+        "separated by blanks.",
+        examples=["mirror.example.org"],
+    )
+    benchmark_sets: UserPath | None = Field(
+        default=None,
+        description="TOML file with benchmark sets of your own, in addition to those of the package.",
+        examples=["/etc/review_scoring/sets.toml"],
+    )
+    hide_texts: Annotated[bool, BeforeValidator(_is_hidden)] = Field(
+        default=False,
+        description="Whether the pages hide the texts of reviews, for teams whose reviews are personal data.",
+    )
+    page_dag: str = Field(default="score_reviews", description="DAG whose readers may read the pages.")
+
+    @classmethod
+    def read(cls, get: Callable[[str], str | None]) -> Settings:
+        """Read the options.
+
+        :param get: returns the text of an option, or None where it is not set
+        """
+        texts: dict[str, Any] = {name: (get(name) or "").strip() for name in cls.model_fields}
+        return cls(**{name: text for name, text in texts.items() if text})
+
+    @property
+    def models(self) -> ModelSettings:
+        """Where models are kept, which ones exist, and where they may come from."""
+        return ModelSettings(store=self.model_store, catalogue=self.catalogue, hosts=self.model_hosts)
+
+
+def default_text(name: str) -> str | None:
+    """Return the default of an option as text; None for one that is empty by default."""
+    default = Settings.model_fields[name].default
+    return str(default) if isinstance(default, str | bool) else None
