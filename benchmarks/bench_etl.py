@@ -35,7 +35,7 @@ from review_scoring.models.folder import ModelFolder
 from review_scoring.request import RunKey, RunRequest
 from review_scoring.reviews import Prediction, Reject
 from review_scoring.run.loop import score_run
-from review_scoring.run.preflight import preflight
+from review_scoring.run.preflight import Resources, preflight
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.engine import make_engine
 
@@ -123,7 +123,7 @@ def vacuum(engine: Engine, table: str) -> None:
 def ours(engine: Engine, run_id: str, job: ScoringJob = JOB) -> RunReport:
     """Score what waits with this project."""
     stop = StopFlag()
-    ready = preflight(job, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: MODEL, stop=stop)
+    ready = preflight(job, Resources(source=lambda: engine, target=lambda: engine, model=lambda: MODEL), stop)
     key = RunKey("bench", "score", run_id)
     request = RunRequest(key=key, model=MODEL.name, revision=MODEL.revision, chunk_rows=CHUNK)
     return score_run(ready, request, Stub, stop)
@@ -266,7 +266,7 @@ def new(arguments: argparse.Namespace) -> None:
 def mark_all_scored(engine: Engine, job: ScoringJob) -> None:
     """Write a score for every review by SQL, faster than by scoring."""
     stop = StopFlag()
-    preflight(job, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: MODEL, stop=stop)
+    preflight(job, Resources(source=lambda: engine, target=lambda: engine, model=lambda: MODEL), stop)
     run(
         engine,
         "INSERT INTO review_scores"

@@ -32,7 +32,7 @@ from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.request import KeyRange, RunKey, RunRequest, Selection
 from review_scoring.run.loop import score_shard
-from review_scoring.run.preflight import preflight
+from review_scoring.run.preflight import Resources, preflight
 from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.selection.shards import Shard
 
@@ -66,9 +66,7 @@ def serve(orders: Connection, url: str) -> None:
         if threads is not None:
             os.environ["OMP_NUM_THREADS"] = str(threads)
             torch.set_num_threads(threads)
-        prepared = preflight(
-            JOB, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: model, stop=stop
-        )
+        prepared = preflight(JOB, Resources(source=lambda: engine, target=lambda: engine, model=lambda: model), stop)
         key = RunKey("bench", "score", run_id, index)
         request = RunRequest(key=key, model=model.name, revision=model.revision, chunk_rows=250)
         shard = Shard(selection=Selection(keys=keys))

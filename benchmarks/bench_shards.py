@@ -21,7 +21,7 @@ from report import report
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.request import RunKey, RunRequest
 from review_scoring.run.planning import plan_run
-from review_scoring.run.preflight import preflight
+from review_scoring.run.preflight import Resources, preflight
 from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.selection.shards import ShardLimits
 
@@ -30,9 +30,7 @@ def planned(url: str, shards: int, apart: bool) -> tuple[int, float, float]:
     """Plan in this process; return the number of shards, the seconds, and the peak of resident memory in MB."""
     source = make_engine(url)
     target = make_engine(source.url.update_query_dict({"application_name": "scores"})) if apart else source
-    ready = preflight(
-        JOB, source_engine=lambda: source, target_engine=lambda: target, model=lambda: MODEL, stop=StopFlag()
-    )
+    ready = preflight(JOB, Resources(source=lambda: source, target=lambda: target, model=lambda: MODEL), StopFlag())
     started = time.perf_counter()
     request = RunRequest(key=RunKey("bench", "score", "night"), model=MODEL.name, revision=MODEL.revision)
     found = plan_run(ready, request, ShardLimits(most=shards, least=1))

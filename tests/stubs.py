@@ -18,7 +18,7 @@ from review_scoring.models.folder import ModelFolder
 from review_scoring.request import EVERYTHING, Budget, KeyRange, RunKey, RunRequest, Selection, TimeRange
 from review_scoring.reviews import Prediction, Reject
 from review_scoring.run.loop import score_run, score_shard
-from review_scoring.run.preflight import Prepared, preflight
+from review_scoring.run.preflight import PreparedJob, Resources, preflight
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.schema import Tables, tables
@@ -102,7 +102,7 @@ class Warehouse:
     )
 
     @property
-    def owned(self) -> Tables:
+    def tables(self) -> Tables:
         """The project's tables."""
         return tables(self.job.target_schema)
 
@@ -132,16 +132,14 @@ class Warehouse:
             result = connection.execute(text(statement), values)
             return result.all() if result.returns_rows else None
 
-    def prepare(self, **options: Any) -> Prepared:
+    def prepare(self, **options: Any) -> PreparedJob:
         """Do the preflight of a new run."""
         self.stop = StopFlag()
         target = self.target or self.engine
         return preflight(
             self.job,
-            source_engine=lambda: self.engine,
-            target_engine=lambda: target,
-            model=lambda: MODEL,
-            stop=self.stop,
+            Resources(source=lambda: self.engine, target=lambda: target, model=lambda: MODEL),
+            self.stop,
             **options,
         )
 
@@ -150,7 +148,7 @@ class Warehouse:
         run_id: str = "night 1",
         rescore: Rescore = Rescore.NOTHING,
         shard: Shard | None = None,
-        prepared: Prepared | None = None,
+        prepared: PreparedJob | None = None,
         **options: Any,
     ) -> RunReport:
         """Score what waits with the stub, or one shard of it, which is then named by `map_index`."""
@@ -164,7 +162,7 @@ class Warehouse:
     def runs(self) -> list[Any]:
         """Return the rows of `scoring_runs` in their order."""
         with (self.target or self.engine).connect() as connection:
-            return list(connection.execute(select(self.owned.runs).order_by(self.owned.runs.c.id)).all())
+            return list(connection.execute(select(self.tables.runs).order_by(self.tables.runs.c.id)).all())
 
     def scores(self) -> dict[str, Any]:
         """Return the rows of `review_scores` by review id."""
@@ -176,7 +174,7 @@ class Warehouse:
 
     def contents(self) -> tuple[list[Any], list[Any]]:
         """Return what promise 1 compares: scores and rejects without times and run ids, in order."""
-        scores, rejects = self.owned.scores, self.owned.rejects
+        scores, rejects = self.tables.scores, self.tables.rejects
         with (self.target or self.engine).connect() as connection:
             return (
                 _all(connection, scores, {"scored_at", "run_id"}),
@@ -184,7 +182,7 @@ class Warehouse:
             )
 
     def _by_id(self, name: str) -> dict[str, Any]:
-        table = getattr(self.owned, name)
+        table = getattr(self.tables, name)
         with (self.target or self.engine).connect() as connection:
             rows = connection.execute(select(table)).all()
             assert len(rows) == connection.scalar(select(func.count()).select_from(table))

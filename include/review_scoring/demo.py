@@ -51,15 +51,13 @@ def sample_reviews() -> list[dict[str, str]]:
 def show(path: str) -> None:
     """Print what the warehouse holds after the last run."""
     engine = make_engine(f"sqlite:///{path}")
-    owned = tables()
+    ours = tables()
     with engine.connect() as connection:
-        run = connection.execute(select(owned.runs).order_by(owned.runs.c.id.desc()).limit(1)).one()
+        run = connection.execute(select(ours.runs).order_by(ours.runs.c.id.desc()).limit(1)).one()
         labels = connection.execute(
-            select(owned.scores.c.label, func.count(), func.avg(owned.scores.c.score)).group_by(owned.scores.c.label)
+            select(ours.scores.c.label, func.count(), func.avg(ours.scores.c.score)).group_by(ours.scores.c.label)
         ).all()
-        reasons = connection.execute(
-            select(owned.rejects.c.reason, func.count()).group_by(owned.rejects.c.reason)
-        ).all()
+        reasons = connection.execute(select(ours.rejects.c.reason, func.count()).group_by(ours.rejects.c.reason)).all()
     _print_reviews(engine)
     print()
     for label, count, mean in labels:

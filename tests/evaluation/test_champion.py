@@ -15,7 +15,7 @@ from review_scoring.evaluation.promotion import PromotionRequest, promote_model
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_entry, find_model
 from review_scoring.models.folder import ModelFolder
 from review_scoring.models.settings import ModelSettings
-from review_scoring.run.preflight import preflight
+from review_scoring.run.preflight import Resources, preflight
 from review_scoring.warehouse.evaluations.promotions import Promotion, StoredPromotion, champion
 from review_scoring.warehouse.schema import tables
 from tests.evaluation.synthetic import Bench
@@ -249,10 +249,8 @@ def test_all_that_is_wrong_is_told_with_the_model_that_is_not_approved(warehouse
     with pytest.raises(PreflightError) as caught:
         preflight(
             warehouse.job,
-            source_engine=lambda: warehouse.engine,
-            target_engine=lambda: warehouse.engine,
-            model=lambda: MODEL,
-            stop=warehouse.stop,
+            Resources(source=lambda: warehouse.engine, target=lambda: warehouse.engine, model=lambda: MODEL),
+            warehouse.stop,
             benchmark="any",
         )
     assert len(caught.value.problems) == 2

@@ -74,7 +74,7 @@ def test_loading_the_model_does_not_make_a_small_run_look_slow(
     assert summary.seconds > load_s
     assert 20 / load_s < summary.reviews_per_second <= 20 / classify_s
     with sqlite_engine.connect() as connection:
-        job = find_job(connection, warehouse.owned, "films")
+        job = find_job(connection, warehouse.tables, "films")
         assert job is not None
         (run,) = last_runs(connection, job, limit=1)
     assert round(run.reviews_per_second, 1) == summary.reviews_per_second
@@ -394,10 +394,10 @@ def test_the_counts_of_a_run_agree_with_the_tables(warehouse: Warehouse) -> None
     warehouse.fill(40)
     warehouse.insert((41, None), (42, " "), (5, "double"), (None, "sans id"))
     summary = warehouse.score(chunk_rows=9)
-    owned, (run,) = warehouse.owned, warehouse.runs()
+    tables_, (run,) = warehouse.tables, warehouse.runs()
     with warehouse.engine.connect() as connection:
-        scored = connection.execute(select(owned.scores).where(owned.scores.c.run_id == run.id)).all()
-        rejected = connection.execute(select(owned.rejects).where(owned.rejects.c.run_id == run.id)).all()
+        scored = connection.execute(select(tables_.scores).where(tables_.scores.c.run_id == run.id)).all()
+        rejected = connection.execute(select(tables_.rejects).where(tables_.rejects.c.run_id == run.id)).all()
         rows = connection.scalar(text("SELECT count(*) FROM reviews"))
     counts = summary.counts
     assert (counts.scored, counts.rejected) == (len(scored), len(rejected) + sum(counts.unkeyed.values()))

@@ -73,15 +73,15 @@ def test_rescores_of_before_are_known_by_their_dag_or_by_the_labels_they_changed
         "run_id": "1",
         "map_index": -1,
     }
-    owned = tables()
+    tables_ = tables()
     with writing(engine).begin() as connection:
         _execute(connection, migrate.ddl(dialect_name(engine), None, until="0004"))
         job = {"id": 1, "name": "films", "source": "", "id_type": "", "last_fencing_token": 0, "created_at": AT}
-        connection.execute(owned.jobs.insert().values(job))
+        connection.execute(tables_.jobs.insert().values(job))
         for dag_id, relabelled in (("score_reviews", 0), ("rescore_reviews", 0), ("our_own", 3), ("another", None)):
-            connection.execute(owned.runs.insert().values({**run, "dag_id": dag_id, "relabelled": relabelled}))
+            connection.execute(tables_.runs.insert().values({**run, "dag_id": dag_id, "relabelled": relabelled}))
         _execute(connection, migrate.ddl(dialect_name(engine), None, since="0004"))
-        found = connection.execute(select(owned.runs.c.dag_id).where(owned.runs.c.is_rescore.is_(True))).scalars()
+        found = connection.execute(select(tables_.runs.c.dag_id).where(tables_.runs.c.is_rescore.is_(True))).scalars()
         assert set(found) == {"rescore_reviews", "our_own"}
 
 
@@ -122,7 +122,7 @@ def test_a_target_schema_of_ones_own_is_made_and_used(postgres_engine: Engine) -
 
 def test_missing_tables_are_told_where_they_may_not_be_made(warehouse: Warehouse) -> None:
     warehouse.create()
-    with pytest.raises(PreflightError, match=rf"not there, this version needs {migrate.head()}.*review-scoring ddl"):
+    with pytest.raises(PreflightError, match=rf"missing, this version needs {migrate.head()}.*review-scoring ddl"):
         warehouse.prepare(migrate_tables=False)
 
 

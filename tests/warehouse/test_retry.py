@@ -18,7 +18,7 @@ from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ScoringInterruptedError, WarehouseUnavailableError
 from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.errors import is_passing
-from review_scoring.warehouse.retry import patiently
+from review_scoring.warehouse.retry import with_retries
 
 
 def failing(times: int, error: Exception) -> Callable[[], str]:
@@ -37,17 +37,17 @@ def cut() -> OperationalError:
 
 
 def test_a_passing_error_is_retried_until_it_goes_through() -> None:
-    assert patiently(failing(2, cut()), what="reading", stop=StopFlag()) == "done"
+    assert with_retries(failing(2, cut()), what="reading", stop=StopFlag()) == "done"
 
 
 def test_a_lasting_error_is_raised_at_once(engine: Engine) -> None:
     with pytest.raises(DBAPIError), engine.connect() as connection:
-        patiently(lambda: connection.execute(text("SELECT * FROM nowhere")), what="reading", stop=StopFlag())
+        with_retries(lambda: connection.execute(text("SELECT * FROM nowhere")), what="reading", stop=StopFlag())
 
 
 def test_patience_ends_with_an_error_that_says_what_and_how_long() -> None:
-    with pytest.raises(WarehouseUnavailableError, match="reading did not go through for 0 s: ConnectionError"):
-        patiently(failing(99, cut()), what="reading", stop=StopFlag(), patience_s=0.3)
+    with pytest.raises(WarehouseUnavailableError, match="reading failed for 0 s: ConnectionError"):
+        with_retries(failing(99, cut()), what="reading", stop=StopFlag(), patience_s=0.3)
 
 
 def test_waiting_ends_at_once_when_told_to_stop() -> None:
@@ -55,7 +55,7 @@ def test_waiting_ends_at_once_when_told_to_stop() -> None:
     threading.Timer(0.3, stop.set).start()
     started = time.monotonic()
     with pytest.raises(ScoringInterruptedError):
-        patiently(failing(99, cut()), what="reading", stop=stop)
+        with_retries(failing(99, cut()), what="reading", stop=stop)
     assert time.monotonic() - started < 2
 
 

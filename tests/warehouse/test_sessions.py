@@ -135,7 +135,7 @@ def test_what_is_set_to_plan_along_keys_ends_with_the_connections_use(engine: En
     setting = "@@optimizer_switch" if engine.dialect.name == "mysql" else "current_setting('enable_seqscan')"
     with engine.connect() as connection:
         before = connection.scalar(text(f"SELECT {setting}"))
-        dialect_of(connection).plan_by_key(connection)
+        dialect_of(connection).force_index_plans(connection)
         assert connection.scalar(text(f"SELECT {setting}")) != before
     with engine.connect() as connection:
         assert connection.scalar(text(f"SELECT {setting}")) == before
@@ -148,8 +148,8 @@ def test_ids_that_are_equal_in_the_sources_collation_are_lost_by_no_plan(mariadb
     warehouse.score("first")
     warehouse.score("a rescore plans along keys", Rescore.CHANGED)
     # Scores of reviews that the source has no longer: enough of them, and the optimizer thinks of its cache.
-    of_others = mariadb_engine.dialect.identifier_preparer.format_table(warehouse.owned.scores)
-    names = [column.name for column in warehouse.owned.scores.columns]
+    of_others = mariadb_engine.dialect.identifier_preparer.format_table(warehouse.tables.scores)
+    names = [column.name for column in warehouse.tables.scores.columns]
     picked = ", ".join("CONCAT('x', seq)" if name == "review_id" else f"s.{name}" for name in names)
     warehouse.run(
         f"INSERT INTO {of_others} ({', '.join(names)}) SELECT {picked} FROM seq_1_to_50"

@@ -18,7 +18,7 @@ from review_scoring.run.classifier import LazyClassifier, TextClassifier
 from review_scoring.run.commits import Commits
 from review_scoring.run.heartbeat import Heartbeat
 from review_scoring.run.planning import finish_one_shard, plan_one_shard
-from review_scoring.run.preflight import Prepared
+from review_scoring.run.preflight import PreparedJob
 from review_scoring.run.reader import Reader, ReadyChunk
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.ledger.chunk import Chunk, ChunkResult, Outcome, Recorded
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def score_run(
-    prepared: Prepared, request: RunRequest, load_classifier: Callable[[], TextClassifier], stop: StopFlag
+    prepared: PreparedJob, request: RunRequest, load_classifier: Callable[[], TextClassifier], stop: StopFlag
 ) -> RunReport:
     """Score all of a run as one shard, and return what was done. Otherwise as :func:`score_shard`."""
     shard = plan_one_shard(prepared, request)
@@ -42,7 +42,7 @@ def score_run(
 
 
 def score_shard(
-    prepared: Prepared,
+    prepared: PreparedJob,
     request: RunRequest,
     shard: Shard,
     load_classifier: Callable[[], TextClassifier],
@@ -145,7 +145,7 @@ class _Loop:
         if self._candidates.request.yields and self._ledger.preemption.is_requested():
             self._commits.flush()
             raise GaveWayError(
-                "a run with new reviews wants the job; what was committed stays, and the rest comes later"
+                "a run with new reviews requests the job; this rescore keeps its commits and continues later"
             )
 
     def _between_batches(self, done_of_chunk: int) -> None:

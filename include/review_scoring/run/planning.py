@@ -8,7 +8,7 @@ from operator import add
 
 from review_scoring.errors import UnaccountedError
 from review_scoring.request import RunKey, RunRequest
-from review_scoring.run.preflight import Prepared
+from review_scoring.run.preflight import PreparedJob
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.ledger.counts import Counts
 from review_scoring.warehouse.ledger.leases import SUCCESS
@@ -19,7 +19,7 @@ from review_scoring.warehouse.selection.cursor import FULL_SCAN, Scan, next_scan
 from review_scoring.warehouse.selection.shards import Shard, ShardLimits, split
 
 
-def plan_run(prepared: Prepared, request: RunRequest, limits: ShardLimits) -> list[Shard]:
+def plan_run(prepared: PreparedJob, request: RunRequest, limits: ShardLimits) -> list[Shard]:
     """Split a run into shards. If it is planned again, shards of the earlier plan that this one lacks are abandoned.
 
     A run that looks for all new reviews makes a pass by the job's cursor; :func:`finish_run` records its end. Unless
@@ -45,7 +45,7 @@ def plan_run(prepared: Prepared, request: RunRequest, limits: ShardLimits) -> li
     return shards
 
 
-def plan_one_shard(prepared: Prepared, request: RunRequest) -> Shard:
+def plan_one_shard(prepared: PreparedJob, request: RunRequest) -> Shard:
     """Plan a run as one shard. Another try of it makes the same pass over the source."""
     before = [] if prepared.ledger is None else prepared.ledger.shards.of(request.key)
     kept = next((run.scan for run in before if run.map_index == request.key.map_index), None)
@@ -74,7 +74,7 @@ def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Seque
     if missing := [f"{index} ({shard})" for index, shard in plan.items() if index not in done]:
         raise UnaccountedError(
             f"of the {len(plan)} shards of {key.task_id} of {key.run_id}, these are not done: {', '.join(missing)}; "
-            f"clear them in Airflow, and {key.task_id} goes on where they stopped"
+            f"clear them in Airflow: they continue where they stopped"
         )
     counts = reduce(add, (run.counts for run in found), Counts())
     _compare_with_tables(ledger, found, counts)
@@ -98,7 +98,7 @@ def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Seque
     )
 
 
-def _scan_of(prepared: Prepared, request: RunRequest) -> Scan:
+def _scan_of(prepared: PreparedJob, request: RunRequest) -> Scan:
     """Return which rows of the source a run looks at: what the cursor says where it looks for all new reviews.
 
     The same for a dry run, which then finds what the run would.
@@ -117,6 +117,6 @@ def _compare_with_tables(ledger: Ledger, found: Sequence[ShardRun], counts: Coun
     if wrong or replaced > ledger.shards.done_by_others(found):
         raise UnaccountedError(
             f"rows unaccounted for: the shards have counted {counts}, {sum(counts.unkeyed.values())} of the rejects "
-            f"without a key, and the tables hold {kept.scored} scores and {kept.rejected} rejects of theirs; did "
-            "somebody change the tables while the run was at work?"
+            f"without a key, the tables contain {kept.scored} of their scores and {kept.rejected} of their rejects; "
+            "check whether something else has changed the tables during the run"
         )

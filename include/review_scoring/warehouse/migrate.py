@@ -1,4 +1,4 @@
-"""Bring the project's tables to this version, or print the DDL for those whose DBAs do it."""
+"""Migrations: creates or upgrades the project's tables, or prints the DDL for a DBA to run."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def current(engine: Engine, schema: str | None) -> str | None:
 
 
 def upgrade(engine: Engine, schema: str | None) -> None:
-    """Create or migrate the tables in one transaction, under a lock that lets one process do it.
+    """Create or migrate the tables in one transaction, under a lock that admits one process.
 
-    MySQL commits at every statement: there, one that was done before its process died is passed over the next time.
+    MySQL commits after every DDL statement: a statement that an earlier, killed attempt has done is skipped.
 
     :raises PreflightError: if the tables were made by a newer version of the package
     """
-    with writing(engine).begin() as connection, dialect_of(connection).one_at_a_time(connection, schema):
+    with writing(engine).begin() as connection, dialect_of(connection).exclusive(connection, schema):
         if schema is not None and not inspect(connection).has_schema(schema):
             connection.execute(CreateSchema(schema))
         revision = _current(connection, schema)
@@ -51,7 +51,7 @@ def upgrade(engine: Engine, schema: str | None) -> None:
 
 
 def refuse_newer(revision: str | None) -> None:
-    """Raise unless this package knows how to go on from a revision."""
+    """Raise unless this version of the package knows a revision."""
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     if revision is not None and revision not in known:
         raise PreflightError(
@@ -63,18 +63,18 @@ def refuse_newer(revision: str | None) -> None:
 
 
 def probe_rights(engine: Engine, schema: str | None) -> None:
-    """Do what a run does, and take it back; the database's own error tells which right lacks."""
-    owned = tables(schema)
+    """Do what a run does and roll it back; the database's error names the missing privilege."""
+    tables_ = tables(schema)
     with writing(engine).connect() as connection:
         now = dialect_of(connection).now(connection)
         job = {"name": f"rights {uuid4()}", "source": "", "id_type": "", "last_fencing_token": 0, "created_at": now}
-        connection.execute(insert(owned.jobs).values(job))
-        for each in (owned.jobs, owned.runs, owned.scores, owned.rejects):
+        connection.execute(insert(tables_.jobs).values(job))
+        for each in (tables_.jobs, tables_.runs, tables_.scores, tables_.rejects):
             key = next(iter(each.primary_key))
             nothing = key == -1
             connection.execute(insert(each).from_select(list(each.c.keys()), select(each).where(nothing)))
             connection.execute(update(each).where(nothing).values({key: key}))
-        for each in (owned.scores, owned.rejects):
+        for each in (tables_.scores, tables_.rejects):
             connection.execute(delete(each).where(each.c.job_id == -1))
         connection.rollback()
 

@@ -20,7 +20,7 @@ from review_scoring.models.catalogue import DEFAULT_MODEL, catalogue, find_model
 from review_scoring.models.folder import ModelFolder
 from review_scoring.request import RunKey, RunRequest
 from review_scoring.run.loop import score_run
-from review_scoring.run.preflight import preflight
+from review_scoring.run.preflight import Resources, preflight
 from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.schema import tables
@@ -46,9 +46,7 @@ def make(path: Path, newest: datetime) -> None:
             first = (connection.scalar(select(func.max(reviews.c.id))) or 0) + 1
             connection.execute(reviews.insert(), [{"id": first + n, "text": row} for n, row in enumerate(rows)])
         stop = StopFlag()
-        ready = preflight(
-            JOB, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: model, stop=stop
-        )
+        ready = preflight(JOB, Resources(source=lambda: engine, target=lambda: engine, model=lambda: model), stop)
         key = RunKey("score_reviews", "score", f"scheduled__{began.isoformat()}")
         report = score_run(
             ready, RunRequest(key=key, model=model.name, revision=model.revision), lambda: classifier, stop
@@ -89,9 +87,9 @@ def _drawn() -> Iterator[list[str | None]]:
 
 
 def _date_back(engine: Engine, run: int, began: datetime, took: timedelta) -> None:
-    owned = tables()
+    ours = tables()
     ended = began + took
     with writing(engine).begin() as connection:
-        connection.execute(update(owned.runs).where(owned.runs.c.id == run).values(started_at=began, ended_at=ended))
-        connection.execute(update(owned.scores).where(owned.scores.c.run_id == run).values(scored_at=ended))
-        connection.execute(update(owned.rejects).where(owned.rejects.c.run_id == run).values(first_seen=ended))
+        connection.execute(update(ours.runs).where(ours.runs.c.id == run).values(started_at=began, ended_at=ended))
+        connection.execute(update(ours.scores).where(ours.scores.c.run_id == run).values(scored_at=ended))
+        connection.execute(update(ours.rejects).where(ours.rejects.c.run_id == run).values(first_seen=ended))

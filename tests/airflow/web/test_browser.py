@@ -189,9 +189,9 @@ def database(server: Server) -> Engine:
 def line_of(server: Server, review: int) -> str:
     """Return the address of a list with the line of one review and few others."""
     engine = database(server)
-    owned = tables()
+    tables_ = tables()
     with engine.connect() as connection:
-        score = connection.scalar(select(owned.scores.c.score).where(owned.scores.c.review_id == str(review)))
+        score = connection.scalar(select(tables_.scores.c.score).where(tables_.scores.c.review_id == str(review)))
     engine.dispose()
     return f"reviews?score_from={score!r}&score_to={score!r}"
 

@@ -25,7 +25,7 @@ def scored_at(warehouse: Warehouse, *moments: datetime) -> None:
     warehouse.create()
     warehouse.fill(len(moments))
     warehouse.score()
-    scores = warehouse.owned.scores
+    scores = warehouse.tables.scores
     with writing(warehouse.engine).begin() as connection:
         for n, moment in enumerate(moments):
             connection.execute(update(scores).where(scores.c.review_id == str(n + 1)).values(scored_at=moment))

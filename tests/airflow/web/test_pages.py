@@ -93,7 +93,7 @@ def test_an_hourly_schedule_is_charted_by_day_and_compared_with_a_month(pages: P
     warehouse.fill(1)
     warehouse.score("0")
     with writing(warehouse.engine).begin() as connection:
-        runs = warehouse.owned.runs
+        runs = warehouse.tables.runs
         row = connection.execute(runs.select()).one()._asdict() | {"read": 100, "scored": 100}
         connection.execute(delete(runs))
         del row["id"]
@@ -126,7 +126,7 @@ def test_the_total_of_a_run_in_progress_is_shown_if_known(pages: Pages, warehous
 
     def in_progress(**values: object) -> tuple[int | None, int | None]:
         state(client).live_counts.clear()
-        runs = warehouse.owned.runs
+        runs = warehouse.tables.runs
         until = warehouse.runs()[-1].lease_until + timedelta(hours=1)
         with writing(warehouse.engine).begin() as connection:
             connection.execute(update(runs).values(state="running", ended_at=None, lease_until=until, **values))
@@ -161,7 +161,7 @@ def test_a_run_that_has_committed_nothing_yet_shows_no_zeros_and_no_device(pages
     warehouse.create()
     warehouse.fill(3)
     warehouse.score("run 1")
-    runs = warehouse.owned.runs
+    runs = warehouse.tables.runs
     nothing = {"read": 0, "scored": 0, "tokens": 0, "device": None, "device_seconds": 0.0, "label_counts": "{}"}
     until = warehouse.runs()[-1].lease_until + timedelta(hours=1)
     with writing(warehouse.engine).begin() as connection:

@@ -36,7 +36,7 @@ def recorded(sqlite_engine: Engine) -> Run:
     warehouse.fill(3)
     warehouse.score("scheduled 1")
     with sqlite_engine.connect() as connection:
-        job = find_job(connection, warehouse.owned, "films")
+        job = find_job(connection, warehouse.tables, "films")
         assert job is not None
         (found,) = last_runs(connection, job, limit=1)
     return replace(found, started_at=DUE - DAY, ended_at=DUE - DAY + HOUR)
@@ -214,4 +214,4 @@ def date_back(warehouse: Warehouse, by: timedelta) -> None:
     """Move the only run to an earlier time."""
     at = warehouse.runs()[0].started_at - by
     with writing(warehouse.engine).begin() as connection:
-        connection.execute(update(warehouse.owned.runs).values(started_at=at, ended_at=at))
+        connection.execute(update(warehouse.tables.runs).values(started_at=at, ended_at=at))

@@ -57,7 +57,7 @@ def test_an_invalid_job_does_not_hide_the_others(
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"broken": BROKEN, "films": JOB}))
     answer = pages().get(asked)
     assert answer.status_code == 503
-    assert "unknown key &#39;tabel&#39;" in answer.text
+    assert "key &#39;tabel&#39;: there is no such key" in answer.text
     assert "<option selected>broken</option>" in answer.text
     assert "<option>films</option>" in answer.text
     assert '<a href="models?job=broken"' in answer.text

@@ -37,7 +37,7 @@ def test_days_are_filtered_and_labelled_in_the_browsers_zone(
     warehouse.score()
     evening = datetime(2026, 2, 28, 20, tzinfo=UTC)  # in Tokyo, the morning of the first of March
     with writing(warehouse.engine).begin() as connection:
-        connection.execute(update(warehouse.owned.scores).values(scored_at=evening))
+        connection.execute(update(warehouse.tables.scores).values(scored_at=evening))
     client = pages()
 
     def answer(route: Route) -> None:

@@ -16,7 +16,7 @@ from tests.stubs import Warehouse
 def record(warehouse: Warehouse) -> JobRecord:
     """Return the record of the job, which has run."""
     with warehouse.engine.connect() as connection:
-        job = find_job(connection, warehouse.owned, warehouse.job.name)
+        job = find_job(connection, warehouse.tables, warehouse.job.name)
     assert job is not None
     return job
 
@@ -37,7 +37,7 @@ def read_days(warehouse: Warehouse, back: timedelta = timedelta(days=120)) -> li
 
 def date_back(warehouse: Warehouse, run_id: str, back: timedelta) -> None:
     """Move a run to an earlier time."""
-    runs = warehouse.owned.runs
+    runs = warehouse.tables.runs
     with writing(warehouse.engine).begin() as connection:
         for row in connection.execute(runs.select().where(runs.c.run_id == run_id)).all():
             moved = {"started_at": row.started_at - back, "ended_at": row.ended_at - back}

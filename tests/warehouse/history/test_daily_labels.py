@@ -67,7 +67,7 @@ def test_a_run_in_progress_is_not_counted_in_its_day(warehouse: Warehouse) -> No
     warehouse.fill(20, first=100)
     for index in range(2):
         warehouse.score("2", map_index=index, chunk_rows=5, limit=10)
-    runs = warehouse.owned.runs
+    runs = warehouse.tables.runs
     last = warehouse.runs()[-1]
     going = {"state": "running", "ended_at": None, "lease_until": last.lease_until + timedelta(hours=1)}
     with writing(warehouse.engine).begin() as connection:

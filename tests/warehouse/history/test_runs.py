@@ -18,7 +18,7 @@ def test_shards_of_one_dag_run_are_one_run(warehouse: Warehouse) -> None:
     warehouse.fill(30)
     warehouse.score("1")
     with writing(warehouse.engine).begin() as connection:
-        runs = warehouse.owned.runs
+        runs = warehouse.tables.runs
         row = connection.execute(runs.select()).one()._asdict()
         del row["id"]
         later = {"started_at": row["started_at"] + timedelta(hours=1), "ended_at": row["ended_at"] + timedelta(hours=2)}
@@ -46,7 +46,7 @@ def test_a_running_run_whose_lease_has_expired_is_stalled(warehouse: Warehouse) 
     warehouse.create()
     warehouse.fill(3)
     warehouse.score("1")
-    runs = warehouse.owned.runs
+    runs = warehouse.tables.runs
     for lease, state in ((timedelta(hours=1), "running"), (-timedelta(hours=1), STALLED)):
         with writing(warehouse.engine).begin() as connection:
             seen = read_runs(warehouse)[0].seen_at

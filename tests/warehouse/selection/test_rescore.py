@@ -102,7 +102,7 @@ def test_a_rescore_gives_way_between_two_chunks_and_goes_on_later(warehouse: War
     with pytest.raises(GaveWayError):
         warehouse.score("again", Rescore.ALL, chunk_rows=5, yields=True)
     assert (warehouse.runs()[-1].state, warehouse.runs()[-1].scored) == (runs.GAVE_WAY, 15)
-    with pytest.raises(GaveWayError, match="'films' is wanted by night of 1"):
+    with pytest.raises(GaveWayError, match="'films' is requested by night of 1"):
         warehouse.score("again", Rescore.ALL, chunk_rows=5, yields=True)
     lease = books.leases.take(asked(NIGHT))
     books.leases.end(lease, runs.SUCCESS)

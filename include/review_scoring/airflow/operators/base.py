@@ -20,7 +20,7 @@ from review_scoring.evaluation.champion import as_required, model_of_job
 from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue_entry import CHAMPION
 from review_scoring.request import RunKey
-from review_scoring.run.preflight import Prepared, preflight, target_conn_id
+from review_scoring.run.preflight import PreparedJob, Resources, preflight, target_conn_id
 from review_scoring.settings import as_bool
 
 if TYPE_CHECKING:
@@ -61,19 +61,22 @@ class ScoringOperator(BaseOperator):
         """Whether nothing may be written."""
         return as_bool(self.estimate_only, "estimate_only")
 
-    def prepare(self) -> Prepared:
+    def prepare(self) -> PreparedJob:
         """Check the set-up of the job, and return what a run needs.
 
         :raises PreflightError: with everything that is wrong
         """
         job = as_job(self.job)
         target = partial(engine_of, target_conn_id(job))
+        resources = Resources(
+            source=lambda: engine_of(job.source_conn_id),
+            target=target,
+            model=lambda: model_of_job(self.model, job, target, model_settings()),
+        )
         return preflight(
             job,
-            source_engine=lambda: engine_of(job.source_conn_id),
-            target_engine=target,
-            model=lambda: model_of_job(self.model, job, target, model_settings()),
-            stop=self._stop,
+            resources,
+            self._stop,
             migrate_tables=as_bool(self.migrate, "migrate"),
             dry_run=self.is_dry_run,
             benchmark=as_required(self.require_benchmark),

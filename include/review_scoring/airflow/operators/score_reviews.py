@@ -16,7 +16,7 @@ from review_scoring.errors import JobBusyError
 from review_scoring.request import RunRequest, Selection
 from review_scoring.run.loop import score_run, score_shard
 from review_scoring.run.planning import plan_one_shard
-from review_scoring.run.preflight import Prepared
+from review_scoring.run.preflight import PreparedJob
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.selection.shards import Shard
 
@@ -126,7 +126,7 @@ class ScoreReviewsOperator(ScoringOperator):
                 again = datetime.now(UTC) + YIELD_FOR
                 raise AirflowRescheduleException(again) from None  # type: ignore[no-untyped-call]  # Airflow's own
 
-    def _score(self, prepared: Prepared, request: RunRequest) -> RunReport:
+    def _score(self, prepared: PreparedJob, request: RunRequest) -> RunReport:
         def load() -> Classifier:
             return self._load(prepared.model)
 
@@ -135,7 +135,7 @@ class ScoreReviewsOperator(ScoringOperator):
         shard = Shard.from_json(self.shard, prepared.source.id_type)
         return score_shard(prepared, request, shard, load, self._stop)
 
-    def _estimate(self, prepared: Prepared, request: RunRequest) -> dict[str, Any]:
+    def _estimate(self, prepared: PreparedJob, request: RunRequest) -> dict[str, Any]:
         from review_scoring.run.estimate import estimate
 
         planned = None if self.shard is None else Shard.from_json(self.shard, prepared.source.id_type)

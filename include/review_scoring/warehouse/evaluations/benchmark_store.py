@@ -25,7 +25,7 @@ from review_scoring.warehouse.evaluations.records import (
     StoredEvaluation,
     StoredSet,
 )
-from review_scoring.warehouse.retry import patiently
+from review_scoring.warehouse.retry import with_retries
 from review_scoring.warehouse.schema import Tables
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class BenchmarkStore:
 
         def write(connection: Connection) -> StoredSet:
             # Two loads of one set at the same time would both insert it.
-            with dialect_of(connection).one_at_a_time(connection, self.schema):
+            with dialect_of(connection).exclusive(connection, self.schema):
                 return stored_sets.write_set(
                     connection, self.tables, described=described, reviews=reviews, counts=counts
                 )
@@ -140,4 +140,4 @@ class BenchmarkStore:
             with engine.begin() as connection:
                 return work(connection)
 
-        return patiently(once, what=what, stop=self.stop)
+        return with_retries(once, what=what, stop=self.stop)

@@ -9,7 +9,7 @@ from sqlalchemy.exc import NoSuchTableError
 
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import BenchmarkError, PreflightError
-from review_scoring.warehouse.explain import looked_at
+from review_scoring.warehouse.explain import with_explained_errors
 from review_scoring.warehouse.source.columns import columns_of
 
 
@@ -35,7 +35,7 @@ def labelled_rows(
     where = f"connection {conn_id!r}"
     cannot, otherwise = f"cannot read the table {name!r}", "grant SELECT on it to the connection's user"
     try:
-        return looked_at(read, where=where, cannot=cannot, otherwise=otherwise, stop=StopFlag())
+        return with_explained_errors(read, where=where, cannot=cannot, otherwise=otherwise, stop=StopFlag())
     except NoSuchTableError:
         raise BenchmarkError(f"{place} does not exist") from None
     except PreflightError as error:

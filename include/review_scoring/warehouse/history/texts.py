@@ -32,7 +32,7 @@ def review_texts(connection: Connection, source: ReviewSource, *, review_ids: It
         native[parsed] = review_id
     if not native:
         return {}
-    member = dialect_of(connection).member(source.id, list(native))
+    member = dialect_of(connection).in_values(source.id, list(native))
     rows = connection.execute(select(source.id.label("id"), source.text.label("text")).where(member)).all()
     return {native[row.id]: _encodable(row.text) for row in rows if row.id in native}
 

@@ -46,11 +46,11 @@ def register_job(engine: Engine, job: ScoringJob, source: ReviewSource, *, creat
 
     :raises ConfigurationError: if the name is registered for another source
     """
-    owned = tables(job.target_schema)
-    known = _known(engine, owned, job.name)
+    tables_ = tables(job.target_schema)
+    known = _known(engine, tables_, job.name)
     if known is None and create:
-        _insert(engine, owned, job.name, source)
-        known = _known(engine, owned, job.name)
+        _insert(engine, tables_, job.name, source)
+        known = _known(engine, tables_, job.name)
     if known is None:
         return None
     if known.source in {f"{name}.{source.id.name}" for name in (source.name, *source.other_names)}:
@@ -60,7 +60,7 @@ def register_job(engine: Engine, job: ScoringJob, source: ReviewSource, *, creat
     moved = replace(known, source=_source_name(source))
     if create:
         with writing(engine).begin() as connection:
-            connection.execute(update(owned.jobs).where(owned.jobs.c.id == known.id).values(source=moved.source))
+            connection.execute(update(tables_.jobs).where(tables_.jobs.c.id == known.id).values(source=moved.source))
     return moved
 
 

@@ -132,7 +132,9 @@ def _take(
     row = preemption.lock_job(connection, job)
     now = dialect_of(connection).now(connection)
     if request.yields and preemption.holds(row, now):
-        raise GaveWayError(f"job {job.name!r} is wanted by {row.wanted_by}; a rescore goes on when that has ended")
+        raise GaveWayError(
+            f"job {job.name!r} is requested by {row.wanted_by}; the rescore continues when that run has ended"
+        )
     mine = and_(of_task(job, key), runs.c.map_index == key.map_index)
     for other in connection.execute(select(runs).where(runs.c.job_id == job.id, runs.c.state == RUNNING, ~mine)):
         if clashes(other.range_from, other.range_to):
@@ -178,7 +180,7 @@ def _refuse_living(job: JobRecord, other: Row[Any], now: datetime) -> None:
         holder = RunKey(other.dag_id, other.task_id, other.run_id, other.map_index)
         raise JobBusyError(
             f"job {job.name!r} is being scored by {holder}, which was last seen alive less than {LEASE_S} s ago; "
-            "it can be scored again when that run has ended"
+            "wait until that run has ended"
         )
 
 
@@ -202,7 +204,9 @@ def advance(connection: Connection, job: JobRecord, before: Lease, after: Lease,
     if done == after.chunks:
         return False
     if done != before.chunks:
-        raise LeaseLostError(f"run {before.run_id} is at chunk {done}, not {before.chunks}: somebody else moved it")
+        raise LeaseLostError(
+            f"run {before.run_id} is at chunk {done}, not {before.chunks}: another process has changed it"
+        )
     _set(connection, job, before, now, chunks=after.chunks, device=device, **after.counts.as_columns())
     return True
 
@@ -241,7 +245,7 @@ def _held(connection: Connection, job: JobRecord, lease: Lease) -> int:
     if row is None or not _holds(row, lease):
         raise LeaseLostError(
             f"run {lease.run_id} no longer holds the lease of its job: another run has taken over. "
-            "What it had committed stays, and the other run does the rest."
+            "Its commits stay, and the other run does the rest."
         )
     return int(row.chunks)
 

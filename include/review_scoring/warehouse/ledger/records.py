@@ -20,16 +20,16 @@ class Records(JobTransactions):
 
     def missing(self, review_id: ColumnElement[str]) -> ColumnElement[bool]:
         """Return the SQL condition that a review, by its canonical id, has neither a score nor a reject."""
-        looked_up = dialect_of(self.engine).looked_up
+        as_probe = dialect_of(self.engine).as_probe
         found = (
             select(literal(1)).where(table.c.job_id == self.job.id, table.c.review_id == review_id)
             for table in (self.job.tables.scores, self.job.tables.rejects)
         )
-        return and_(*(~looked_up(each).exists() for each in found))
+        return and_(*(~as_probe(each).exists() for each in found))
 
     def _look_up(self, connection: Connection, ids: Sequence[str]) -> dict[str, Recorded]:
         dialect = dialect_of(connection)
-        dialect.plan_by_key(connection)
+        dialect.force_index_plans(connection)
         found: dict[str, Recorded] = {}
         scores, rejects, runs = self.job.tables.scores, self.job.tables.rejects, self.job.tables.runs
         scored = (scores.c.label, scores.c.model, scores.c.revision, scores.c.scored_at)
@@ -40,7 +40,7 @@ class Records(JobTransactions):
         for table, joined, more in ((scores, scores, scored), (rejects, with_run, rejected)):
             columns = (table.c.review_id, table.c.text_hash, table.c.source_updated_at, table.c.run_id, *more)
             for part in by_bytes(ids):
-                in_part = dialect.member(table.c.review_id, part)
+                in_part = dialect.in_values(table.c.review_id, part)
                 rows = select(*columns).select_from(joined).where(table.c.job_id == self.job.id, in_part)
                 found |= {review_id: Recorded(*rest) for review_id, *rest in connection.execute(rows)}
         return found

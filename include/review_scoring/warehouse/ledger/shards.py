@@ -90,7 +90,7 @@ class ShardRuns(JobTransactions):
 
     def _rows_of(self, connection: Connection, run_ids: Sequence[int]) -> RowCounts:
         def rows(table: Table) -> int:
-            written = dialect_of(connection).member(table.c.run_id, run_ids)
+            written = dialect_of(connection).in_values(table.c.run_id, run_ids)
             counted = select(func.count()).select_from(table).where(table.c.job_id == self.job.id, written)
             return int(connection.scalar(counted) or 0)
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.ledger.jobs import JobRecord
-from review_scoring.warehouse.retry import patiently
+from review_scoring.warehouse.retry import with_retries
 
 T = TypeVar("T")
 
@@ -45,4 +45,4 @@ class JobTransactions:
             with engine.begin() as connection:
                 return work(connection)
 
-        return patiently(once, what=what, stop=self.stop)
+        return with_retries(once, what=what, stop=self.stop)

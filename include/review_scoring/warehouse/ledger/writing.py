@@ -89,7 +89,7 @@ def _known_rejects(connection: Connection, job: JobRecord, ids: Sequence[str]) -
     rejects = job.tables.rejects
     known: dict[str, Any] = {}
     for part in by_bytes(ids):
-        in_part = dialect_of(connection).member(rejects.c.review_id, part)
+        in_part = dialect_of(connection).in_values(rejects.c.review_id, part)
         rows = connection.execute(select(rejects).where(rejects.c.job_id == job.id, in_part))
         known |= {row.review_id: row for row in rows}
     return known
@@ -120,6 +120,6 @@ def _replace(connection: Connection, job: JobRecord, into: Table, out_of: Table,
     if rows:
         dialect = dialect_of(connection)
         for part in by_bytes([row["review_id"] for row in rows]):
-            in_part = dialect.member(out_of.c.review_id, part)
+            in_part = dialect.in_values(out_of.c.review_id, part)
             connection.execute(delete(out_of).where(out_of.c.job_id == job.id, in_part))
         dialect.upsert(connection, into, rows)

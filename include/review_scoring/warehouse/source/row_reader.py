@@ -101,7 +101,7 @@ class RowReader:
 
     def _with_ids(self, ids: Sequence[NativeId], where: Conditions) -> Sequence[SourceRow]:
         wanted = set(ids)
-        one_of_them = dialect_of(self._table.engine).member(self._table.id, ids)
+        one_of_them = dialect_of(self._table.engine).in_values(self._table.id, ids)
         columns = self._table.columns(texts=True)
         rows = self._table.fetch(select(*columns).where(*where, one_of_them).order_by(self._table.id))
         return [row for row in rows if row.id in wanted]  # the source may take other ids for equal

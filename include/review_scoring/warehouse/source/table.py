@@ -11,7 +11,7 @@ from sqlalchemy import ColumnClause, ColumnElement, Engine, Row, Select
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.request import KeyRange, NativeId
 from review_scoring.warehouse.dialects import dialect_of
-from review_scoring.warehouse.retry import patiently
+from review_scoring.warehouse.retry import with_retries
 from review_scoring.warehouse.source.rows import fetch_all
 
 
@@ -51,10 +51,10 @@ class SourceTable:
         def once() -> Sequence[Row[Any]]:
             with self.engine.connect() as connection:
                 bitmaps = self.cursor is not None and self.cursor_is_nullable
-                dialect_of(connection).plan_by_key(connection, has_index=self.id_is_indexed, bitmaps=bitmaps)
+                dialect_of(connection).force_index_plans(connection, has_index=self.id_is_indexed, bitmaps=bitmaps)
                 return fetch_all(connection, statement)
 
-        return patiently(once, what=f"reading {self.name}", stop=self.stop)
+        return with_retries(once, what=f"reading {self.name}", stop=self.stop)
 
     def columns(self, *, texts: bool) -> list[ColumnElement[Any]]:
         """Return the columns that a page has: id, updated_at if there is one, and with `texts` the text."""
