@@ -1,4 +1,4 @@
-"""Downloads: https only, from allowed hosts, at public addresses, and only what was expected."""
+"""Downloads: https only, from allowed hosts, at public addresses, with the expected size and checksum."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_redirect_into_a_network_is_refused(server: WebServer, tmp_path: Path)
     assert [host for host, _ in server.connected] == ["models.example"]
 
 
-def test_redirects_that_never_end_are_told(server: WebServer, tmp_path: Path) -> None:
+def test_endless_redirects_are_refused(server: WebServer, tmp_path: Path) -> None:
     server.answers["/round"] = Answer(status=302, headers={"Location": "/round"})
     with pytest.raises(DownloadRefusedError, match="redirects more than 5 times"):
         downloader(server).fetch("https://models.example/round", tmp_path / "f")
@@ -173,7 +173,7 @@ def test_a_file_that_ends_too_early_is_removed_and_may_be_tried_again(server: We
     ("status", "error"),
     [(404, DownloadRefusedError), (403, DownloadRefusedError), (503, DownloadFailedError), (429, DownloadFailedError)],
 )
-def test_what_a_host_answers_instead_is_told(
+def test_the_status_of_a_failed_response_is_reported(
     server: WebServer, tmp_path: Path, status: int, error: type[Exception]
 ) -> None:
     server.answers["/model.zip"] = Answer(status=status)
@@ -181,7 +181,7 @@ def test_what_a_host_answers_instead_is_told(
         downloader(server).fetch("https://models.example/model.zip?key=1", tmp_path / "f")
 
 
-def test_a_host_that_is_not_found_or_does_not_answer_is_told(server: WebServer, tmp_path: Path) -> None:
+def test_a_host_that_cannot_be_resolved_or_reached_is_reported(server: WebServer, tmp_path: Path) -> None:
     def unknown(host: str) -> list[str]:
         raise socket.gaierror(-2, "Name or service not known")
 
@@ -192,7 +192,7 @@ def test_a_host_that_is_not_found_or_does_not_answer_is_told(server: WebServer, 
         downloader(server).fetch("https://models.example/model.zip", tmp_path / "f")
 
 
-def test_a_download_stops_when_it_is_told_to(server: WebServer, tmp_path: Path) -> None:
+def test_a_download_can_be_stopped(server: WebServer, tmp_path: Path) -> None:
     stop = StopFlag()
     stop.set()
     stopping = Downloader(hosts=HOSTS, resolver=lambda h: [PUBLIC], opener=server.open, between_chunks=stop.check)

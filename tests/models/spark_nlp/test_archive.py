@@ -1,4 +1,4 @@
-"""Zip files that want to do harm, or were cut off."""
+"""Malicious and truncated zip files are refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add(archive: Path, name: str, content: bytes = b"x", *, mode: int = stat.S_I
 
 
 def patch(archive: Path, name: str, change: Callable[[bytearray, int], None]) -> None:
-    """Change a member's entry in the table of contents, which begins where `change` is told."""
+    """Change the entry of a member in the table of contents; `change` gets its offset."""
     data = bytearray(archive.read_bytes())
     at = data.rfind(name.encode()) - 46
     assert data[at : at + 4] == b"PK\1\2"
@@ -115,7 +115,7 @@ def test_an_archive_that_was_cut_off_is_refused(archive: Path, part: float) -> N
     assert "it is not a zip file, or its end is missing" in refusal(archive)
 
 
-def test_something_else_than_a_zip_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_zip_is_refused(tmp_path: Path) -> None:
     (tmp_path / "archive.zip").write_text("<html>not found</html>" * 100)
     assert "archive.zip: it is not a zip file" in refusal(tmp_path / "archive.zip")
 

@@ -1,4 +1,4 @@
-"""TensorFlow's checkpoint: checksums, the table, the tensors, their names, and the graph beside them."""
+"""TensorFlow checkpoints: checksums, the table, the tensors, their names, and the graph."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     assert "it has no bert_classification_tensorflow" in said
 
 
-def test_a_missing_layer_is_told_as_missing_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_layer_is_reported_as_missing_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.models.spark_nlp import generator
 
     whole = generator.variables(Spec(layers=3))
@@ -248,7 +248,7 @@ def test_a_missing_layer_is_told_as_missing_weights(tmp_path: Path, monkeypatch:
     assert "16 unexpected ['bert.encoder.layer.2." in said
 
 
-def test_a_weight_too_many_is_told_as_left_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_extra_weight_is_reported_as_unexpected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.models.spark_nlp import generator
 
     more = {**generator.variables(Spec()), "bert/adapter/kernel": (8, 8)}

@@ -1,4 +1,4 @@
-"""Metadata, Hadoop SequenceFiles and Java streams: what is read, and what is refused by name."""
+"""Metadata, Hadoop SequenceFiles and Java streams: valid content is read, other content is refused by name."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_a_foreign_java_class_is_refused_by_name(tmp_path: Path, name: str) -> N
     ("flags", "what"),
     [(3, "serialises itself"), (4, "serialises itself"), (12, "serialises itself"), (18, "serialises itself")],
 )
-def test_a_java_class_with_writing_of_its_own_is_refused(flags: int, what: str) -> None:
+def test_a_java_class_that_serialises_itself_is_refused(flags: int, what: str) -> None:
     at = PAIRS.index(bytes.fromhex("2e94667d5b92f9f5")) + 8
     with pytest.raises(ArchiveError, match=what):
         read_pairs(PAIRS[:at] + bytes([flags]) + PAIRS[at + 1 :], "part")

@@ -155,7 +155,7 @@ def test_another_order_of_the_special_pieces_is_refused() -> None:
         build_unigram(model, 20, "spp", lowercase=False)
 
 
-def test_a_model_without_sentencepiece_says_so(tmp_path: Path) -> None:
+def test_a_model_without_sentencepiece_is_refused(tmp_path: Path) -> None:
     said = generated_refusal(
         tmp_path, Spec(architecture="xlm_roberta"), edit=replacing("xlmroberta_spp", lambda _: None)
     )
@@ -196,7 +196,7 @@ def trie(texts: bytes, value: int, path: bytes = b"a") -> bytes:
     return struct.pack("<I1024I", 4096, *units) + texts
 
 
-def test_a_table_of_ones_own_replaces_text() -> None:
+def test_a_custom_table_replaces_text() -> None:
     from tokenizers import normalizers
 
     table = trie(b"x\0\xc3\xa9t\xc3\xa9\0", 2)
