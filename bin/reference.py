@@ -1,4 +1,4 @@
-"""Generates docs/reference/ from the code: tables of keys and JSON Schemas. `.venv/bin/python bin/reference.py`."""
+"""Generate docs/reference/ from the code: tables of keys and JSON Schemas. `.venv/bin/python bin/reference.py`."""
 
 from __future__ import annotations
 

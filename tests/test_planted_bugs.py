@@ -169,7 +169,7 @@ BUGS = (
     Bug(
         "a rescore that gives way to nobody",
         "run/loop.py",
-        "if self._candidates.request.yields and self._ledger.preemption.is_requested():",
+        "if self.request.yields and self.ledger.preemption.is_requested():",
         "if False:",
         "tests/exactly_once/test_giving_way.py::test_a_rescore_goes_on_after_a_night_that_was_killed_when_its_wish_has_run_out",
     ),

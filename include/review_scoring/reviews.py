@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TypeAlias
 from uuid import UUID
 
 MAX_ID_LENGTH = 255
@@ -78,9 +77,6 @@ class Reject:
 
     reason: RejectReason
     detail: str
-
-
-Outcome: TypeAlias = Prediction | Reject
 
 
 def screen(text: object) -> Reject | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from configparser import InterpolationSyntaxError
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,27 @@ def test_an_option_that_is_not_set_has_its_default(monkeypatch: pytest.MonkeyPat
     found = settings()
     assert found.model_copy(update={"queue": None, "import_queue": None}) == Settings()
     assert found.queue == found.import_queue == "default"
+
+
+@pytest.mark.parametrize("wrong", ["~no-such-user/sets.toml", "/mnt/50%sets"])
+def test_an_option_that_cannot_be_read_is_named_and_does_not_keep_the_pages_from_starting(
+    monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    def get(name: str) -> str | None:
+        if name == "benchmark_sets" and "%" in wrong:
+            raise InterpolationSyntaxError(name, "review_scoring", "'%' must be followed by '%' or '('")
+        return {"benchmark_sets": wrong, "page_dag": "films"}.get(name)
+
+    with pytest.raises(ConfigurationError, match="option 'benchmark_sets' of .review_scoring. .* cannot be read"):
+        Settings.read(get)
+    assert Settings.read_for_pages(get).page_dag == "films"
+
+
+def test_pages_whose_own_options_cannot_be_read_show_no_texts() -> None:
+    def refuse(name: str) -> str:
+        raise KeyError(name)
+
+    assert Settings.read_for_pages(refuse).hide_texts
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)

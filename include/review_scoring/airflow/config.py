@@ -25,9 +25,18 @@ PLAIN = "REVIEW_SCORING_"
 
 def settings() -> Settings:
     """Return the settings of this deployment."""
-    found = Settings.read(lambda name: conf.get(SECTION, name, fallback=None))
+    found = Settings.read(_option)
     queue = found.queue or conf.get("operators", "default_queue")
     return found.model_copy(update={"queue": queue, "import_queue": found.import_queue or queue})
+
+
+def page_settings() -> Settings:
+    """Return the settings of the pages, with the defaults of all other options."""
+    return Settings.read_for_pages(_option)
+
+
+def _option(name: str) -> str | None:
+    return conf.get(SECTION, name, fallback=None)
 
 
 def refuse_unknown_environment(environment: Mapping[str, str] = os.environ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from review_scoring.airflow.model_settings import catalogue_setting
+from review_scoring.airflow.config import settings
 from review_scoring.models.catalogue import readable_entries
 from review_scoring.models.catalogue_entry import CHAMPION, CatalogueEntry
 
@@ -27,7 +27,7 @@ def offered_models() -> Mapping[str, CatalogueEntry]:
     The import error of the DAG `import_model` shows what is wrong with them. A typo there must not break runs with
     other models.
     """
-    entries = readable_entries(catalogue_setting().catalogue)
+    entries = readable_entries(settings().catalogue)
     for problem in entries.problems.values():
         log.warning("%s", problem)
     return entries.usable

@@ -17,7 +17,7 @@ import transformers
 from tokenizers import Tokenizer
 
 from review_scoring.errors import ModelError, in_short
-from review_scoring.models.spark_nlp.sentencepiece import FIRST, LAST, MASK, PADDING, UNKNOWN, build_unigram
+from review_scoring.models.spark_nlp.unigram import FIRST, LAST, MASK, PADDING, UNKNOWN, build_unigram
 
 TOKENIZER, OPTIONS = "tokenizer.json", "tokenizer_config.json"
 SPECIAL = (FIRST, PADDING, LAST, UNKNOWN, MASK)

@@ -245,7 +245,7 @@ class Tables:
             Column("compared_with", BigInteger),
             Column("passed", Boolean, nullable=False),
             Column("explanation", Text, nullable=False),
-            Column("metrics", long_text_type(), nullable=False),
+            Column("figures", long_text_type(), key="metrics", nullable=False),
             Column("dag_id", String(250), nullable=False),
             Column("task_id", String(250), nullable=False),
             Column("run_id", String(250), nullable=False),

@@ -177,6 +177,14 @@ def test_the_end_of_one_run_leaves_the_wish_of_another(warehouse: Warehouse) -> 
     assert not books.preemption.is_requested()
 
 
+def test_the_end_of_a_rescore_leaves_the_request_of_another_task_of_its_dag_run(warehouse: Warehouse) -> None:
+    books = ledger(warehouse)
+    warehouse.classifier.before_batch = lambda texts: books.preemption.request(RunKey("dag", "other", "1"))
+    warehouse.run("UPDATE reviews SET body = 'autre' WHERE id = 1")
+    warehouse.score("1", Rescore.CHANGED, yields=True)
+    assert books.preemption.is_requested()
+
+
 def test_a_night_that_is_planned_wants_the_job_until_it_is_added_up(warehouse: Warehouse) -> None:
     books = ledger(warehouse)
     shards = plan_run(warehouse.prepare(), asked(NIGHT), ShardLimits(most=2, least=1))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from review_scoring.airflow.config import settings
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.jobs import as_job
-from review_scoring.airflow.model_settings import model_settings
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, UnaccountedError
 from review_scoring.evaluation.champion import as_required, model_of_job
@@ -71,7 +71,7 @@ class ScoringOperator(BaseOperator):
         resources = Resources(
             source=lambda: engine_of(job.source_conn_id),
             target=target,
-            model=lambda: model_of_job(self.model, job, target, model_settings()),
+            model=lambda: model_of_job(self.model, job, target, settings().models),
         )
         return preflight(
             job,

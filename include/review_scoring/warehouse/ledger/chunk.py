@@ -75,7 +75,8 @@ class ChunkResult:
     :param device: names what classified the chunk
     :param relabelled: how many had another label before
     :param retimed: those of `unchanged` whose `updated_at` is not the recorded one
-    :param met_again: like `repeats_met_again` as in :class:`Counts`
+    :param met_again: as in :class:`Counts`
+    :param repeats_met_again: as in :class:`Counts`
     """
 
     outcomes: Sequence[Outcome]

@@ -146,7 +146,7 @@ def _take(
     requested_by = None if request.yields else key.dag_run
     if requested_by is not None:
         preemption.request_job(connection, job, requested_by, now)
-    held = {**_columns(request, scan), "state": RUNNING, "ended_at": None, "fencing_token": token, **_lease(now)}
+    held = {**_columns(request, scan), "state": RUNNING, "ended_at": None, "fencing_token": token, **_lease_until(now)}
     # Locked before it is read: the last commit of a client that was killed may still be on its way in the server.
     earlier = connection.execute(dialect_of(connection).locked(select(runs).where(mine))).one_or_none()
     if earlier is None:
@@ -207,7 +207,8 @@ def advance(connection: Connection, job: JobRecord, before: Lease, after: Lease,
         raise LeaseLostError(
             f"run {before.run_id} is at chunk {done}, not {before.chunks}: another process has changed it"
         )
-    _set(connection, job, before, now, chunks=after.chunks, device=device, **after.counts.as_columns())
+    used = {"device": device} if device else {}  # a chunk without texts to classify needs none
+    _set(connection, job, before, now, chunks=after.chunks, **used, **after.counts.as_columns())
     return True
 
 
@@ -259,10 +260,10 @@ def _holds(row: Row[Any] | None, lease: Lease) -> bool:
     return row is not None and row.fencing_token == lease.fencing_token and row.state == RUNNING
 
 
-def _lease(now: datetime) -> dict[str, datetime]:
+def _lease_until(now: datetime) -> dict[str, datetime]:
     return {"lease_until": now + timedelta(seconds=LEASE_S)}
 
 
 def _set(connection: Connection, job: JobRecord, lease: Lease, now: datetime, **values: Any) -> None:
     runs = job.tables.runs
-    connection.execute(update(runs).where(runs.c.id == lease.run_id).values(**values, **_lease(now)))
+    connection.execute(update(runs).where(runs.c.id == lease.run_id).values(**values, **_lease_until(now)))

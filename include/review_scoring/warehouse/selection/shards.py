@@ -78,7 +78,15 @@ class Shard:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], id_type: str) -> Shard:
-        """Read the values that :meth:`as_json` returned, with ids as the source's driver takes them."""
+        """Read the values that :meth:`as_json` returned, with ids as the source's driver takes them.
+
+        :raises ConfigurationError: for a plan that another version of the package made
+        """
+        if missing := cls(scan=FULL_SCAN).as_json().keys() - values.keys():
+            raise ConfigurationError(
+                f"another version of review-scoring has planned this shard (it has no {', '.join(sorted(missing))}); "
+                "clear the task that plans the shards, with all tasks after it"
+            )
         after, upto = (None if values[end] is None else parse_id(values[end], id_type) for end in ("after", "upto"))
         scored = None if values["scored"] is None else TimeRange.from_json(values["scored"])
         selection = Selection(rescore=Rescore(values["rescore"]), keys=KeyRange(after, upto), scored=scored)
