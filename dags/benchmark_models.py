@@ -11,12 +11,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from review_scoring.airflow.config import settings
 from review_scoring.airflow.dags import scoring_dag
-from review_scoring.airflow.operators.evaluate_models import (
-    BenchmarkModelOperator,
-    LoadBenchmarkOperator,
-    models_to_evaluate,
-)
-from review_scoring.airflow.operators.import_model import MODEL_STORE
+from review_scoring.airflow.operators import MODEL_STORE, BenchmarkModelOperator, LoadBenchmarkOperator
+from review_scoring.airflow.operators.evaluate_models import models_to_evaluate
 from review_scoring.airflow.params import long_texts_param, offered_models
 from review_scoring.airflow.run_variables import benchmark_set_of_deployment
 from review_scoring.evaluation.benchmark_sets import benchmark_sets

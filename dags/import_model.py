@@ -8,7 +8,7 @@ from airflow.sdk import Param
 
 from review_scoring.airflow.config import settings
 from review_scoring.airflow.dags import scoring_dag
-from review_scoring.airflow.operators.import_model import ImportModelOperator
+from review_scoring.airflow.operators import ImportModelOperator
 from review_scoring.models.catalogue import catalogue
 from review_scoring.models.catalogue_entry import ModelKind
 

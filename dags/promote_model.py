@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import Param
 
 from review_scoring.airflow.dags import scoring_dag
-from review_scoring.airflow.operators.promote_model import PromoteModelOperator
+from review_scoring.airflow.operators import PromoteModelOperator
 from review_scoring.airflow.params import offered_models
 
 MODELS = offered_models()

@@ -1,5 +1,77 @@
-"""Nightly scoring of reviews in a SQL database with a transformers model, exactly once."""
+"""Nightly scoring of reviews in a SQL database with a transformers model, exactly once.
+
+Public are the names in `__all__` below, the operators in :mod:`review_scoring.airflow.operators`, the command
+`review-scoring`, the columns of the tables, and the settings, Variables and forms that the documents
+describe. Everything else may change in any release.
+
+    from review_scoring import Rescore, ScoringJob
+    from review_scoring.airflow.operators import ScoreReviewsOperator
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from review_scoring.errors import (
+        ArchiveError,
+        BenchmarkError,
+        ConfigurationError,
+        DeviceError,
+        DownloadFailedError,
+        DownloadRefusedError,
+        GaveWayError,
+        JobBusyError,
+        LeaseLostError,
+        ModelError,
+        ModelNotImportedError,
+        NoSuchJobError,
+        NotApprovedError,
+        PreflightError,
+        ReviewScoringError,
+        ScoringInterruptedError,
+        TransientError,
+        UnaccountedError,
+        WarehouseUnavailableError,
+    )
+    from review_scoring.job import Rescore, ScoringJob
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "ArchiveError",
+    "BenchmarkError",
+    "ConfigurationError",
+    "DeviceError",
+    "DownloadFailedError",
+    "DownloadRefusedError",
+    "GaveWayError",
+    "JobBusyError",
+    "LeaseLostError",
+    "ModelError",
+    "ModelNotImportedError",
+    "NoSuchJobError",
+    "NotApprovedError",
+    "PreflightError",
+    "Rescore",
+    "ReviewScoringError",
+    "ScoringInterruptedError",
+    "ScoringJob",
+    "TransientError",
+    "UnaccountedError",
+    "WarehouseUnavailableError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is used: a module of the package that needs no pydantic does not wait for it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = "job" if name in {"Rescore", "ScoringJob"} else "errors"
+    return getattr(import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,24 +1,27 @@
 """The exceptions of review_scoring: configuration errors, transient errors (worth a retry), lost leases.
 
-* ReviewScoringError
-  * ConfigurationError: never retried
-    * NoSuchJobError
-    * PreflightError
-    * BenchmarkError
-    * NotApprovedError
-    * ModelError
-      * ModelNotImportedError
-      * DownloadRefusedError
-      * ArchiveError
-  * TransientError: retried
-    * JobBusyError
-      * GaveWayError
-    * DownloadFailedError
-    * DeviceError
-    * WarehouseUnavailableError
-  * LeaseLostError
-  * ScoringInterruptedError
-  * UnaccountedError: never retried
+    ReviewScoringError
+    ├── ConfigurationError
+    │   ├── NoSuchJobError
+    │   ├── PreflightError
+    │   ├── ModelError
+    │   │   ├── ModelNotImportedError
+    │   │   ├── DownloadRefusedError
+    │   │   └── ArchiveError
+    │   ├── BenchmarkError
+    │   └── NotApprovedError
+    ├── TransientError
+    │   ├── JobBusyError
+    │   │   └── GaveWayError
+    │   ├── DownloadFailedError
+    │   ├── DeviceError
+    │   └── WarehouseUnavailableError
+    ├── LeaseLostError
+    ├── ScoringInterruptedError
+    └── UnaccountedError
+
+The operators fail a task without a retry for `ConfigurationError` and `UnaccountedError`: running again gives the same
+error. For every other one Airflow retries the task.
 
 Each message names the thing, what was found, and what to do. No message contains review text or credentials: rows are
 named by their id, databases by their Connection.

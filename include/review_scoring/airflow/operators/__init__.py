@@ -1,15 +1,56 @@
-"""The Airflow operators. They only adapt the other layers, which do not import Airflow."""
+"""The Airflow operators, and the asset of imported models. They adapt the other layers, which do not import Airflow.
+
+A name is imported at its first use, so that a DAG file that scores does not import the evaluation of models.
+"""
 
 from __future__ import annotations
 
-from review_scoring.airflow.operators.plan_shards import PlanShardsOperator
-from review_scoring.airflow.operators.preflight import PreflightScoringOperator
-from review_scoring.airflow.operators.score_reviews import ScoreReviewsOperator
-from review_scoring.airflow.operators.summarise_run import SummariseRunOperator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from review_scoring.airflow.operators.evaluate_models import BenchmarkModelOperator, LoadBenchmarkOperator
+    from review_scoring.airflow.operators.import_model import MODEL_STORE, ImportModelOperator
+    from review_scoring.airflow.operators.plan_shards import PlanShardsOperator
+    from review_scoring.airflow.operators.preflight import PreflightScoringOperator
+    from review_scoring.airflow.operators.promote_model import PromoteModelOperator
+    from review_scoring.airflow.operators.resolve_run import ResolveRunOperator
+    from review_scoring.airflow.operators.score_reviews import ScoreReviewsOperator
+    from review_scoring.airflow.operators.summarise_run import SummariseRunOperator
 
 __all__ = [
+    "MODEL_STORE",
+    "BenchmarkModelOperator",
+    "ImportModelOperator",
+    "LoadBenchmarkOperator",
     "PlanShardsOperator",
     "PreflightScoringOperator",
+    "PromoteModelOperator",
+    "ResolveRunOperator",
     "ScoreReviewsOperator",
     "SummariseRunOperator",
 ]
+
+_MODULES = {
+    "MODEL_STORE": "import_model",
+    "BenchmarkModelOperator": "evaluate_models",
+    "ImportModelOperator": "import_model",
+    "LoadBenchmarkOperator": "evaluate_models",
+    "PlanShardsOperator": "plan_shards",
+    "PreflightScoringOperator": "preflight",
+    "PromoteModelOperator": "promote_model",
+    "ResolveRunOperator": "resolve_run",
+    "ScoreReviewsOperator": "score_reviews",
+    "SummariseRunOperator": "summarise_run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import an operator's module when the operator is used."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
