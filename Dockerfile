@@ -1,11 +1,11 @@
-# The image of every Airflow service of docker-compose.yaml.
+# The image of all Airflow services in docker-compose.yaml.
 #
 #   docker build --tag review-scoring:cpu .
 #   docker build --tag review-scoring:cuda --build-arg TORCH_BUILD=cuda .    # several GB; for GPU workers
 #
-# python:slim, and not apache/airflow: requirements.txt pins Airflow, its providers and everything below them as they
-# were tested together. apache/airflow comes with the packages of Airflow's own constraints and with dozens of
-# providers; pip would have to replace many of them, and the image would be neither what Airflow tested nor what we did.
+# The base is python:slim, not apache/airflow: requirements.txt pins the tested versions of Airflow, its providers and all
+# dependencies. apache/airflow contains the packages of Airflow's constraints and dozens of providers. pip would replace
+# many of them, with a combination of versions that neither Airflow nor this project has tested.
 ARG PYTHON=3.12.12-slim-bookworm
 
 FROM python:${PYTHON} AS build
@@ -26,7 +26,7 @@ ENV AIRFLOW_HOME=/opt/airflow \
     UV_NO_CACHE=1 \
     UV_SYSTEM_PYTHON=1
 WORKDIR /opt/airflow
-# From what changes least to what changes most, each a layer: torch, the other packages, ours.
+# One layer each, the least frequently changed first: torch, the other packages, this package.
 RUN --mount=type=bind,from=build,source=/uv,target=/uv \
     --mount=type=bind,source=requirements.txt,target=/tmp/requirements.txt \
     torch=$(grep '^torch==' /tmp/requirements.txt); \
@@ -43,8 +43,8 @@ RUN --mount=type=bind,from=build,source=/uv,target=/uv \
 RUN --mount=type=bind,from=build,source=/uv,target=/uv \
     --mount=type=bind,from=build,source=/wheel,target=/wheel \
     /uv/bin/uv pip install --no-deps /wheel/*.whl
-# A volume takes its owner from the folder of the image that it is mounted on. An empty airflow.cfg keeps Airflow from
-# writing one: every setting comes from the environment, and the file system is read-only.
+# A volume gets the owner of the image's folder that it is mounted on. The empty airflow.cfg keeps Airflow from writing
+# one: all settings come from the environment, and the file system is read-only.
 RUN groupadd --gid 50000 airflow \
     && useradd --uid 50000 --gid airflow --home-dir /opt/airflow --no-create-home airflow \
     && install --directory --owner airflow --group airflow logs models \

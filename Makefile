@@ -1,21 +1,21 @@
-# Portable: any make runs this. The work is in bin/, which tells what is missing before it installs anything.
+# Works with any make. The scripts are in bin/; bin/setup checks its requirements before it installs anything.
 
 .PHONY: help demo test up lint types check prove bench lock clean
 
-# A process for each core, and a module's tests in one of them.
-SIDE_BY_SIDE = --numprocesses logical --maxprocesses 4 --dist loadfile
+# One process per core; the tests of a module run in the same process.
+IN_PARALLEL = --numprocesses logical --maxprocesses 4 --dist loadfile
 
 help:
-	@echo "make demo    set up, score the sample reviews with the nightly DAG, show the result"
-	@echo "make test    set up, run all tests that need no service"
-	@echo "make up      set up, start Airflow with the DAGs on the sample reviews; Ctrl-C stops it"
-	@echo "make check   lint, types and the import contracts"
-	@echo "make prove   the long checks: kills, fuzzing, soak"
-	@echo "make bench   speed and memory beside what one would use instead"
-	@echo "make lock    resolve requirements.txt anew from pyproject.toml"
-	@echo "make clean   remove what demo and up have written (not the virtual environment)"
+	@echo "make demo    install, score the sample reviews with the DAG score_reviews, show the result"
+	@echo "make test    install, run all tests that do not need a service"
+	@echo "make up      install, start Airflow with the DAGs and the sample reviews; Ctrl-C stops it"
+	@echo "make check   run lint, type checks and import contracts"
+	@echo "make prove   run the long tests: kills, fuzzing, soak"
+	@echo "make bench   measure speed and memory, compared with pandas, dlt, transformers and OpenVINO"
+	@echo "make lock    update requirements.txt from pyproject.toml"
+	@echo "make clean   delete the data of demo and up (not the virtual environment)"
 	@echo ""
-	@echo "PYTHON=python3.12 picks an interpreter; TORCH_BUILD=cuda installs torch for a GPU worker."
+	@echo "PYTHON=python3.12 selects the interpreter; TORCH_BUILD=cuda installs torch for a GPU worker."
 
 demo:
 	@bin/setup
@@ -23,7 +23,7 @@ demo:
 
 test:
 	@bin/setup
-	@.venv/bin/python -m pytest $(SIDE_BY_SIDE)
+	@.venv/bin/python -m pytest $(IN_PARALLEL)
 
 up:
 	@bin/setup
@@ -43,7 +43,7 @@ prove:
 bench:
 	@bin/setup
 	@failed=; for script in benchmarks/bench_*.py; do .venv/bin/python "$$script" || failed="$$failed $$script"; done; \
-	    [ -z "$$failed" ] || { echo "bench: no result from$$failed; the reason stands above" >&2; exit 1; }
+	    [ -z "$$failed" ] || { echo "bench: no result from$$failed; see the errors above" >&2; exit 1; }
 
 lock:
 	@bin/setup

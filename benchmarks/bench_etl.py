@@ -1,13 +1,13 @@
-"""How fast reviews get through a run when the model costs nothing, beside what people write today.
+"""ETL throughput and memory of a run with a stub instead of the model, compared with pandas and dlt, on PostgreSQL.
 
-Everything works on the same PostgreSQL table, with the same stub in place of the model, in one run, interleaved. Each
-engine reads id and text, has them "classified", and writes id, label, score, model and time back.
+All engines use the same table and the same stub, and take turns in one run. Each one reads id and text, "classifies"
+them, and writes id, label, score, model and time.
 
     python benchmarks/bench_etl.py                 # throughput, 200,000 reviews
     python benchmarks/bench_etl.py --what memory   # resident memory at 10,000 and 1,000,000 reviews
-    python benchmarks/bench_etl.py --what new      # 10,000 new reviews among those that are scored
+    python benchmarks/bench_etl.py --what new      # 10,000 new reviews among scored ones
 
-REVIEW_SCORING_TEST_POSTGRES names the server; a database is made there and dropped again.
+REVIEW_SCORING_TEST_POSTGRES names the server; a database is created there and dropped at the end.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from review_scoring.models.folder import ModelFolder
 from review_scoring.request import RunKey, RunRequest
 from review_scoring.reviews import Prediction, Reject
 from review_scoring.run.loop import score_run
-from review_scoring.run.preflight import preflight
+from review_scoring.run.preflight import Resources, preflight
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.engine import make_engine
 
@@ -48,7 +48,7 @@ RESULT = Prediction("pos", 0.75, (0.25, 0.75), 100, truncated=False)
 
 
 class Stub:
-    """A model that answers at once."""
+    """A classifier that returns the same result at once."""
 
     device: object = "stub"
 
@@ -68,7 +68,7 @@ class Stub:
 
 @contextmanager
 def database() -> Iterator[Engine]:
-    """A database of its own."""
+    """A temporary database."""
     admin = make_engine(SERVER).execution_options(isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"))
@@ -92,7 +92,7 @@ def run(engine: Engine, statement: str, **values: object) -> Any:
 def fill(engine: Engine, first: int, last: int, *, longest: int = 45) -> None:
     """Insert reviews of 1 to `longest` sentences of 25 characters: with 45, about as long as AlloCiné's (mean 560).
 
-    10,000 are created a day, in the order of their ids, from 2020 on.
+    The times of creation are 10,000 per day from 2020 on, in the order of the ids.
     """
     run(
         engine,
@@ -115,22 +115,22 @@ def create(engine: Engine, rows: int, *, longest: int = 45) -> None:
 
 
 def vacuum(engine: Engine, table: str) -> None:
-    """Bring the planner's statistics up to date, as autovacuum does in the long run."""
+    """Update the planner's statistics, as autovacuum would do later."""
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.execute(text(f"VACUUM ANALYZE {table}"))
 
 
 def ours(engine: Engine, run_id: str, job: ScoringJob = JOB) -> RunReport:
-    """Score what waits with this project."""
+    """Score the new reviews with review_scoring."""
     stop = StopFlag()
-    ready = preflight(job, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: MODEL, stop=stop)
+    ready = preflight(job, Resources(source=lambda: engine, target=lambda: engine, model=lambda: MODEL), stop)
     key = RunKey("bench", "score", run_id)
     request = RunRequest(key=key, model=MODEL.name, revision=MODEL.revision, chunk_rows=CHUNK)
     return score_run(ready, request, Stub, stop)
 
 
 def with_pandas(engine: Engine, method: Any) -> None:
-    """Score everything as a home-made task does: `read_sql` in chunks, `to_sql`; no upsert, no restart, no rejects."""
+    """Score all reviews with pandas: `read_sql` in chunks and `to_sql`; no upsert, no restart, no rejects."""
     with engine.connect().execution_options(stream_results=True) as reading:
         for frame in pd.read_sql(text("SELECT id, body FROM reviews ORDER BY id"), reading, chunksize=CHUNK):
             results = Stub().classify(list(frame.pop("body")))
@@ -142,7 +142,7 @@ def with_pandas(engine: Engine, method: Any) -> None:
 
 
 def with_dlt(engine: Engine) -> None:
-    """Score everything through dlt's merge, which is its way to write a row once."""
+    """Score all reviews with the merge of dlt, which writes each row once."""
     import dlt
 
     def scored() -> Iterator[list[dict[str, Any]]]:
@@ -156,7 +156,7 @@ def with_dlt(engine: Engine) -> None:
                     for row, r in zip(part, results, strict=True)
                 ]
 
-    # dlt wants a port and a password; a server that trusts local users looks at none.
+    # dlt requires a port and a password, even for a server that trusts local users.
     address = engine.url.set(
         drivername="postgresql", port=engine.url.port or 5432, password=engine.url.password or "none"
     )
@@ -173,7 +173,7 @@ def throughput(rows: int, rounds: int) -> None:
         "pandas to_sql multi": lambda engine, n: with_pandas(engine, "multi"),
     }
     try:
-        import dlt  # noqa: F401 only whether it is there
+        import dlt  # noqa: F401 checks that it is installed
 
         engines["dlt merge"] = lambda engine, n: with_dlt(engine)
     except ImportError:
@@ -206,14 +206,14 @@ def throughput(rows: int, rounds: int) -> None:
 
 
 def clean(engine: Engine, schema: str) -> None:
-    """Drop what an engine has written."""
+    """Drop the tables that an engine has written."""
     tables = run(engine, "SELECT tablename FROM pg_tables WHERE schemaname = :s AND tablename <> 'reviews'", s=schema)
     for (table,) in tables:
         run(engine, f'DROP TABLE "{schema}"."{table}" CASCADE')
 
 
 def memory(_: argparse.Namespace) -> None:
-    """Compare the resident memory of a run over few and over many reviews, each in a process of its own."""
+    """Compare the resident memory of a run over few and over many reviews, each in its own process."""
     rows = []
     with database() as engine:
         for count in (10_000, 1_000_000):
@@ -235,7 +235,7 @@ def _peak_of_run(url: str) -> tuple[float, float]:
 
 
 def new(arguments: argparse.Namespace) -> None:
-    """Time how long it takes to find and score 10,000 new reviews among many that are scored."""
+    """Measure how long a run takes to find and score 10,000 new reviews among many scored ones."""
     rows: list[dict[str, Any]] = []
     with database() as engine:
         create(engine, 1)
@@ -264,9 +264,9 @@ def new(arguments: argparse.Namespace) -> None:
 
 
 def mark_all_scored(engine: Engine, job: ScoringJob) -> None:
-    """Write a score for every review by SQL, faster than by scoring."""
+    """Write a score for every review with SQL, which is faster than scoring."""
     stop = StopFlag()
-    preflight(job, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: MODEL, stop=stop)
+    preflight(job, Resources(source=lambda: engine, target=lambda: engine, model=lambda: MODEL), stop)
     run(
         engine,
         "INSERT INTO review_scores"

@@ -1,15 +1,15 @@
-"""How fast reviews are classified on this machine, beside what one would use instead, and beside what it could do.
+"""Inference speed and memory, compared with transformers (pipeline, Trainer), OpenVINO and the CPU's peak speed.
 
     python benchmarks/bench_inference.py                # speed and memory of each engine and architecture
     python benchmarks/bench_inference.py --all          # with other batch sizes, and four times as many reviews
-    python benchmarks/bench_inference.py --what memory  # resident memory of the classifier, as reviews go by
-    python benchmarks/bench_inference.py --what sql     # from SQL to SQL, beside the classifier's own speed
+    python benchmarks/bench_inference.py --what memory  # resident memory of the classifier by number of reviews
+    python benchmarks/bench_inference.py --what sql     # a run through Airflow, compared with the classifier alone
 
-The models have the real sizes and random weights (the bundled one its own). Lengths are those of real reviews where
-REVIEW_SCORING_TEST_ALLOCINE, or ../shared/data, holds the AlloCiné sample; else those of the sample reviews. All models
-use the bundled tokenizer, so its tokens stand for theirs. Each engine has a process of its own; the engines take turns,
-each round on another part of the reviews, and bfloat16 products are timed between the turns. What sorts by length gets
-all reviews of a turn, for it pads less where there are more; what takes them as they come gets a few of them.
+The models have their real sizes and random weights; the bundled one has its own weights. Reviews are the AlloCiné
+sample if REVIEW_SCORING_TEST_ALLOCINE, or ../shared/data, contains it, otherwise the sample reviews. All models use the
+tokenizer of the bundled model. Each engine has its own process; the engines take turns, each round with another part of
+the reviews, and bfloat16 matrix products are timed between the turns. Engines that sort by length get all reviews of a
+turn, because they pad less with more reviews; the others get a few of them.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "bert": {"vocab_size": 119_547, **BASE},
     "distilbert": {"vocab_size": 119_547, **BASE},
 }
-"""XLM-RoBERTa base, multilingual BERT base and multilingual DistilBERT; the rest is transformers' default."""
+"""XLM-RoBERTa base, multilingual BERT base and multilingual DistilBERT; other values are transformers' defaults."""
 
 SORTING = {"review_scoring", "plain", "openvino_bf16"}
-"""These engines classify all reviews; the others, which take them as they come, a few of them."""
+"""Engines that sort by length, which classify all reviews; the others classify a few of them."""
 
 CEILING_SIZE = 2048
 
@@ -57,7 +57,7 @@ MEMORY_AFTER = (500, 1000, 2000, 3000, 4000)
 
 @dataclass
 class Engine:
-    """An engine at work in its process, and what was measured of it."""
+    """An engine in its process, and its measurements."""
 
     name: str
     process: Any
@@ -69,7 +69,7 @@ class Engine:
     started_s: float = 0.0
 
     def turn(self, texts: Sequence[str], tokens: Mapping[str, int]) -> None:
-        """Classify texts and keep the figures."""
+        """Classify texts and record the measurements."""
         self.connection.send(list(texts))
         seconds, found, peak_mb = self.connection.recv()
         self.tokens_per_s.append(sum(tokens[text] for text in texts) / seconds)
@@ -78,7 +78,7 @@ class Engine:
 
 
 def speed(arguments: argparse.Namespace) -> None:
-    """Compare the engines for each architecture, and write down how long ours takes to start."""
+    """Compare the engines for each architecture, and report how long review_scoring takes to start."""
     tokens = reviews(4 * arguments.reviews if arguments.all else arguments.reviews)
     names = list(ENGINES) if arguments.all else [name for name in ENGINES if name not in {"pipeline1", "pipeline32"}]
     if importlib.util.find_spec("openvino") is None:
@@ -103,13 +103,13 @@ def speed(arguments: argparse.Namespace) -> None:
                 }
             )
             shutil.rmtree(model)
-            # After each architecture, so that a long run that is ended keeps what it has.
+            # After each architecture, so that a run that is interrupted keeps its results.
             report("inference", rows)
             report("inference_start", starts)
 
 
 def memory(arguments: argparse.Namespace) -> None:
-    """Write down the peak of resident memory of this project's classifier after ever more reviews, drawn at random."""
+    """Report the peak resident memory of review_scoring's classifier after growing numbers of random reviews."""
     tokens = reviews(arguments.reviews)
     draw = random.Random(0)  # noqa: S311 a sample, not a secret
     rows: list[dict[str, Any]] = []
@@ -118,9 +118,9 @@ def memory(arguments: argparse.Namespace) -> None:
             model = make_model(Path(folder) / architecture, architecture, with_openvino=False)
             with at_work(model, ["review_scoring"]) as (engine,):
                 done = 0
-                for wanted in MEMORY_AFTER:
-                    engine.turn(draw.choices(list(tokens), k=wanted - done), tokens)
-                    done = wanted
+                for count in MEMORY_AFTER:
+                    engine.turn(draw.choices(list(tokens), k=count - done), tokens)
+                    done = count
                     peak = round(engine.peaks_mb[-1])
                     rows.append({"architecture": architecture, "reviews": done, "peak_rss_mb": peak})
             shutil.rmtree(model)
@@ -128,7 +128,7 @@ def memory(arguments: argparse.Namespace) -> None:
 
 
 def reviews(count: int) -> dict[str, int]:
-    """Return review texts and their tokens: `count` of them, in equal steps through all lengths."""
+    """Return `count` review texts with their token counts, in equal steps through all lengths."""
     folder = Path(os.environ.get("REVIEW_SCORING_TEST_ALLOCINE", ROOT.parent / "shared" / "data"))
     if (file := folder / "allocine_test_sample.csv").is_file():
         with file.open(encoding="utf-8", newline="") as stream:
@@ -148,7 +148,7 @@ def reviews(count: int) -> dict[str, int]:
 
 
 def make_model(folder: Path, architecture: str, *, with_openvino: bool) -> Path:
-    """Write a model with random weights, or copy the bundled one; torch is used in a process of its own."""
+    """Write a model with random weights, or copy the bundled one. torch is imported in another process only."""
     shutil.copytree(BUNDLED / DEFAULT_MODEL, folder)
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
@@ -174,9 +174,9 @@ def _write_random_model(folder: Path, architecture: str) -> None:
 def compare(
     model: Path, names: Sequence[str], tokens: Mapping[str, int], few: int, rounds: int
 ) -> tuple[list[Engine], float]:
-    """Let engines take turns: those of `SORTING` on all reviews, the others on `few`, which are among them.
+    """Let the engines take turns: those in `SORTING` with all reviews, the others with `few` of them.
 
-    :returns: the engines, and the ceiling: median operations a second of bfloat16 products between the turns
+    :returns: the engines, and the ceiling: the median operations per second of bfloat16 products between the turns
     """
     order = sorted(tokens, key=lambda text: tokens[text])
     shuffled = random.Random(0).sample(order, len(order))  # noqa: S311 an order, not a secret
@@ -187,8 +187,8 @@ def compare(
             count = min(len(range(part, few, rounds)), len(of_turn))
             few_of_turn = {of_turn[int((n + 0.5) * len(of_turn) / count)] for n in range(count)}
             for engine in engines:
-                wanted = set(of_turn) if engine.name in SORTING else few_of_turn
-                mine = [text for text in shuffled if text in wanted]
+                chosen = set(of_turn) if engine.name in SORTING else few_of_turn
+                mine = [text for text in shuffled if text in chosen]
                 products.append(product())
                 engine.turn(mine, tokens)
                 print(
@@ -201,7 +201,7 @@ def compare(
 
 @contextmanager
 def at_work(model: Path, names: Sequence[str]) -> Iterator[list[Engine]]:
-    """Start the engines, one after another, and end them."""
+    """Start the engines one after another, and stop them at the end."""
     context = multiprocessing.get_context("spawn")
     engines = []
     for name in names:
@@ -220,7 +220,7 @@ def at_work(model: Path, names: Sequence[str]) -> Iterator[list[Engine]]:
 
 
 def product() -> float:
-    """Return the operations a second of products of square bfloat16 matrices, in about half a second."""
+    """Return the operations per second of products of square bfloat16 matrices, measured for half a second."""
     import torch
 
     one = torch.randn(CEILING_SIZE, CEILING_SIZE).bfloat16()
@@ -235,7 +235,7 @@ def product() -> float:
 
 
 def flops_per_token(model: Path, tokens: Mapping[str, int]) -> float:
-    """Return the operations that the whole encoder takes a token: its products, and attention over the review."""
+    """Return the operations of the whole encoder per token: matrix products, and attention over the review."""
     config = json.loads((model / "config.json").read_text())
     hidden = config.get("hidden_size") or config["dim"]
     layers = config.get("num_hidden_layers") or config["n_layers"]
@@ -247,7 +247,7 @@ def flops_per_token(model: Path, tokens: Mapping[str, int]) -> float:
 def figures(
     architecture: str, engines: Sequence[Engine], ceiling: float, tokens: Mapping[str, int], flops: float
 ) -> list[dict[str, Any]]:
-    """Return a row for each engine. Reviews a second are those of the mean length; ratios compare the same rounds."""
+    """Return a row for each engine. Reviews per second are for the mean length; ratios compare the same rounds."""
     mean = statistics.mean(tokens.values())
     reference = next(engine for engine in engines if engine.name == "pipeline16")
     rows = []
@@ -275,12 +275,12 @@ def figures(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--what", choices=["speed", "memory", "sql"], default="speed")
-    parser.add_argument("--all", action="store_true", help="batch sizes 1 and 32 too, and four times as many reviews")
+    parser.add_argument("--all", action="store_true", help="also batch sizes 1 and 32, and four times as many reviews")
     parser.add_argument("--architectures", default=",".join([*ARCHITECTURES, DEFAULT_MODEL]))
-    parser.add_argument("--reviews", type=int, default=1024, help="for the engines that sort by length")
-    parser.add_argument("--few", type=int, default=96, help="for the others")
+    parser.add_argument("--reviews", type=int, default=1024, help="reviews for engines that sort by length")
+    parser.add_argument("--few", type=int, default=96, help="reviews for the other engines")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rows", type=int, default=20_000, help="for --what sql")
+    parser.add_argument("--rows", type=int, default=20_000, help="reviews for --what sql")
     arguments = parser.parse_args()
     if arguments.what == "sql":
         from sql_to_sql import sql_to_sql

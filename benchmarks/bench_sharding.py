@@ -1,14 +1,14 @@
-"""What it costs to share a run out: two workers on a machine against one that has it to itself.
+"""Sharding on one machine with two cores: two tasks in parallel, compared with one task that uses both cores.
 
-Each worker is a process of its own with the bundled model, which scores a key range of the same PostgreSQL table. In
-each round every way scores all reviews once, in an order that changes; ratios are of the same round.
+Each worker is a process with the bundled model, which scores a key range of the same PostgreSQL table. In each round,
+every configuration scores all reviews once, in alternating order; ratios compare the same round.
 
-    one task, two threads         what a run in one shard does
-    two tasks, one thread each    two shards, each held to a thread by OMP_NUM_THREADS
-    two tasks, shared cores       two shards as they run when nobody sets anything (inference/threads.py)
-    two tasks, two threads each   two shards that do not know of each other: what torch does by itself
+    one task, two threads         a run with one shard
+    two tasks, one thread each    two shards, each limited to one thread by OMP_NUM_THREADS
+    two tasks, shared cores       two shards that share the cores (inference/threads.py), which is the default
+    two tasks, two threads each   two shards that do not share the cores, which is torch's default
 
-REVIEW_SCORING_TEST_POSTGRES names the server; a database is made there and dropped again. For two cores.
+REVIEW_SCORING_TEST_POSTGRES names the server; a database is created there and dropped at the end.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.request import KeyRange, RunKey, RunRequest, Selection
 from review_scoring.run.loop import score_shard
-from review_scoring.run.preflight import preflight
+from review_scoring.run.preflight import Resources, preflight
 from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.selection.shards import Shard
 
@@ -46,11 +46,11 @@ WAYS = {
     "two tasks, shared cores": (2, None),
     "two tasks, two threads each": (2, 2),
 }
-"""Name -> tasks, and threads of each; None leaves them to the project."""
+"""Name -> number of tasks, and threads of each; None lets them share the cores."""
 
 
 def serve(orders: Connection, url: str) -> None:
-    """Load the model, then score what is ordered: a run's id, the shard's number and range, and the threads."""
+    """Load the model, then score on request: run id, index and key range of the shard, number of threads."""
     import torch
 
     from review_scoring.inference.classifier import Classifier
@@ -66,9 +66,7 @@ def serve(orders: Connection, url: str) -> None:
         if threads is not None:
             os.environ["OMP_NUM_THREADS"] = str(threads)
             torch.set_num_threads(threads)
-        prepared = preflight(
-            JOB, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: model, stop=stop
-        )
+        prepared = preflight(JOB, Resources(source=lambda: engine, target=lambda: engine, model=lambda: model), stop)
         key = RunKey("bench", "score", run_id, index)
         request = RunRequest(key=key, model=model.name, revision=model.revision, chunk_rows=250)
         shard = Shard(selection=Selection(keys=keys))
@@ -79,7 +77,7 @@ def serve(orders: Connection, url: str) -> None:
 
 @contextmanager
 def worker(url: str) -> Iterator[Connection]:
-    """A process that serves, and its orders."""
+    """A worker process; yields the connection for its requests."""
     context = multiprocessing.get_context("spawn")
     mine, its = context.Pipe()
     process = context.Process(target=serve, args=(its, url))
@@ -95,7 +93,7 @@ def worker(url: str) -> Iterator[Connection]:
 
 @contextmanager
 def database(rows: int) -> Iterator[Engine]:
-    """A database with `rows` of the sample reviews, over and over."""
+    """A temporary database with `rows` reviews, which repeat the sample reviews."""
     admin = make_engine(SERVER).execution_options(isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"))
@@ -117,7 +115,7 @@ def database(rows: int) -> Iterator[Engine]:
 
 
 def run(engine: Engine, workers: list[Connection], name: str, tasks: int, threads: int | None, rows: int) -> float:
-    """Score all reviews in one of the ways, and return the seconds it took."""
+    """Score all reviews in one configuration, and return the seconds."""
     with engine.begin() as connection:
         if connection.scalar(text("SELECT to_regclass('review_scores') IS NOT NULL")):
             connection.execute(text("TRUNCATE review_scores"))
@@ -132,7 +130,7 @@ def run(engine: Engine, workers: list[Connection], name: str, tasks: int, thread
 
 
 def measure(rows: int, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of every way, round by round."""
+    """Return the seconds of each configuration by round."""
     seconds: dict[str, list[float]] = {name: [] for name in WAYS}
     with database(rows) as engine, ExitStack() as stack:
         url = engine.url.render_as_string(hide_password=False)

@@ -1,11 +1,11 @@
-"""How long it takes to plan the shards of a night in a large table, and how much memory the planning task needs.
+"""Duration and memory of planning the shards of a run in a large table.
 
-Most reviews are scored already; the new ones lie scattered over the whole range of ids.
+Most reviews are scored already; the new ones are spread over all ids.
 
     python benchmarks/bench_shards.py                    # 10,000,000 reviews, 100,000 of them new
     python benchmarks/bench_shards.py --apart            # the same, as if the scores were in another database
 
-REVIEW_SCORING_TEST_POSTGRES names the server; a database is made there and dropped again.
+REVIEW_SCORING_TEST_POSTGRES names the server; a database is created there and dropped at the end.
 """
 
 from __future__ import annotations
@@ -21,20 +21,18 @@ from report import report
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.request import RunKey, RunRequest
 from review_scoring.run.planning import plan_run
-from review_scoring.run.preflight import preflight
+from review_scoring.run.preflight import Resources, preflight
 from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.selection.shards import ShardLimits
 
 
 def planned(url: str, shards: int, apart: bool) -> tuple[int, float, float]:
-    """Plan in this process; return the number of shards, the seconds, and the peak of resident memory in MB."""
+    """Plan in this process; return the number of shards, the seconds, and the peak resident memory in MB."""
     source = make_engine(url)
     target = make_engine(source.url.update_query_dict({"application_name": "scores"})) if apart else source
-    ready = preflight(
-        JOB, source_engine=lambda: source, target_engine=lambda: target, model=lambda: MODEL, stop=StopFlag()
-    )
+    ready = preflight(JOB, Resources(source=lambda: source, target=lambda: target, model=lambda: MODEL), StopFlag())
     started = time.perf_counter()
-    request = RunRequest(key=RunKey("bench", "score", "night"), model=MODEL.name, revision=MODEL.revision)
+    request = RunRequest(key=RunKey("bench", "score", "run"), model=MODEL.name, revision=MODEL.revision)
     found = plan_run(ready, request, ShardLimits(most=shards, least=1))
     seconds = time.perf_counter() - started
     return len(found), seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

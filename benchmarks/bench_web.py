@@ -31,7 +31,7 @@ from starlette.datastructures import State
 
 from review_scoring.airflow.web.app import create_app
 from review_scoring.concurrency.cancellation import StopFlag
-from review_scoring.run.preflight import preflight
+from review_scoring.run.preflight import Resources, preflight
 
 PER_RUN = 10_000
 TARGET_MS = 300.0
@@ -61,7 +61,7 @@ PAGES = {
 def fill(engine: Engine, rows: int) -> None:
     """Write scores, rejects, and one run for every 10,000 scores."""
     stop = StopFlag()
-    preflight(JOB, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: bench_etl.MODEL, stop=stop)
+    preflight(JOB, Resources(source=lambda: engine, target=lambda: engine, model=lambda: bench_etl.MODEL), stop)
     run(
         engine,
         "INSERT INTO scoring_runs (job_id, dag_id, task_id, run_id, map_index, state, lease_until, fencing_token,"

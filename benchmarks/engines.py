@@ -1,6 +1,6 @@
-"""The engines that `bench_inference.py` compares, each in a process of its own.
+"""The inference engines that `bench_inference.py` compares: review_scoring, transformers, OpenVINO.
 
-An engine is made from a model's folder and classifies a list of texts: it returns the probabilities, a row a text.
+An engine is created from a model's folder. It classifies a list of texts and returns a row of probabilities for each.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 MAX_TOKENS = 512
 BATCH = 16
 SHAPES = 32
-"""Lengths are rounded up to a multiple of this for OpenVINO, which compiles each shape when it meets it."""
+"""Lengths are rounded up to a multiple of this for OpenVINO, which compiles each new shape."""
 
 Engine = Callable[[Sequence[str]], list[list[float]]]
 
 
 def ours(folder: Path, *, fused: bool = True) -> Engine:
-    """Load this project's classifier as a task does."""
+    """Load review_scoring's classifier like a scoring task."""
     from review_scoring.inference.classifier import Classifier
     from review_scoring.inference.threads import CORES
     from review_scoring.models.folder import ModelFolder
@@ -31,14 +31,14 @@ def ours(folder: Path, *, fused: bool = True) -> Engine:
 
     def classify(texts: Sequence[str]) -> list[list[float]]:
         results = classifier.classify(texts)
-        CORES.leave()  # the engines take turns: one that waits for its own is no other task
+        CORES.leave()  # the engines take turns: a waiting engine must not count as another task
         return [list(each.probabilities) for each in results if isinstance(each, Prediction)]
 
     return classify
 
 
 def pipeline(folder: Path, *, batch: int = BATCH) -> Engine:
-    """What a home-made task does: transformers' pipeline, float32, in the order in which reviews come."""
+    """The pipeline of transformers, float32, without sorting."""
     import torch
     import transformers
 
@@ -54,7 +54,7 @@ def pipeline(folder: Path, *, batch: int = BATCH) -> Engine:
 
 
 def trainer_loop(folder: Path) -> Engine:
-    """What `Trainer.predict` does, with which published figures are made: batches of 16 in order, float32, padded."""
+    """The loop of `Trainer.predict`, source of published figures: batches of 16, padded, float32, unsorted."""
     import torch
     from torch.utils.data import DataLoader
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
@@ -72,10 +72,10 @@ def trainer_loop(folder: Path) -> Engine:
 
 
 def openvino(folder: Path) -> Engine:
-    """OpenVINO in bfloat16 on the graph that `export` wrote, in the way that was its fastest here.
+    """OpenVINO in bfloat16 with the graph of `export`, in its fastest configuration.
 
-    Sorted by length, 16 a batch, padded to a multiple of 32 tokens, for each new shape takes time: full batches of each
-    length are tried before the first turn.
+    Reviews are sorted by length, in batches of 16, padded to a multiple of 32 tokens, because each new shape costs
+    compile time. Full batches of each length run before the first turn.
     """
     import numpy as np
     import openvino as ov
@@ -114,7 +114,7 @@ def openvino(folder: Path) -> Engine:
 
 
 def export(folder: Path) -> None:
-    """Write a model's graph for OpenVINO, with dynamic shapes."""
+    """Export a model's graph for OpenVINO, with dynamic shapes."""
     import openvino as ov
     import torch
     from transformers import AutoModelForSequenceClassification
@@ -147,10 +147,10 @@ ENGINES: dict[str, Callable[[Path], Engine]] = {
 
 
 def serve(name: str, folder: Path, connection: Connection, started: float) -> None:
-    """Load an engine and classify what comes through the connection, until None comes.
+    """Load an engine and classify the lists of texts that the connection receives, until it receives None.
 
-    Sends the seconds from `started`, `time.monotonic()` before the process began, to the loaded engine and to its first
-    result; then for each list of texts the seconds, the probabilities and the peak of resident memory in MB.
+    Sends the seconds from `started` (`time.monotonic()` before the process was started) to the loaded engine and to its
+    first result; then for each list the seconds, the probabilities and the peak resident memory in MB.
     """
     engine = ENGINES[name](folder)
     loaded = time.monotonic() - started
@@ -163,6 +163,6 @@ def serve(name: str, folder: Path, connection: Connection, started: float) -> No
 
 
 def peak_mb() -> float:
-    """Return the peak of this process's resident memory in MB (Linux)."""
+    """Return the peak resident memory of this process in MB (Linux)."""
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))

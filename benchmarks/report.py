@@ -1,4 +1,4 @@
-"""What every benchmark does at its end: print a table, and write the same figures to `benchmarks/results/`."""
+"""Reports of the benchmarks: prints a table, and writes the same figures as JSON to `benchmarks/results/`."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""What is left of the classifier's own speed when Airflow takes reviews from PostgreSQL and brings scores back to it.
+"""Speed of a run through Airflow (PostgreSQL to PostgreSQL), as a share of the speed of the classifier alone.
 
-The two sides take turns, on the same texts and in the same state: each turn is a process that has just loaded the
-bundled model, so that neither is warmer than the other. `airflow dags test score_reviews` scores new rows of the table,
-in one shard; the classifier alone takes their texts in chunks of the same size. Which side goes first alternates. The
-share is that of a round, and the report has the middle one with the extremes, which show how much the machine's other
-work disturbed it.
+Both sides take turns with the same texts. Each turn is a new process that has just loaded the bundled model, so that
+neither side has warmer caches. `airflow dags test score_reviews` scores new rows of the table in one shard; the
+classifier alone gets their texts in chunks of the same size. The side that goes first alternates. The report has the
+median share of the rounds, with the lowest and the highest one, which show how much other processes disturbed it.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ LOADED = re.compile(r"loaded in ([\d.]+) s")
 
 
 def sql_to_sql(rows: int, texts: Sequence[str], rounds: int) -> None:
-    """Score `rows` reviews from SQL to SQL through Airflow, and print the share of the classifier's own speed.
+    """Score `rows` reviews through Airflow and with the classifier alone, and report the share of its speed.
 
-    :param rounds: turns of each side, over which the rows are shared out
+    :param rounds: number of turns of each side, which the rows are divided into
     """
     shuffled = random.Random(0).sample(texts, len(texts))  # noqa: S311 an order, not a secret
     cycled = list(itertools.islice(itertools.cycle(shuffled), rows))
@@ -80,7 +79,7 @@ def sql_to_sql(rows: int, texts: Sequence[str], rounds: int) -> None:
 
 
 def fill(engine: Engine, texts: Sequence[str], first: int) -> None:
-    """Insert reviews with the ids from `first` on."""
+    """Insert reviews, with ids starting at `first`."""
     for start in range(0, len(texts), CHUNK):
         values = {str(first + start + n): text for n, text in enumerate(texts[start : start + CHUNK])}
         run(
@@ -92,7 +91,7 @@ def fill(engine: Engine, texts: Sequence[str], first: int) -> None:
 
 
 def seconds_alone(texts: Sequence[str]) -> tuple[float, str]:
-    """Return what the classifier takes for texts in a process of its own, and its device."""
+    """Return the seconds that the classifier takes for texts in its own process, and its device."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_classify, (texts,))
 
@@ -108,7 +107,7 @@ def _classify(texts: Sequence[str]) -> tuple[float, str]:
 
 
 def airflow_environment(engine: Engine, home: str) -> dict[str, str]:
-    """Return the environment of an Airflow of its own, whose database is made."""
+    """Create a temporary Airflow with its metadata database, and return its environment."""
     url = engine.url
     connection: dict[str, str | int | None] = {"conn_type": "postgres", "host": url.host, "schema": url.database}
     connection |= {"login": url.username, "password": url.password, "port": url.port}
@@ -127,7 +126,7 @@ def airflow_environment(engine: Engine, home: str) -> dict[str, str]:
 
 
 def seconds_through_airflow(engine: Engine, environment: Mapping[str, str]) -> float:
-    """Return what a run of the nightly DAG takes from its lease to its end, without loading the model."""
+    """Return the seconds of a run of `score_reviews` from its lease to its end, without loading the model."""
     conf = json.dumps({"shards": 1, "chunk_rows": CHUNK})
     done = subprocess.run(
         [AIRFLOW, "dags", "test", "score_reviews", "--conf", conf],

@@ -1,4 +1,4 @@
-"""Write docs/reference/ from the code: tables of keys and JSON Schemas. `.venv/bin/python bin/reference.py`."""
+"""Generate docs/reference/ from the code: tables of keys and JSON Schemas. `.venv/bin/python bin/reference.py`."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ environment variables of the form `AIRFLOW__REVIEW_SCORING__POOL`. `airflow conf
 workers and the API server read the others.
 
 What a single run does is set in the form of its DAG, and for all runs by [Airflow
-Variables](../operations.md#what-a-run-can-be-told), which all processes share.
+Variables](../operations.md#airflow-variables), which all processes share.
 
 | option | default | meaning | example |
 |---|---|---|---|

@@ -1,8 +1,7 @@
-"""Run Airflow until Ctrl-C, tell its address and login, and leave no process behind.
+"""Runs Airflow until Ctrl-C (`make up`): starts the API server first, prints URL and login, stops all components.
 
-In place of `airflow standalone`, which starts all components at once: under load, tasks that were due began before the
-API server listened that they report to, and their first tries died with "connection refused". Here the API server is
-up before anything that could start a task.
+It replaces `airflow standalone`, which starts all components at once: under load, tasks started before the API server
+listened, and their first tries failed with "connection refused". Here the API server runs before the scheduler starts.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
-PATIENCE_S = 30
+STOP_TIMEOUT_S = 30
 
 
 def main(log: Path) -> int:
-    """Start, tell, wait, stop; return the exit code."""
+    """Start the components, print URL and login, wait, stop them, and return the exit code."""
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", int(os.environ["PORT"]))) == 0:
-            print(f"up: port {os.environ['PORT']} is taken; PORT=8081 make up takes another")
+            print(f"up: port {os.environ['PORT']} is in use; set another one: PORT=8081 make up")
             return 1
     address = f"http://localhost:{os.environ['PORT']}"
     passwords = Path(os.environ["AIRFLOW_HOME"]) / "simple_auth_manager_passwords.json.generated"
@@ -35,7 +34,7 @@ def main(log: Path) -> int:
     try:
         while not (healthy(address) and passwords.exists()):
             if components[0].poll() is not None:
-                print(f"up: Airflow did not start; its log is {log}")
+                print(f"up: Airflow did not start; see the log in {log}")
                 return 1
             time.sleep(1)
         components.extend(start(name, log) for name in ("scheduler", "dag-processor", "triggerer"))
@@ -43,7 +42,7 @@ def main(log: Path) -> int:
         print("up: Ctrl-C stops it", flush=True)
         while all(component.poll() is None for component in components):
             time.sleep(1)
-        print(f"up: a part of Airflow has ended; its log is {log}")
+        print(f"up: a component of Airflow has ended; see the log in {log}")
         stop(components)
         return 1
     except KeyboardInterrupt:
@@ -52,10 +51,10 @@ def main(log: Path) -> int:
 
 
 def start(component: str, log: Path) -> subprocess.Popen[bytes]:
-    """Start a component in a session of its own, where the terminal's Ctrl-C does not reach it."""
+    """Start a component in a new session, so that Ctrl-C in the terminal does not reach it."""
     with log.open("a") as output:
         return subprocess.Popen(
-            ["airflow", component],  # noqa: S607 the one of this checkout's environment
+            ["airflow", component],  # noqa: S607 bin/environment has set the PATH
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -64,7 +63,7 @@ def start(component: str, log: Path) -> subprocess.Popen[bytes]:
 
 
 def healthy(address: str) -> bool:
-    """Say whether the API server answers."""
+    """Return whether the API server answers."""
     try:
         with urllib.request.urlopen(f"{address}/api/v2/monitor/health", timeout=2):  # noqa: S310 http to localhost
             return True
@@ -73,11 +72,11 @@ def healthy(address: str) -> bool:
 
 
 def stop(components: list[subprocess.Popen[bytes]]) -> None:
-    """Ask each once, the API server last, wait, and end what is left of their sessions."""
+    """Terminate each component, the API server last; kill those that are left after a timeout."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     print("\nup: stopping", flush=True)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + STOP_TIMEOUT_S
     for component in reversed(components):
         component.terminate()
         with suppress(subprocess.TimeoutExpired):

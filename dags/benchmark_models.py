@@ -11,7 +11,6 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from review_scoring.airflow.config import settings
 from review_scoring.airflow.dags import scoring_dag
-from review_scoring.airflow.evaluation import own_sets
 from review_scoring.airflow.operators import MODEL_STORE, BenchmarkModelOperator, LoadBenchmarkOperator
 from review_scoring.airflow.operators.evaluate_models import models_to_evaluate
 from review_scoring.airflow.params import long_texts_param, offered_models
@@ -24,7 +23,7 @@ from review_scoring.models.catalogue_entry import CHAMPION
 
 SETTINGS = settings()
 MODELS = offered_models()
-SETS = benchmark_sets(own_sets())
+SETS = benchmark_sets(settings().benchmark_sets)
 
 PARAMS = {
     "models": Param(

@@ -1,4 +1,4 @@
-"""Score again what was scored before, by hand, and give way to the nightly run.
+"""Scores reviews again (rescore), and yields to the nightly run. Triggered by hand.
 
 resolve run -> preflight -> plan shards -> score each shard -> summarise
 """
@@ -38,11 +38,11 @@ PARAMS = {
         enum=[Rescore.CHANGED.value, Rescore.REVISION.value, Rescore.ALL.value],
         values_display={
             "changed": "Changed texts",
-            "revision": "What another model or revision has scored",
+            "revision": "Reviews scored by another model or revision",
             "all": "All reviews",
         },
-        title="Score again",
-        description='Among those that "Narrow it" leaves. New reviews that are met are scored as well.',
+        title="Rescore",
+        description='Which reviews to score again, among those that match "Filter". New reviews are scored as well.',
     ),
     "model": model_param(offered_models()),
     "long_texts": long_texts_param(),
@@ -66,7 +66,7 @@ PARAMS = {
         format="date-time",
         title="Scored since",
         section=NARROW,
-        description="Only reviews that were scored, or first rejected, from this time on.",
+        description="Only reviews that were scored, or first rejected, at or after this time.",
     ),
     "scored_until": Param(
         None,
@@ -81,7 +81,7 @@ PARAMS = {
 
 with scoring_dag(
     "rescore_reviews",
-    description="Score again what was scored before, giving way to the nightly run",
+    description="Score reviews again; yields to the nightly run",
     schedule=None,
     max_active_runs=1,
     params=PARAMS,

@@ -1,4 +1,4 @@
-"""Score the new reviews of a job, every night.
+"""Scores the new reviews of a job, on a schedule (nightly by default).
 
 resolve run -> preflight -> plan shards -> score each shard -> summarise
 """
@@ -37,7 +37,7 @@ PARAMS = {
         type=["null", "integer"],
         minimum=1,
         title="Limit",
-        description="Score this many reviews at most; empty for all that wait.",
+        description="Maximum number of reviews to score; empty for all that are waiting.",
     ),
     "long_texts": long_texts_param(),
     "shards": shards_param(),
@@ -48,7 +48,7 @@ PARAMS = {
         maximum=20_000,
         title="Chunk size",
         section=RARELY,
-        description="Reviews that one transaction commits. A worker that dies loses the work on one chunk.",
+        description="Reviews per transaction. A worker that dies loses the work on one chunk.",
     ),
 }
 
@@ -87,7 +87,7 @@ with scoring_dag(
         long_texts="{{ params.long_texts }}",
         pool=SETTINGS.pool,
         queue=SETTINGS.queue,
-        priority_weight=10,  # a slot of the pool that a rescore has freed is the night's
+        priority_weight=10,  # a pool slot that a rescore releases goes to this run first
         map_index_template="{{ task.shard['name'] }}",
     ).expand(shard=plan.output)
     summarise = SummariseRunOperator(task_id="summarise", job=run.job, shards=plan.output, results=score.output)

@@ -1,5 +1,5 @@
--- Run once, by the PostgreSQL image, when the volume is new. Celery's results have a database and a user of their own,
--- so that a worker, which runs anybody's DAGs, has no way into Airflow's metadata.
+-- The PostgreSQL image runs this once, on a new volume. Celery's result backend has a separate database and user: a worker
+-- runs the code of all DAGs, and must not have access to Airflow's metadata database.
 \getenv password RESULTS_PASSWORD
 CREATE ROLE results LOGIN PASSWORD :'password';
 CREATE DATABASE results OWNER results;

@@ -1,4 +1,4 @@
-"""Gives Airflow the plugin of this checkout, unless the package is installed and brings it by its entry point."""
+"""Loads the plugin from this checkout, unless the installed package registers it by its entry point."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from review_scoring.models.folder import ModelFolder
 from review_scoring.request import EVERYTHING, Budget, KeyRange, RunKey, RunRequest, Selection, TimeRange
 from review_scoring.reviews import Prediction, Reject
 from review_scoring.run.loop import score_run, score_shard
-from review_scoring.run.preflight import Prepared, preflight
+from review_scoring.run.preflight import PreparedJob, Resources, preflight
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.schema import Tables, tables
@@ -132,16 +132,14 @@ class Warehouse:
             result = connection.execute(text(statement), values)
             return result.all() if result.returns_rows else None
 
-    def prepare(self, **options: Any) -> Prepared:
+    def prepare(self, **options: Any) -> PreparedJob:
         """Do the preflight of a new run."""
         self.stop = StopFlag()
         target = self.target or self.engine
         return preflight(
             self.job,
-            source_engine=lambda: self.engine,
-            target_engine=lambda: target,
-            model=lambda: MODEL,
-            stop=self.stop,
+            Resources(source=lambda: self.engine, target=lambda: target, model=lambda: MODEL),
+            self.stop,
             **options,
         )
 
@@ -150,7 +148,7 @@ class Warehouse:
         run_id: str = "night 1",
         rescore: Rescore = Rescore.NOTHING,
         shard: Shard | None = None,
-        prepared: Prepared | None = None,
+        prepared: PreparedJob | None = None,
         **options: Any,
     ) -> RunReport:
         """Score what waits with the stub, or one shard of it, which is then named by `map_index`."""

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, ModelError, PreflightError
-from review_scoring.run.preflight import preflight
+from review_scoring.run.preflight import Resources, preflight
 from review_scoring.warehouse.engine import make_engine
 from tests.stubs import MODEL, Warehouse
 
@@ -98,10 +98,12 @@ def test_everything_wrong_with_a_set_up_is_in_one_error(warehouse: Warehouse) ->
     with pytest.raises(PreflightError) as error:
         preflight(
             warehouse.job.replace(target_conn_id="scores", text_column="texte"),
-            source_engine=lambda: warehouse.engine,
-            target_engine=lambda: dead,
-            model=no_model,  # type: ignore[arg-type]  # it never returns
-            stop=StopFlag(),
+            Resources(
+                source=lambda: warehouse.engine,
+                target=lambda: dead,
+                model=no_model,  # type: ignore[arg-type]  # it never returns
+            ),
+            StopFlag(),
         )
     assert len(error.value.problems) == 4
     for told in (
@@ -124,10 +126,8 @@ def test_missing_connections_are_told_once_each(warehouse: Warehouse) -> None:
         with pytest.raises(PreflightError, match="there is no Airflow Connection 'reviews'") as error:
             preflight(
                 warehouse.job,
-                source_engine=lambda: missing("reviews"),
-                target_engine=partial(missing, target),
-                model=lambda: MODEL,
-                stop=StopFlag(),
+                Resources(source=lambda: missing("reviews"), target=partial(missing, target), model=lambda: MODEL),
+                StopFlag(),
             )
         assert len(error.value.problems) == told
 

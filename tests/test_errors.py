@@ -11,7 +11,7 @@ from review_scoring.errors import PreflightError, ReviewScoringError
 def test_a_problem_that_was_found_twice_is_told_once() -> None:
     told = PreflightError(["there is no Airflow Connection 'a'", "no table", "there is no Airflow Connection 'a'"])
     assert told.problems == ("there is no Airflow Connection 'a'", "no table")
-    assert "2 things are wrong" in str(told)
+    assert "preflight found 2 problems:" in str(told)
 
 
 def drawn(error: type[Exception], above: str = "", last: bool = True) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Models imported by their catalogue names: whole, tried, and scoring as transformers does."""
+"""Imports by catalogue name: complete, checked, and with the scores of transformers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from review_scoring.inference.classifier import Classifier
 from review_scoring.models.catalogue import find_model
 from review_scoring.models.download import Downloader
 from review_scoring.models.folder import REQUIRED_FILES
+from review_scoring.models.manifest import MANIFEST
 from review_scoring.models.settings import ModelSettings
-from review_scoring.models.store import MANIFEST
 from review_scoring.reviews import Prediction
 from tests.models.fake_hub import COMMIT, REPOSITORY, fake_hub, with_hub
 from tests.models.own_catalogue import MINIATURES, archive_entry, entry, settings
@@ -43,7 +43,7 @@ def test_an_imported_model_scores_as_the_transformers_pipeline_does_on_its_folde
         assert mine.score == pytest.approx(theirs["score"], abs=1e-5)
 
 
-def test_the_store_tells_where_a_model_came_from(tmp_path: Path) -> None:
+def test_the_store_records_the_source_of_a_model(tmp_path: Path) -> None:
     imported = import_model("mini-bert", settings(tmp_path))
     manifest = json.loads((imported.path / MANIFEST).read_text(encoding="utf-8"))
     assert manifest["source"]["kind"] == "spark-nlp"
@@ -55,7 +55,7 @@ def test_the_store_tells_where_a_model_came_from(tmp_path: Path) -> None:
 def test_no_log_holds_what_the_trial_sentences_say(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         import_model("mini-bert", settings(tmp_path))
-    assert "trial sentence 2 is" in caplog.text
+    assert "check sentence 2 is" in caplog.text
     assert "ennui" not in caplog.text
 
 
@@ -82,26 +82,26 @@ def test_an_address_of_the_catalogue_inside_a_network_is_refused(tmp_path: Path)
     own = settings(
         tmp_path, entry("x", "spark-nlp", 'addresses = ["https://127.0.0.1/a.zip", "https://localhost/a.zip"]')
     )
-    with pytest.raises(DownloadRefusedError, match="the host localhost has the address .* not a public one"):
+    with pytest.raises(DownloadRefusedError, match="the host localhost has the address .* not public"):
         import_model("x", own)
 
 
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ('sha256 = "' + "0" * 64 + '"', "is not what its catalogue entry says"),
-        ("size = 7", "is not what its catalogue entry says"),
-        ("case_sensitive = false", "the archive says case_sensitive = true"),
+        ('sha256 = "' + "0" * 64 + '"', "differ from its catalogue entry"),
+        ("size = 7", "differ from its catalogue entry"),
+        ("case_sensitive = false", "the archive has case_sensitive = true"),
     ],
 )
-def test_an_archive_that_is_not_what_its_entry_says_is_told_and_not_kept(tmp_path: Path, more: str, told: str) -> None:
+def test_an_archive_that_differs_from_its_entry_is_refused_and_not_stored(tmp_path: Path, more: str, told: str) -> None:
     own = settings(tmp_path, archive_entry("mini-bert", more))
     with pytest.raises(ModelError, match=told):
         import_model("mini-bert", own)
     assert not (own.store / "mini-bert").exists()
 
 
-def test_labels_that_the_entry_does_not_map_are_told_and_the_model_is_not_kept(tmp_path: Path) -> None:
+def test_unmapped_labels_are_refused_and_the_model_is_not_stored(tmp_path: Path) -> None:
     own = settings(tmp_path, archive_entry("mini-bert").replace('neg = "neg"', 'bad = "neg"'))
     with pytest.raises(ModelError, match=r"map each of \['neg'\] to a label of the warehouse"):
         import_model("mini-bert", own)
@@ -109,13 +109,13 @@ def test_labels_that_the_entry_does_not_map_are_told_and_the_model_is_not_kept(t
 
 
 def test_a_bundled_model_and_an_unknown_one_cannot_be_imported(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="there is nothing to import"):
+    with pytest.raises(ModelError, match="needs no import"):
         import_model("french-reviews-small", settings(tmp_path))
     with pytest.raises(ModelError, match="there is no model 'gpt' in the catalogue"):
         import_model("gpt", settings(tmp_path))
 
 
-def test_an_import_that_is_told_to_stop_leaves_nothing(tmp_path: Path) -> None:
+def test_a_stopped_import_leaves_nothing(tmp_path: Path) -> None:
     stop = StopFlag()
     stop.set()
     own = settings(tmp_path)
@@ -125,7 +125,7 @@ def test_an_import_that_is_told_to_stop_leaves_nothing(tmp_path: Path) -> None:
 
 
 def five_stars(folder: Path, bert: Path) -> Path:
-    """Write a model of five classes as older repositories have it: its tokenizer is a list of words."""
+    """Write a model of five classes in the layout of older repositories, whose tokenizer is a vocabulary file."""
     from transformers import BertConfig, BertForSequenceClassification
 
     words = json.loads((bert / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
@@ -193,7 +193,7 @@ def test_a_model_with_spare_weights_of_another_task_is_imported(stars: Path, tmp
     assert import_model("stars", own).name == "stars"
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     own = settings(tmp_path, entry("stars", "folder", 'folder = "nowhere"'))
-    with pytest.raises(ModelError, match="there is no folder .*nowhere; correct its path"):
+    with pytest.raises(ModelError, match="the folder .*nowhere does not exist; correct its path"):
         import_model("stars", own)

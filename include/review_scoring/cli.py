@@ -1,4 +1,4 @@
-"""The command `review-scoring`: what a person does outside Airflow."""
+"""The command line `review-scoring`: prints the DDL of the scoring tables, for a DBA."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ DIALECTS = ("postgresql", "sqlite", "mariadb", "mysql")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; see `review-scoring --help`."""
+    """Run a command; see `review-scoring --help`."""
     parser = argparse.ArgumentParser(prog="review-scoring", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("ddl", help="print the SQL that creates the scoring tables, for a DBA to run")
     command.add_argument("dialect", choices=DIALECTS)
-    command.add_argument("--schema", help="schema of the tables; the connection's default without it")
-    command.add_argument("--from", dest="since", metavar="REVISION", help="what the tables are at, to print what lacks")
+    command.add_argument("--schema", help="schema of the tables (default: the default schema of the connection)")
+    command.add_argument(
+        "--from", dest="since", metavar="REVISION", help="revision of the existing tables, to print only the upgrade"
+    )
     command.set_defaults(run=lambda given: print(ddl(given.dialect, given.schema, since=given.since)))
     given = parser.parse_args(arguments)
     given.run(given)

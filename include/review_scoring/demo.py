@@ -1,4 +1,4 @@
-"""The demo's ends: put the sample reviews into SQLite, and show what the DAGs wrote."""
+"""The demo of `make demo`: loads the sample reviews into SQLite, and prints the scores and the evaluation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from review_scoring.warehouse.schema import tables
 
 SAMPLE = Path(__file__).parent / "data" / "sample_reviews.csv"
 UNUSABLE = (None, "", "   \n")
-"""Texts of three more rows, to show what becomes of a review that cannot be scored."""
+"""Texts of three more rows, which demonstrate rejects."""
 
 SHOWN = 8
 reviews = Table(
@@ -31,7 +31,7 @@ reviews = Table(
 
 
 def prepare(path: str) -> None:
-    """Create the table of reviews in a SQLite file and fill it, unless that was done before."""
+    """Create the table of reviews in a SQLite file and fill it, unless it has rows already."""
     engine = make_engine(f"sqlite:///{path}")
     reviews.metadata.create_all(engine)
     with writing(engine).begin() as connection:
@@ -49,7 +49,7 @@ def sample_reviews() -> list[dict[str, str]]:
 
 
 def show(path: str) -> None:
-    """Print what the warehouse holds after the last run."""
+    """Print the scores, rejects and counts of the last run."""
     engine = make_engine(f"sqlite:///{path}")
     ours = tables()
     with engine.connect() as connection:
@@ -64,15 +64,15 @@ def show(path: str) -> None:
         print(f"  {label}: {count} reviews, mean score {mean:.3f}")
     print("  rejected: " + (", ".join(f"{count} {reason}" for reason, count in reasons) or "none"))
     seconds = (run.ended_at - run.started_at).total_seconds()
-    print(f"  {run.model} on {run.device or 'no device, since nothing was waiting'}, {seconds:.1f} s\n")
+    print(f"  {run.model} on {run.device or 'no device (no new reviews)'}, {seconds:.1f} s\n")
     counts = Counts.from_row(run)
     print(counts)
     if not counts.read:
-        print("Nothing was new, so nothing was scored: each review is scored once.")
+        print("There were no new reviews: each review is scored once.")
 
 
 def benchmark(path: str) -> None:
-    """Print the last evaluation: the table of the models' cards, and what it was compared with."""
+    """Print the last evaluation: metrics by class, as on a model card, and the comparisons."""
     with make_engine(f"sqlite:///{path}").connect() as connection:
         (run,) = evaluations(connection, tables(), last=1)
         found = details(connection, tables(), evaluation=run.id)
@@ -84,16 +84,16 @@ def benchmark(path: str) -> None:
         f"calibration error {found.metrics['calibration']['ece']:.3f}\n"
         f"  {run.samples_per_second:.1f} reviews/s, {run.tokens_per_second:,.0f} tokens/s on {run.device} "
         f"{run.precision}\n"
-        f"  reference: {run.reference_verdict}; last run: {run.last_run_verdict}\n"
-        "  The sample was written to be hard; docs/benchmarks.md says how to evaluate on reviews of your own.\n"
-        "\nnext: make up                       Airflow's pages on the same data\n"
+        f"  vs. published: {run.reference_verdict}; vs. last evaluation: {run.last_run_verdict}\n"
+        "  The sample reviews are hard on purpose. To evaluate on your own reviews, see docs/benchmarks.md.\n"
+        "\nnext: make up                       start Airflow on the same data\n"
         f"      sqlite3 {_short(path)}    the tables review_scores, review_rejects, benchmark_runs, …\n"
-        "      README.md                     score a table of your own, in five minutes"
+        "      README.md                     score your own table, in five minutes"
     )
 
 
 def _print_reviews(engine: Engine) -> None:
-    """Print the head of the scores. Texts are shown because the project wrote them; no log ever holds one."""
+    """Print the first scores, with the texts: the project wrote these reviews. No log ever contains a text."""
     scores = tables().scores
     joined = scores.join(reviews, cast(reviews.c.id, Text) == scores.c.review_id)
     columns = (reviews.c.id, scores.c.label, scores.c.score, scores.c.token_count, reviews.c.text)

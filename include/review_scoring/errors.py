@@ -1,4 +1,4 @@
-"""The exceptions. Each message names the thing, what was found, and what to do.
+"""The exceptions of review_scoring: configuration errors, transient errors (worth a retry), lost leases.
 
     ReviewScoringError
     ├── ConfigurationError
@@ -23,7 +23,8 @@
 The operators fail a task without a retry for `ConfigurationError` and `UnaccountedError`: running again gives the same
 error. For every other one Airflow retries the task.
 
-No message ever holds review text or credentials: rows are named by their id, databases by their connection.
+Each message names the thing, what was found, and what to do. No message contains review text or credentials: rows are
+named by their id, databases by their Connection.
 """
 
 from __future__ import annotations
@@ -32,95 +33,95 @@ from collections.abc import Iterable
 
 
 class ReviewScoringError(Exception):
-    """Any error that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class ConfigurationError(ReviewScoringError):
-    """Something was set up wrong. Running again without changing it gives the same error, so nobody retries it."""
+    """A setting, job, Connection or model is wrong. A retry gives the same error, so tasks fail without one."""
 
 
 class NoSuchJobError(ConfigurationError):
-    """No scoring job is defined, or none of the name that is wanted."""
+    """No scoring job is defined, or none has the given name."""
 
 
 class PreflightError(ConfigurationError):
-    """Everything that preflight found wrong, told at once: a person fixes a list faster than a series of failures."""
+    """All problems that preflight found, in one list: fixing a list is faster than one failed run after another."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(dict.fromkeys(problems))  # source and target may lack the same Connection
         count = len(self.problems)
-        heading = "1 thing is" if count == 1 else f"{count} things are"
-        super().__init__("\n".join([f"{heading} wrong with the set-up:", *(f"  - {p}" for p in self.problems)]))
+        heading = f"preflight found {count} {'problem' if count == 1 else 'problems'}:"
+        super().__init__("\n".join([heading, *(f"  - {problem}" for problem in self.problems)]))
 
 
 class ModelError(ConfigurationError):
-    """The model is missing, incomplete, or says something that its catalogue entry does not allow."""
+    """The model is missing or incomplete, or contradicts its catalogue entry."""
 
 
 class BenchmarkError(ConfigurationError):
-    """A benchmark set is missing, unreadable, or holds what no evaluation can use."""
+    """A benchmark set is missing, unreadable, or unusable for an evaluation."""
 
 
 class NotApprovedError(ConfigurationError):
-    """A model may not score, or be promoted, since no evaluation of its revision allows it."""
+    """A model may not score or be promoted, because its revision has not passed the required evaluation."""
 
 
 class ModelNotImportedError(ModelError):
-    """The model is in the catalogue, and nobody has brought it into the model store yet."""
+    """The model is in the catalogue, but has not been imported into the model store."""
 
 
 class DownloadRefusedError(ModelError):
-    """An address that nothing may be fetched from, or content that is not what the catalogue says."""
+    """An address that downloads are not allowed from, or content that differs from what the catalogue states."""
 
 
 class ArchiveError(ModelError):
-    """A model archive is damaged, hostile, or of a kind that cannot be converted. Nothing was written."""
+    """A model archive is damaged, malicious, or of a kind that cannot be converted. Nothing was written."""
 
 
 class TransientError(ReviewScoringError):
-    """The same call may go through later: a retry is worth its while."""
+    """The same call may succeed later, so it is retried."""
 
 
 class JobBusyError(TransientError):
-    """Another run holds the lease of this job, so scoring now would classify reviews twice."""
+    """Another run holds the lease of this job. Scoring now would classify reviews twice."""
 
 
 class GaveWayError(JobBusyError):
-    """A rescore has stopped between two chunks because a run with new reviews wants the job; it goes on after that."""
+    """A rescore has yielded, between two chunks, to a run with new reviews. It continues after that run."""
 
 
 class DownloadFailedError(TransientError):
-    """A host did not answer, or stopped in the middle. Nothing of what had come is kept."""
+    """A host did not answer, or the connection broke during the download. The partial file is discarded."""
 
 
 class DeviceError(TransientError):
-    """A device had too little memory for a task that must be done whole. Nothing is kept; it may be free later."""
+    """A device ran out of memory in a task that cannot be split, such as an evaluation. No results are kept."""
 
 
 class WarehouseUnavailableError(TransientError):
-    """The database did not answer, or dropped the connection, for longer than a run waits."""
+    """The database did not answer, or kept dropping the connection, until the run's retries timed out."""
 
 
 class LeaseLostError(ReviewScoringError):
-    """Another run has taken this run's lease over; whatever this run still wanted to write is not written."""
+    """Another run has taken over this run's lease. What this run has not committed is not written."""
 
 
 class ScoringInterruptedError(ReviewScoringError):
-    """The run was told to stop. What was committed stays; the next run goes on from there."""
+    """The run was asked to stop. Committed chunks are kept, and the next run continues after them."""
 
 
 class UnaccountedError(ReviewScoringError):
-    """What the tables hold is not what a run has counted: nothing goes on before a person has looked."""
+    """The tables do not match the counts of a run. A person has to look, so tasks fail without a retry."""
 
 
 LONGEST_DETAIL = 200
-"""Characters of a library's message that one of ours quotes."""
+"""Maximum number of characters quoted from a library's error message."""
 
 
 def in_short(error: BaseException, *, without: object = "") -> str:
-    """Return a library's error as a part of a sentence: its class and the first line of its message, cut short.
+    """Return the class of a library's error and the first line of its message, truncated.
 
-    :param without: a folder that our own message names already, or must not name
+    :param without: a folder to leave out, because the message around it names it already or must not name it
     """
     message = str(error).replace(str(without), "…") if without else str(error)
     first = (message.strip().splitlines() or [""])[0].strip()

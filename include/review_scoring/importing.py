@@ -1,4 +1,4 @@
-"""Bring a model of the catalogue into the model store: fetch, convert, try, keep."""
+"""Import a model of the catalogue into the model store: download, convert, check, store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ImportedModel:
-    """A model that is in the store now."""
+    """An imported model in the store.
+
+    :param seconds: duration of the import
+    """
 
     name: str
     revision: str
@@ -40,18 +43,18 @@ def import_model(
     downloader: Downloader | None = None,
     between_steps: Callable[[], None] = lambda: None,
 ) -> ImportedModel:
-    """Import a model. The store gets it whole, or stays as it was.
+    """Import a model. The import is complete, or the store is unchanged.
 
     :param name: a name or an alias of the catalogue
-    :param downloader: fetches archives; one for the hosts of :func:`allowed_hosts` if None
-    :param between_steps: called between steps and pieces of a download; may raise
-    :raises ModelError: for a model that cannot be had, read or loaded
+    :param downloader: downloads archives; one for the hosts of :func:`allowed_hosts` if None
+    :param between_steps: called between steps and chunks of a download; may raise
+    :raises ModelError: for a model that cannot be downloaded, read or loaded
     :raises DownloadFailedError: for a host that does not answer
     """
     started = time.monotonic()
     entry = find_entry(name, settings.catalogue)
     if entry.kind is ModelKind.BUNDLED:
-        raise ModelError(f"model {entry.name!r} comes with this package; there is nothing to import")
+        raise ModelError(f"model {entry.name!r} is part of this package and needs no import")
     downloader = downloader or Downloader(hosts=allowed_hosts(settings), between_chunks=between_steps)
     make = partial(_make, entry, downloader, between_steps)
     stored = ModelStore(settings.store).put(entry.name, make)
@@ -61,7 +64,7 @@ def import_model(
 
 
 def allowed_hosts(settings: ModelSettings) -> frozenset[str]:
-    """Return the hosts that the catalogue names, and those of the setting: a redirect may lead to these only."""
+    """Return the allowed hosts: those of the catalogue and of the setting. Redirects may lead to these only."""
     return frozenset(settings.hosts).union(
         *(entry.hosts for entry in readable_entries(settings.catalogue).usable.values())
     )
@@ -70,14 +73,14 @@ def allowed_hosts(settings: ModelSettings) -> frozenset[str]:
 def _make(
     entry: CatalogueEntry, downloader: Downloader, between_steps: Callable[[], None], folder: Path, scratch: Path
 ) -> Mapping[str, Any]:
-    """Write a model's files, and return where they came from. Errors name that place, never the folder at work."""
+    """Write the files of a model, and return their source. Errors name the source, never the temporary folder."""
     try:
-        source = _brought(entry, downloader, folder, scratch)
+        source = _fetch(entry, downloader, folder, scratch)
         between_steps()
-        for each in folder.iterdir():  # the files that make the revision, and nothing else
+        for each in folder.iterdir():  # keep the files of the revision only
             if each.name not in REQUIRED_FILES:
                 shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
-        _try(entry, folder)
+        _check(entry, folder)
     except ModelError as error:
         source_shown = str(entry.folder or entry.archive or entry.repository or entry.addresses[0])
         of_archive = f"model {entry.name!r}, {source_shown}: " if isinstance(error, ArchiveError) else ""
@@ -86,7 +89,7 @@ def _make(
     return {"kind": entry.kind.value, **source}
 
 
-def _brought(entry: CatalogueEntry, downloader: Downloader, folder: Path, scratch: Path) -> Mapping[str, Any]:
+def _fetch(entry: CatalogueEntry, downloader: Downloader, folder: Path, scratch: Path) -> Mapping[str, Any]:
     match entry.kind:
         case ModelKind.SPARK_NLP:
             return _from_archive(entry, downloader, folder, scratch)
@@ -109,29 +112,29 @@ def _from_archive(entry: CatalogueEntry, downloader: Downloader, folder: Path, s
     converted = convert_archive(archive, folder, progress=lambda step: log.info("%s: %s", entry.name, step))
     if converted.case_sensitive != entry.case_sensitive:
         raise ModelError(
-            f"model {entry.name!r}: the archive says case_sensitive = {str(converted.case_sensitive).lower()}, and its "
-            "catalogue entry the opposite; mend the entry"
+            f"model {entry.name!r}: the archive has case_sensitive = {str(converted.case_sensitive).lower()}, and its "
+            "catalogue entry has the opposite; correct the entry"
         )
     return source
 
 
 def _local_archive(entry: CatalogueEntry, archive: Path) -> Mapping[str, Any]:
     if not archive.is_file():
-        is_folder = "is a folder; zip it" if archive.is_dir() else "is not there"
-        raise ModelError(f"model {entry.name!r}: the file {archive}, which its catalogue entry names, {is_folder}")
+        state = "is a folder; zip it" if archive.is_dir() else "does not exist"
+        raise ModelError(f"model {entry.name!r}: the file {archive} of its catalogue entry {state}")
     check_content(archive)
     size, sha256 = archive.stat().st_size, file_hash(archive)
     if entry.size not in {None, size} or entry.sha256 not in {None, sha256}:
         raise ModelError(
-            f"model {entry.name!r}: {archive} has {size} bytes and the SHA-256 {sha256}, which is not what its "
-            "catalogue entry says; fetch it again"
+            f"model {entry.name!r}: {archive} has {size} bytes and the SHA-256 {sha256}, which differ from its "
+            "catalogue entry; download it again"
         )
     return {"archive": archive.name, "size": size, "sha256": sha256}
 
 
 def _download(entry: CatalogueEntry, downloader: Downloader, to: Path) -> Mapping[str, Any]:
-    """Fetch an archive from the first of its addresses that works."""
-    addresses = list(dict.fromkeys(map(https_form, entry.addresses)))  # an s3 address is often an https one once more
+    """Download an archive from the first of its addresses that works."""
+    addresses = list(dict.fromkeys(map(https_form, entry.addresses)))  # an s3 address is often the same as an https one
     failures: list[DownloadFailedError | DownloadRefusedError] = []
     for address in addresses:
         try:
@@ -141,7 +144,7 @@ def _download(entry: CatalogueEntry, downloader: Downloader, to: Path) -> Mappin
             failures.append(error)
         else:
             return {"address": fetched.address, "size": fetched.size, "sha256": fetched.sha256}
-    # One that may go through later is worth a retry, whatever the other addresses say.
+    # A failure that may pass is retried, whatever the errors of the other addresses.
     raise next((each for each in failures if isinstance(each, DownloadFailedError)), failures[-1])
 
 
@@ -164,9 +167,9 @@ def _from_folder(entry: CatalogueEntry, folder: Path) -> Mapping[str, Any]:
     return {"folder": entry.folder.name}
 
 
-def _try(entry: CatalogueEntry, folder: Path) -> None:
+def _check(entry: CatalogueEntry, folder: Path) -> None:
     from review_scoring.inference.trial import try_model
 
     opened = open_folder(folder, name=entry.name, labels=entry.labels, max_tokens=entry.max_tokens)
     for n, prediction in enumerate(try_model(opened), 1):
-        log.info("%s: trial sentence %d is %s (%.4f)", entry.name, n, prediction.label, prediction.score)
+        log.info("%s: check sentence %d is %s (%.4f)", entry.name, n, prediction.label, prediction.score)

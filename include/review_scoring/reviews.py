@@ -1,4 +1,4 @@
-"""What travels between the rooms: reviews as read, predictions as made, and why a review could not be scored."""
+"""The records that the layers exchange: Review, Prediction and Reject, with the reject reasons and their help."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TypeAlias
 from uuid import UUID
 
 MAX_ID_LENGTH = 255
-"""Characters of a canonical id that every supported database can hold in a key."""
+"""Maximum number of characters of a canonical id: what every supported database can store in a key."""
 
 MAX_TIME_LENGTH = 100
-"""Characters of an `updated_at` that are kept, for sources that keep times as text."""
+"""Maximum number of characters kept of an `updated_at`, for sources that store times as text."""
 
 
 class RejectReason(StrEnum):
-    """Why a review has no score. The values are what `review_rejects.reason` holds."""
+    """Why a review has no score; the values of the column `review_rejects.reason`."""
 
     NULL_ID = "null_id"
     DUPLICATE_ID = "duplicate_id"
@@ -40,8 +39,8 @@ class RejectReason(StrEnum):
 class Review:
     """One row of the source, as read.
 
-    `id` is canonical text (see :func:`canonical_id`); `text` is whatever the column held; `updated_at` is canonical
-    text too, since it is only ever compared for inequality.
+    `id` is canonical text (see :func:`canonical_id`); `text` is the value of the column, of any type; `updated_at` is
+    canonical text too, because it is only compared for inequality.
     """
 
     id: str
@@ -51,17 +50,18 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Stands for a text that the database or its driver could not give. `error` is its type and code."""
+    """Placeholder for a text that the database or its driver could not return; `error` is the error's type and code."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model said of one text.
+    """The model's result for one text.
 
     `probabilities` are in the order of the model's labels and sum to 1; `score` is the largest of them, the one of
-    `label`. `token_count` is what the model read, special tokens included; `truncated` says that the text went on.
+    `label`. `token_count` is the number of tokens that the model read, special tokens included; `truncated` is set if
+    the rest of the text was cut off.
     """
 
     label: str
@@ -73,32 +73,29 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A review that has no score: the reason, and a detail that says more without quoting the text."""
+    """A review that could not be scored: the reason, and a detail that never quotes the text."""
 
     reason: RejectReason
     detail: str
 
 
-Outcome: TypeAlias = Prediction | Reject
-
-
 def screen(text: object) -> Reject | None:
-    """Say why a column's value is not a text that can be scored, or None if it is one."""
+    """Return why the value of the text column cannot be scored, or None if it can."""
     if text is None:
         return Reject(RejectReason.NULL_TEXT, "the text is NULL")
     if isinstance(text, Unreadable):
-        return Reject(RejectReason.UNREADABLE, f"the database cannot give this row's text ({text.error})")
+        return Reject(RejectReason.UNREADABLE, f"the database cannot return this row's text ({text.error})")
     if not isinstance(text, str):
         return Reject(RejectReason.NOT_TEXT, f"the text is of type {type(text).__name__}, not a string")
     if not text.strip("\x00").strip():
-        return Reject(RejectReason.EMPTY_TEXT, f"the text has {len(text)} characters, all of them blank")
+        return Reject(RejectReason.EMPTY_TEXT, f"the text has {len(text)} characters, all whitespace")
     if (position := screen_unicode(text)) is not None:
         return Reject(RejectReason.INVALID_UNICODE, f"not valid Unicode at character {position}")
     return None
 
 
 def screen_unicode(text: str) -> int | None:
-    """Return the position of the first lone surrogate, which no encoder takes, or None."""
+    """Return the position of the first lone surrogate, which cannot be encoded, or None."""
     if text.isascii():
         return None
     try:
@@ -109,10 +106,11 @@ def screen_unicode(text: str) -> int | None:
 
 
 def canonical_id(value: object) -> str | None:
-    """Return the one text by which a review is known, or None for a value that no key can hold.
+    """Return the canonical text of an id, or None for a value that cannot be stored in a key.
 
-    Integers, strings and UUIDs have one (and decimals without a fraction, which is how some databases keep large
-    integers); a float, bytes, a NUL character, half a surrogate pair or more than `MAX_ID_LENGTH` characters have not.
+    Integers, strings and UUIDs have a canonical text, and so do decimals without a fraction, which some databases
+    return for large integers. Floats, bytes, and strings with a NUL character, a lone surrogate or more than
+    `MAX_ID_LENGTH` characters have none.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
@@ -127,7 +125,7 @@ def canonical_id(value: object) -> str | None:
 
 
 def canonical_time(value: object) -> str | None:
-    """Return an `updated_at` as text that is equal exactly when the times are; None stays None."""
+    """Return an `updated_at` as text; two texts are equal if and only if the times are. None stays None."""
     if value is None:
         return None
     if isinstance(value, datetime):
@@ -139,7 +137,7 @@ def canonical_time(value: object) -> str | None:
 
 
 def text_hash(text: object) -> str:
-    """Return the SHA-256 of a text as hexadecimal; anything that is not a text is hashed by its type and bytes."""
+    """Return the SHA-256 of a text as hexadecimal; for any other value, that of its type and representation."""
     if isinstance(text, str):
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
     return hashlib.sha256(f"{type(text).__name__}:{text!r}".encode()).hexdigest()
@@ -147,45 +145,46 @@ def text_hash(text: object) -> str:
 
 @dataclass(frozen=True)
 class RejectHelp:
-    """What a reject reason means and what to do about it. A test compares it with `docs/operations.md`."""
+    """The meaning of a reject reason, and what to do about it. A test compares it with `docs/operations.md`."""
 
     review: str
     action: str
 
 
 _NO_TEXT = RejectHelp(
-    "has no text, or blanks only", "nothing, or mend the source and run `rescore_reviews` with *changed texts*"
+    "has no text, or only whitespace", "nothing, or correct the source and run `rescore_reviews` with *changed texts*"
 )
 _NO_ID = RejectHelp(
-    "has no id, or one that is longer than 255 characters or no valid text; counted every night", "mend the source"
+    "has no id, or one that is longer than 255 characters or not valid text; counted in every run", "correct the source"
 )
 
 REJECT_HELP: Mapping[RejectReason, RejectHelp] = MappingProxyType(
     {
         RejectReason.NULL_TEXT: _NO_TEXT,
         RejectReason.EMPTY_TEXT: _NO_TEXT,
-        RejectReason.NOT_TEXT: RejectHelp("its column holds bytes or a number", "name the right `text_column`"),
+        RejectReason.NOT_TEXT: RejectHelp("its column contains bytes or a number", "set the right `text_column`"),
         RejectReason.UNREADABLE: RejectHelp(
-            "makes the view or conversion that is read fail, by its detail's error",
+            "makes the query fail, in a view or a conversion; the detail has the error",
             "correct the row or the view, and run `rescore_reviews` with *changed texts*",
         ),
-        RejectReason.INVALID_UNICODE: RejectHelp(
-            "holds half a character or bytes that are no UTF-8", "mend the source"
-        ),
-        RejectReason.NO_TOKENS: RejectHelp("holds nothing that the model's tokenizer knows", "nothing"),
+        RejectReason.INVALID_UNICODE: RejectHelp("contains a lone surrogate or invalid UTF-8", "correct the source"),
+        RejectReason.NO_TOKENS: RejectHelp("has no characters that the model's tokenizer knows", "nothing"),
         RejectReason.NOT_FINITE: RejectHelp(
-            "made the model's output no number",
-            'set `precision="float32"`, where its detail says so, and run `rescore_reviews` with *all*; else tell us',
+            "the model returned a non-finite value",
+            'if the detail asks for it, set `precision="float32"` and run `rescore_reviews` with *all*; otherwise open '
+            "an issue",
         ),
         RejectReason.OUT_OF_MEMORY: RejectHelp(
-            "alone has more tokens than the device has memory for",
-            "score it on a worker with more memory, or import the model with fewer `max_tokens`",
+            "does not fit into the device's memory, even alone",
+            "score it on a worker with more memory, or import the model with a smaller `max_tokens`",
         ),
         RejectReason.MODEL_ERROR: RejectHelp(
-            "makes the model or its tokenizer fail, even on its own",
+            "makes the model or its tokenizer fail, even alone",
             "score it with another model; if there are many, import the model again, which checks it",
         ),
-        RejectReason.DUPLICATE_ID: RejectHelp("repeats another row's id; counted, not kept", "make the id unique"),
+        RejectReason.DUPLICATE_ID: RejectHelp(
+            "has the same id as another row; counted, not stored", "make the id unique"
+        ),
         RejectReason.NULL_ID: _NO_ID,
         RejectReason.UNUSABLE_ID: _NO_ID,
     }
@@ -193,6 +192,6 @@ REJECT_HELP: Mapping[RejectReason, RejectHelp] = MappingProxyType(
 
 
 def help_for(reason: str) -> RejectHelp:
-    """Return what to do about a reason as the warehouse holds it, also one that a newer version wrote."""
+    """Return the help for a reason as stored in the warehouse, including unknown ones of a newer version."""
     known = reason in list(RejectReason)
     return REJECT_HELP[RejectReason(reason)] if known else RejectHelp("cannot be scored", "see docs/operations.md")

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from review_scoring.errors import ConfigurationError
+from review_scoring.errors import ConfigurationError, in_short
 from review_scoring.models.settings import ModelSettings, default_store
+
+log = logging.getLogger(__name__)
 
 SECTION = "review_scoring"
 
@@ -106,9 +109,31 @@ class Settings(BaseModel):
         """Read the options.
 
         :param get: returns the text of an option, or None where it is not set
+        :raises ConfigurationError: for an option that cannot be read, naming it
         """
-        texts: dict[str, Any] = {name: (get(name) or "").strip() for name in cls.model_fields}
-        return cls(**{name: text for name, text in texts.items() if text})
+        values: dict[str, Any] = {}
+        for name in cls.model_fields:
+            try:
+                if text := (get(name) or "").strip():
+                    cls.model_validate({name: text})
+                    values[name] = text
+            except Exception as error:  # noqa: BLE001 Airflow, configparser, pydantic and pathlib have one each
+                raise ConfigurationError(
+                    f"option {name!r} of [{SECTION}] in Airflow's configuration cannot be read ({in_short(error)})"
+                ) from None
+        return cls(**values)
+
+    @classmethod
+    def read_for_pages(cls, get: Callable[[str], str | None]) -> Settings:
+        """Read the options of the pages alone, so that no other one keeps Airflow's API server from starting.
+
+        If one of them cannot be read, no texts are shown.
+        """
+        try:
+            return cls.read(lambda name: get(name) if name in {"hide_texts", "page_dag"} else None)
+        except ConfigurationError:
+            log.exception("the pages show no texts")
+            return cls(hide_texts=True)
 
     @property
     def models(self) -> ModelSettings:

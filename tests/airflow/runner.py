@@ -1,4 +1,4 @@
-"""Run a DAG by Airflow itself, in a process of its own and an Airflow home of its own."""
+"""Runs DAGs with Airflow in a separate process, with a temporary AIRFLOW_HOME."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @dataclass
 class AirflowHome:
-    """An Airflow with a metadata database, our DAGs and one job."""
+    """An Airflow with a metadata database, the project's DAGs and one job."""
 
     folder: Path
 
@@ -44,9 +44,9 @@ class AirflowHome:
     def dags_test(
         self, dag_id: str, engine: Engine, job: dict[str, Any], *, dags: Path | None = None, **conf: Any
     ) -> subprocess.CompletedProcess[str]:
-        """Run `airflow dags test` with a job on a database, and return its exit code and all it printed.
+        """Run `airflow dags test` with a job on a database, and return its exit code and output.
 
-        :param dags: another DAG folder than ours
+        :param dags: another DAG folder than the project's
         """
         environment, command = self._dags_test(dag_id, engine, job, conf)
         if dags is not None:
@@ -58,7 +58,7 @@ class AirflowHome:
     def start_dags_test(
         self, dag_id: str, engine: Engine, job: dict[str, Any], output: IO[str], **conf: Any
     ) -> subprocess.Popen[str]:
-        """Start `airflow dags test` in a process group of its own."""
+        """Start `airflow dags test` in a new process group."""
         environment, command = self._dags_test(dag_id, engine, job, conf)
         return subprocess.Popen(
             command, env=environment, text=True, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
@@ -75,7 +75,7 @@ class AirflowHome:
 
 
 def airflow() -> str:
-    """Return the command of the Airflow that the tests run in."""
+    """Return the path of the `airflow` command in the tests' environment."""
     return str(Path(sys.executable).with_name("airflow"))
 
 

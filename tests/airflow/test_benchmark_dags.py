@@ -1,4 +1,4 @@
-"""Models evaluated, stopped and promoted by Airflow itself, and what the night then scores with."""
+"""DAG runs of Airflow: models are evaluated, stopped by the gate, promoted, and used by scoring."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ labels = { neg = "neg", pos = "pos" }
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSettings:
-    """A catalogue with one model of our own, and a labelled set, that Airflow finds by environment variables."""
+    """A catalogue with one model and a labelled set, which Airflow finds by environment variables."""
     shutil.copytree(BUNDLED / DEFAULT_MODEL, tmp_path / "model")
     found = settings(tmp_path, entry(OURS, "folder", 'folder = "model"'))
     with (tmp_path / "films.csv").open("w", encoding="utf-8", newline="") as stream:
@@ -60,7 +60,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSettings:
 
 
 def disturb(folder: Path) -> None:
-    """Shake a model's weights, and turn its last layer round: worse by more than chance on any machine."""
+    """Add noise to the weights of a model and negate its last layer: it is significantly worse on any machine."""
     torch.manual_seed(0)
     weights = load_file(folder / "model.safetensors")
     shaken = {
@@ -72,7 +72,7 @@ def disturb(folder: Path) -> None:
 
 
 @pytest.mark.timeout(1800)  # seven runs of Airflow, and two imports
-def test_a_model_made_worse_is_caught_refused_at_night_and_replaced_by_a_promoted_one(
+def test_a_model_that_got_worse_fails_the_gate_is_refused_by_scoring_and_replaced_by_a_promotion(
     airflow_home: AirflowHome,
     sqlite_engine: Engine,
     own: ModelSettings,
@@ -88,7 +88,7 @@ def test_a_model_made_worse_is_caught_refused_at_night_and_replaced_by_a_promote
     first = airflow_home.dags_test("benchmark_models", engine, JOB, models=chosen, benchmark_set="films")
     assert first.returncode == 0, first.stdout
     assert "set films, 100 reviews" in first.stdout
-    assert "not evaluated: model 'allocine-camembert' is in the catalogue, and not in the model store" in first.stdout
+    assert "not evaluated: model 'allocine-camembert' is in the catalogue, but not in the model store" in first.stdout
     for row in REVIEWS[:20]:
         assert row["text"][:40] not in first.stdout
 
@@ -128,9 +128,9 @@ def test_a_model_made_worse_is_caught_refused_at_night_and_replaced_by_a_promote
     assert by_model == [(OURS, 20), (DEFAULT_MODEL, 5)], "a promotion changes what new reviews get, and no old score"
 
 
-def test_a_run_evaluates_what_is_chosen_or_else_the_champion_and_what_was_just_imported() -> None:
+def test_a_run_evaluates_the_chosen_models_or_the_champion_and_the_imported_ones() -> None:
     def context(*extras: dict[str, Any]) -> Any:
-        """Return a task's context as Airflow makes it of asset events."""
+        """Return the context of a task with asset events."""
         asset = {"name": MODEL_STORE.name, "uri": MODEL_STORE.uri, "extra": {}}
         source = dict.fromkeys(f"source_{each}" for each in ("task_id", "dag_id", "run_id", "map_index"))
         same: dict[str, Any] = {"asset": asset, **source, "source_aliases": [], "timestamp": datetime.now(UTC)}

@@ -1,8 +1,9 @@
-"""The deployment's settings are Airflow's configuration: environment, airflow.cfg, defaults, and nothing else."""
+"""The settings of a deployment come from Airflow's configuration: environment, airflow.cfg, defaults."""
 
 from __future__ import annotations
 
 import subprocess
+from configparser import InterpolationSyntaxError
 from pathlib import Path
 
 import pytest
@@ -25,12 +26,33 @@ def test_an_environment_variable_of_airflows_form_sets_an_option(monkeypatch: py
     assert found.models.hosts == ("mirror.example", "other.example")
 
 
-def test_what_is_not_set_has_its_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_option_that_is_not_set_has_its_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__POOL", "")
     found = settings()
     assert found.model_copy(update={"queue": None, "import_queue": None}) == Settings()
     assert found.queue == found.import_queue == "default"
+
+
+@pytest.mark.parametrize("wrong", ["~no-such-user/sets.toml", "/mnt/50%sets"])
+def test_an_option_that_cannot_be_read_is_named_and_does_not_keep_the_pages_from_starting(
+    monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    def get(name: str) -> str | None:
+        if name == "benchmark_sets" and "%" in wrong:
+            raise InterpolationSyntaxError(name, "review_scoring", "'%' must be followed by '%' or '('")
+        return {"benchmark_sets": wrong, "page_dag": "films"}.get(name)
+
+    with pytest.raises(ConfigurationError, match="option 'benchmark_sets' of .review_scoring. .* cannot be read"):
+        Settings.read(get)
+    assert Settings.read_for_pages(get).page_dag == "films"
+
+
+def test_pages_whose_own_options_cannot_be_read_show_no_texts() -> None:
+    def refuse(name: str) -> str:
+        raise KeyError(name)
+
+    assert Settings.read_for_pages(refuse).hide_texts
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
@@ -59,18 +81,21 @@ def test_airflows_own_command_and_configuration_file_know_the_options(airflow_ho
 @pytest.mark.parametrize(
     ("variable", "told"),
     [
-        ("AIRFLOW__REVIEW_SCORING__POOLS", "no option of .review_scoring.: set AIRFLOW__REVIEW_SCORING__POOL$"),
-        ("AIRFLOW__REVIEW_SCORING__ZZZ", "no option of .review_scoring.; the options are schedule, benchmark_schedule"),
+        ("AIRFLOW__REVIEW_SCORING__POOLS", "not an option of .review_scoring.: set AIRFLOW__REVIEW_SCORING__POOL$"),
+        (
+            "AIRFLOW__REVIEW_SCORING__ZZZ",
+            "not an option of .review_scoring.; the options are schedule, benchmark_schedule",
+        ),
         ("AIRFLOW__REVIEW_SCORING__SHARDS", "`airflow variables set review_scoring_shards …`"),
         ("REVIEW_SCORING_POOL", "REVIEW_SCORING_POOL is not read: set AIRFLOW__REVIEW_SCORING__POOL$"),
         ("REVIEW_SCORING_JOB", "`airflow variables set review_scoring_job …`"),
     ],
 )
-def test_an_environment_variable_that_nothing_reads_is_refused_with_what_to_set(variable: str, told: str) -> None:
+def test_an_environment_variable_that_is_not_read_is_refused_with_what_to_set(variable: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         refuse_unknown_environment({variable: "secret", "PATH": "/bin"})
 
 
-def test_environment_variables_of_others_are_left_alone() -> None:
+def test_other_environment_variables_are_accepted() -> None:
     others = {"REVIEW_SCORING_TEST_POSTGRES": "x", "AIRFLOW__CORE__FERNET_KEY": "x", "POOL": "x"}
     refuse_unknown_environment({"AIRFLOW__REVIEW_SCORING__POOL": "gpu", **others})

@@ -1,4 +1,4 @@
-"""What Airflow does with the DAG folder all day long: parse it."""
+"""Parsing of the DAG folder: no errors, no heavy imports; pools, queues and timeouts of the tasks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def parsed(airflow_home: AirflowHome) -> dict[str, Any]:
-    """What one pass over the DAG folder finds, in a deployment with a pool and a queue for scoring."""
+    """The DAGs of the folder, parsed in a deployment with a pool and a queue for scoring."""
     printed = subprocess.run(
         [sys.executable, "-c", PARSE, str(ROOT / "dags")],
         env={**airflow_home.environment(), **SETTINGS},
@@ -63,15 +63,13 @@ def test_the_dag_folder_parses_without_errors_and_without_heavy_imports(parsed: 
 
 
 @pytest.mark.parametrize("dag_id", ["score_reviews", "rescore_reviews"])
-def test_shards_are_scored_in_the_pool_and_the_queue_that_the_deployment_names(
-    parsed: dict[str, Any], dag_id: str
-) -> None:
+def test_shards_are_scored_in_the_pool_and_queue_of_the_settings(parsed: dict[str, Any], dag_id: str) -> None:
     places = {name: (task["pool"], task["queue"]) for name, task in parsed["tasks"][dag_id].items()}
     assert places.pop("score") == ("of GPUs", "scoring")
     assert set(places.values()) == {("default_pool", "default")}
 
 
-def test_a_model_is_imported_in_the_queue_for_imports_or_else_in_that_which_scores(
+def test_a_model_is_imported_in_the_import_queue_or_the_scoring_queue(
     parsed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert parsed["tasks"]["import_model"]["import_model"]["queue"] == "imports"
@@ -84,12 +82,12 @@ def test_each_mapped_task_is_named_by_the_range_of_its_shard(parsed: dict[str, A
     assert parsed["tasks"][dag_id]["score"]["map_index_template"] == "{{ task.shard['name'] }}"
 
 
-def test_a_freed_slot_of_the_pool_goes_to_a_night_before_a_rescore(parsed: dict[str, Any]) -> None:
+def test_a_free_pool_slot_goes_to_the_nightly_run_before_a_rescore(parsed: dict[str, Any]) -> None:
     night, rescore = (parsed["tasks"][dag_id]["score"] for dag_id in ("score_reviews", "rescore_reviews"))
     assert night["priority_weight"] > rescore["priority_weight"]
 
 
-def test_no_task_may_run_for_ever(parsed: dict[str, Any]) -> None:
+def test_every_task_has_a_timeout(parsed: dict[str, Any]) -> None:
     endless = [
         f"{dag}.{task}"
         for dag, tasks in parsed["tasks"].items()

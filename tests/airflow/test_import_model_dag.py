@@ -1,4 +1,4 @@
-"""Models imported and used by their catalogue names, by Airflow itself."""
+"""DAG runs of Airflow: models are imported and used by their catalogue names."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSettings:
     return found
 
 
-def test_a_model_is_told_to_be_missing_then_imported_by_its_dag_and_then_scores_the_night(
+def test_a_missing_model_is_reported_then_imported_by_the_dag_and_then_scores_reviews(
     airflow_home: AirflowHome, sqlite_engine: Engine, own: ModelSettings
 ) -> None:
     fill(sqlite_engine, [(int(row["id"]), row["text"]) for row in sample_reviews()[:12]])
 
     missing = airflow_home.dags_test("score_reviews", sqlite_engine, JOB, model="mini-xlm-roberta")
     assert missing.returncode == 1
-    assert "'mini-xlm-roberta' is in the catalogue, and not in the model store" in missing.stdout, missing.stdout
+    assert "'mini-xlm-roberta' is in the catalogue, but not in the model store" in missing.stdout, missing.stdout
     assert 'airflow dags trigger import_model --conf \'{"model": "mini-xlm-roberta"}\'' in missing.stdout
 
     imported = airflow_home.dags_test("import_model", sqlite_engine, JOB, model="mini-xlm-roberta")
@@ -50,7 +50,7 @@ def test_a_model_is_told_to_be_missing_then_imported_by_its_dag_and_then_scores_
 
 
 @pytest.mark.parametrize("name", ["mini-bert", "mini-distilbert"])
-def test_an_imported_model_scores_the_night_under_its_catalogue_name(
+def test_an_imported_model_scores_reviews_under_its_catalogue_name(
     airflow_home: AirflowHome, sqlite_engine: Engine, own: ModelSettings, name: str
 ) -> None:
     fill(sqlite_engine, [(int(row["id"]), row["text"]) for row in sample_reviews()[:12]])
@@ -65,7 +65,7 @@ def models_of(engine: Engine) -> list[tuple[str, str]]:
 
 
 def asset_events(home: AirflowHome) -> list[object]:
-    """Return what Airflow's own database keeps of the events of the model store."""
+    """Return the events of the model store in Airflow's database."""
     import json
 
     from sqlalchemy import create_engine

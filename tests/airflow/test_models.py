@@ -1,4 +1,4 @@
-"""Models in Airflow: the form that imports them, and an operator that is given a folder."""
+"""The form of the DAG import_model, and operators with a model folder."""
 
 from __future__ import annotations
 

@@ -1,17 +1,14 @@
-"""A deployment's own catalogue: it is found wherever a DAG file is parsed, and a typo in it breaks no other model."""
+"""The catalogue of a deployment is found wherever a DAG file is parsed, and a typo in it breaks no other model."""
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from review_scoring.importing import import_model
-from review_scoring.models.settings import ModelSettings
-from tests.airflow.runner import AirflowHome, airflow
+from tests.airflow.runner import AirflowHome
 from tests.airflow.test_score_reviews_dag import fill, query, summary
 from tests.models.own_catalogue import archive_entry, settings
 
@@ -29,30 +26,15 @@ def test_a_wrong_entry_does_not_stop_a_run_with_the_bundled_champion(
     assert "[wrong], key" in night.stdout
 
 
-@pytest.fixture
-def own_by_variable(airflow_home: AirflowHome, tmp_path: Path) -> Iterator[ModelSettings]:
-    """A catalogue and a store that Variables in the metadata name."""
-    own = settings(tmp_path, archive_entry("mini-bert"))
-    named = {"review_scoring_catalogue": own.catalogue, "review_scoring_model_store": own.store}
-    environment = airflow_home.environment()
-    for name, value in named.items():
-        subprocess.run(
-            [airflow(), "variables", "set", name, str(value)], env=environment, check=True, capture_output=True
-        )
-    yield own
-    for name in named:
-        subprocess.run([airflow(), "variables", "delete", name], env=environment, check=True, capture_output=True)
-
-
-def test_a_catalogue_that_a_variable_names_is_found_by_dags_test_and_stays_in_the_forms(
-    airflow_home: AirflowHome,
-    sqlite_engine: Engine,
-    own_by_variable: ModelSettings,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_catalogue_of_the_configuration_is_found_by_dags_test_and_stays_in_the_forms(
+    airflow_home: AirflowHome, sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    own = settings(tmp_path, archive_entry("mini-bert"))
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__CATALOGUE", str(own.catalogue))
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__MODEL_STORE", str(own.store))
     monkeypatch.setenv("AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL", "0")
     fill(sqlite_engine, [(1, "Une merveille, courez-y.")])
-    revision = import_model("mini-bert", own_by_variable).revision
+    revision = import_model("mini-bert", own).revision
     night = airflow_home.dags_test("score_reviews", sqlite_engine, JOB, model="mini-bert")
     assert summary(night.stdout) == "read=1 scored=1 unchanged=0 rejected=0", night.stdout
     assert query(sqlite_engine, "SELECT model, revision FROM review_scores") == [("mini-bert", revision)]
@@ -61,7 +43,7 @@ def test_a_catalogue_that_a_variable_names_is_found_by_dags_test_and_stays_in_th
 
 
 def kept(home: AirflowHome, dag_id: str) -> str:
-    """Return a DAG as Airflow keeps it for its UI, with the fields of its form."""
+    """Return a serialized DAG with the fields of its form."""
     with create_engine(f"sqlite:///{home.folder / 'airflow.db'}").connect() as connection:
         newest = text("SELECT data FROM serialized_dag WHERE dag_id = :dag_id ORDER BY created_at DESC LIMIT 1")
         return str(connection.scalar(newest, {"dag_id": dag_id}))

@@ -1,4 +1,4 @@
-"""What a person meets who triggers a DAG: every field named and explained, the harmless choice first."""
+"""The forms of the DAGs (params): titles, descriptions, defaults, sections and choices."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def forms(airflow_home: AirflowHome) -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_every_field_of_every_form_is_named_and_explained(forms: dict[str, dict[str, Any]]) -> None:
+def test_every_field_of_every_form_has_a_title_and_a_description(forms: dict[str, dict[str, Any]]) -> None:
     for dag_id, params in forms.items():
         for name, param in params.items():
             assert param["schema"].get("title"), f"{dag_id}.{name} has no title"
             assert param["description"], f"{dag_id}.{name} is not explained"
 
 
-def test_the_main_choices_are_in_view_and_a_dry_run_is_the_first(forms: dict[str, dict[str, Any]]) -> None:
+def test_the_main_fields_are_not_collapsed_and_dry_run_is_the_first(forms: dict[str, dict[str, Any]]) -> None:
     shown: dict[str, dict[str | None, list[str]]] = {dag_id: {} for dag_id in forms}
     for dag_id, params in forms.items():
         for name, param in params.items():
@@ -90,13 +90,13 @@ def test_the_main_choices_are_in_view_and_a_dry_run_is_the_first(forms: dict[str
     assert [list(each) for each in shown.values()] == [list(FORMS[dag_id]) for dag_id in shown]
 
 
-def test_defaults_are_valid_and_only_what_must_be_chosen_has_none(forms: dict[str, dict[str, Any]]) -> None:
+def test_defaults_are_valid_and_only_required_fields_have_none(forms: dict[str, dict[str, Any]]) -> None:
     fields = {(dag_id, name): param for dag_id, params in forms.items() for name, param in params.items()}
     refused = {field: param["refused"] for field, param in fields.items() if param["refused"]}
     assert refused.keys() == TO_BE_CHOSEN, refused
 
 
-def test_what_can_be_chosen_is_what_the_catalogues_have(forms: dict[str, dict[str, Any]]) -> None:
+def test_the_choices_are_the_entries_of_the_catalogues(forms: dict[str, dict[str, Any]]) -> None:
     models, sets = catalogue(), benchmark_sets()
     wanted = {
         ("score_reviews", "model"): [CHAMPION, *models],

@@ -1,4 +1,4 @@
-"""What Airflow loads of us, however the package got there: once, and without the web app where none is served."""
+"""The Airflow plugin: loaded once, from the folder or the package; task processes do not create the web app."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def is_installed() -> bool:
         ("icon-dark.svg", "#3b5b8c"),
     ],
 )
-def test_the_icon_is_clear_on_what_airflow_has_behind_it(icon: str, behind: str) -> None:
-    """By the contrast that WCAG 2.2 asks of graphics, 3:1: of the navigation, and of its entry that is selected."""
+def test_the_icon_has_enough_contrast_on_airflows_backgrounds(icon: str, behind: str) -> None:
+    """WCAG 2.2 requires a contrast of 3:1 for graphics; the backgrounds are the navigation and its selected entry."""
     colours = re.findall(r"(?:stroke|fill)=\"#([0-9a-f]+)\"", (STATIC / icon).read_text())
     lights = [luminance(colour) for colour in colours]
     ground = luminance(behind.removeprefix("#"))

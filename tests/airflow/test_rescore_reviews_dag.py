@@ -1,4 +1,4 @@
-"""The DAG that scores again, run by Airflow itself with the bundled model."""
+"""The DAG rescore_reviews, run by Airflow with the bundled model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.exactly_once.worker import wait_for
 JOB = {"source_table": "reviews"}
 
 
-def test_changed_texts_are_scored_again_in_shards_after_the_night_and_the_changed_labels_counted(
+def test_changed_texts_are_rescored_in_shards_and_changed_labels_are_counted(
     airflow_home: AirflowHome, mariadb_engine: Engine, tmp_path: Path
 ) -> None:
     engine, log = mariadb_engine, tmp_path / "log"
@@ -27,7 +27,7 @@ def test_changed_texts_are_scored_again_in_shards_after_the_night_and_the_change
     query(engine, "UPDATE scoring_jobs SET wanted_by = 'the night', wanted_until = '2100-01-01 00:00:00'")
     with log.open("w") as output:
         rescore = airflow_home.start_dags_test("rescore_reviews", engine, JOB, output, shards=2)
-    wait_for(lambda: "is wanted by the night" in log.read_text() or rescore.poll() is not None, 240)
+    wait_for(lambda: "is requested by the night" in log.read_text() or rescore.poll() is not None, 240)
     assert rescore.poll() is None, log.read_text()
     assert query(engine, "SELECT count(*) FROM scoring_runs")[0][0] == 3
     query(engine, "UPDATE scoring_jobs SET wanted_until = NULL")

@@ -1,4 +1,4 @@
-"""What a conf may say, and what is told of one that it may not."""
+"""Checks of a run's conf: unknown keys are refused, with a hint for similar ones."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def test_the_nearest_known_key_is_named(key: str, meant: str) -> None:
         refuse_unknown_keys({key: True}, {key: True}, KNOWN)
 
 
-def test_a_key_that_resembles_none_is_refused_without_a_guess_and_all_are_named_at_once() -> None:
+def test_all_unknown_keys_are_named_at_once_with_a_hint_only_for_similar_ones() -> None:
     with pytest.raises(ConfigurationError, match=r"unknown keys: 'zzz', 'modle' \(did you mean 'model'\?\)\. ") as told:
         refuse_unknown_keys({"zzz": "secret", "modle": "x"}, {}, KNOWN)
     assert "secret" not in str(told.value)
 
 
-def test_known_keys_and_airflows_own_are_let_through() -> None:
+def test_known_keys_and_airflows_own_are_accepted() -> None:
     refuse_unknown_keys({"limit": 3, "airflow/task_span_detail_level": 2}, {"limit": 3}, KNOWN)
     refuse_unknown_keys({}, {"limit": None}, KNOWN)

@@ -1,4 +1,4 @@
-"""A run does what its conf says, or nothing: a mistyped key is refused by name before anything runs."""
+"""A run with an unknown conf key, or an ignored conf, fails before anything is read or written."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_mistyped_key_is_refused_by_name_in_every_dag_before_anything_is_writt
     assert [name for (name,) in query(sqlite_engine, tables_query(sqlite_engine))] == ["reviews"]
 
 
-def test_a_mistyped_dry_run_scores_nothing_and_is_told_what_was_meant(
+def test_a_mistyped_dry_run_scores_nothing_and_the_error_suggests_the_key(
     airflow_home: AirflowHome, sqlite_engine: Engine
 ) -> None:
     fill(sqlite_engine, [(1, "Une merveille, courez-y.")])
@@ -45,12 +45,12 @@ def test_a_mistyped_dry_run_scores_nothing_and_is_told_what_was_meant(
     assert [name for (name,) in query(sqlite_engine, tables_query(sqlite_engine))] == ["reviews"]
 
 
-def test_a_dry_run_that_airflow_is_set_to_ignore_scores_nothing(
+def test_a_dry_run_whose_conf_airflow_ignores_scores_nothing(
     airflow_home: AirflowHome, sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(sqlite_engine, [(1, "Une merveille, courez-y.")])
     monkeypatch.setenv("AIRFLOW__CORE__DAG_RUN_CONF_OVERRIDES_PARAMS", "False")
     run = airflow_home.dags_test("score_reviews", sqlite_engine, JOB, dry_run=True)
     assert run.returncode == 1, run.stdout
-    assert "the conf of this run is ignored (dry_run)" in run.stdout
+    assert "Airflow ignores the conf of this run (dry_run)" in run.stdout
     assert [name for (name,) in query(sqlite_engine, tables_query(sqlite_engine))] == ["reviews"]

@@ -1,4 +1,4 @@
-"""What a run is about comes from Airflow Variables, is resolved once, and is no process's own."""
+"""Job, shards and required benchmark come from Airflow Variables, and are resolved once per run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def parsed(airflow_home: AirflowHome) -> dict[str, Any]:
-    """What the tasks of each DAG are given."""
+    """The parameters of the tasks of each DAG."""
     printed = subprocess.run(
         [sys.executable, "-c", TASKS, str(ROOT / "dags"), json.dumps(list(HANDED_ON))],
         env=airflow_home.environment(),
@@ -58,7 +58,7 @@ def test_every_dag_begins_with_the_task_that_checks_its_conf(parsed: dict[str, A
     assert {dag_id: dag["roots"] for dag_id, dag in parsed.items()} == {dag_id: ["resolve_run"] for dag_id in parsed}
 
 
-def test_no_task_finds_out_for_itself_what_its_run_is_about(parsed: dict[str, Any]) -> None:
+def test_no_task_resolves_the_job_of_its_run_itself(parsed: dict[str, Any]) -> None:
     fields = {f"{dag_id}.{field}": source for dag_id, dag in parsed.items() for field, source in dag["fields"].items()}
     assert len(fields) >= 15
     assert fields == {field: ["resolve_run", HANDED_ON[field.rpartition(".")[2]]] for field in fields}
@@ -70,7 +70,7 @@ def scored(engine: Engine) -> list[str]:
     return [name for (name,) in rows]
 
 
-def test_the_job_is_that_of_the_variable_in_the_metadata(
+def test_the_job_is_read_from_the_variable_in_the_metadata_database(
     airflow_home: AirflowHome, sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(sqlite_engine, [(1, "Une merveille, courez-y.")])
@@ -90,17 +90,17 @@ def test_the_job_is_that_of_the_variable_in_the_metadata(
         return done.stdout
 
     undecided = command("dags", "test", "score_reviews")
-    assert "has 2 scoring jobs (films, books), and nothing says which one the DAGs are about" in undecided
+    assert "has 2 scoring jobs (films, books), and none is selected: set the Variable" in undecided
     command("variables", "set", "review_scoring_job", "books")
     try:
-        assert "the run is about job books" in command("dags", "test", "score_reviews")
+        assert "job: books" in command("dags", "test", "score_reviews")
     finally:
         command("variables", "delete", "review_scoring_job")
     assert scored(sqlite_engine) == ["books"]
 
 
 @pytest.mark.parametrize("setting", ["JOB", "SHARDS", "REQUIRE_BENCHMARK", "BENCHMARK_SET"])
-def test_an_environment_variable_that_each_process_would_read_for_itself_is_refused_by_every_dag(
+def test_an_environment_variable_in_place_of_a_variable_is_refused_by_every_dag(
     airflow_home: AirflowHome, setting: str
 ) -> None:
     done = subprocess.run(
@@ -111,7 +111,9 @@ def test_an_environment_variable_that_each_process_would_read_for_itself_is_refu
         check=False,
     )
     command = f"airflow variables set review_scoring_{setting.lower()} "
-    told = f"REVIEW_SCORING_{setting} is not read: set the Airflow Variable, `{command}"
+    told = (
+        f"REVIEW_SCORING_{setting} is not read: set the Airflow Variable instead, which all processes share: `{command}"
+    )
     assert done.stderr.count(told) >= len(list((ROOT / "dags").glob("*.py"))), done.stderr
 
 

@@ -1,4 +1,4 @@
-"""The nightly DAG, run by Airflow itself with the bundled model."""
+"""The DAG score_reviews, run by Airflow with the bundled model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUMMARY = re.compile(r"read=\d+ scored=\d+ unchanged=\d+ rejected=\d+")
 
 
 def summary(log: str) -> str:
-    """Return the one summary that a run's log holds."""
+    """Return the summary line in a run's log, which must be the only one."""
     (found,) = set(SUMMARY.findall(log))
     return str(found)
 
@@ -68,20 +68,20 @@ def test_the_nightly_dag_scores_once_dry_runs_without_writing_and_takes_late_row
     assert summary(third.stdout) == "read=0 scored=0 unchanged=0 rejected=0"
 
 
-def test_everything_wrong_with_a_job_is_told_at_once_before_a_device_is_loaded(
+def test_all_problems_of_a_job_are_reported_at_once_before_the_model_is_loaded(
     airflow_home: AirflowHome, engine: Engine
 ) -> None:
     fill(engine, [(1, "bien")])
     job = {"source_table": "reviews", "text_column": "body", "updated_at_column": "changed"}
     run = airflow_home.dags_test("score_reviews", engine, job)
     assert run.returncode == 1
-    assert "2 things are wrong with the set-up" in run.stdout, run.stdout
+    assert "preflight found 2 problems:" in run.stdout, run.stdout
     assert "no column 'body' (text_column); it has id, text" in run.stdout
     assert "no column 'changed' (updated_at_column)" in run.stdout
     assert "loaded in" not in run.stdout
 
 
-def test_the_real_sample_is_scored_as_well_as_the_model_card_says(
+def test_the_real_sample_is_scored_with_the_accuracy_of_the_model_card(
     airflow_home: AirflowHome, postgres_engine: Engine, allocine: Path
 ) -> None:
     engine = postgres_engine

@@ -1,4 +1,4 @@
-"""A task that Airflow ends, or that the machine ends, while it scores with the bundled model."""
+"""A scoring task that is terminated or killed: SIGTERM from Airflow, SIGKILL of the whole DAG run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JOB = {"source_table": "reviews"}
 
 
 def started(home: AirflowHome, engine: Engine, log: Path) -> subprocess.Popen[str]:
-    """Start the nightly DAG on many reviews, and return when some are committed."""
+    """Start the DAG score_reviews with many reviews, and return when some are committed."""
     sample = "Un film " + "vraiment très long et assez ennuyeux " * 12
     fill(engine, [(n, f"{sample} {n}") for n in range(1, ROWS + 1)])
     with log.open("w") as output:
@@ -62,7 +62,7 @@ def test_sigterm_ends_the_task_as_failed_in_time_and_with_nothing_half_done(
 
 
 @long_form
-def test_a_dag_run_that_is_killed_is_made_whole_by_the_next(
+def test_the_next_dag_run_completes_one_that_was_killed(
     airflow_home: AirflowHome, engine: Engine, tmp_path: Path
 ) -> None:
     process = started(airflow_home, engine, tmp_path / "log")

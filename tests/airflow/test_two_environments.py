@@ -1,4 +1,4 @@
-"""A run by Airflow's own processes, of which the DAG processor has another environment than the workers."""
+"""A run with Airflow's processes, in which the DAG processor and the workers have different environments."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PATIENCE_S = 180
 
 @contextmanager
 def started(home: AirflowHome, component: str, environment: dict[str, str]) -> Iterator[None]:
-    """Run a component of Airflow in a session of its own."""
+    """Run a component of Airflow in a new session."""
     with (home.folder / f"{component}.log").open("w") as log:
         process = subprocess.Popen(
             [airflow(), component], env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -55,7 +55,7 @@ def ended(answer: httpx.Response) -> Any:
 
 
 @pytest.mark.timeout(600)
-def test_the_job_is_no_matter_of_the_environment_of_the_dag_processor(tmp_path: Path, sqlite_engine: Engine) -> None:
+def test_the_job_does_not_depend_on_the_environment_of_the_dag_processor(tmp_path: Path, sqlite_engine: Engine) -> None:
     fill(sqlite_engine, [(1, "Une merveille, courez-y.")])
     home = AirflowHome(tmp_path)
     home.migrate()

@@ -1,4 +1,4 @@
-"""Evaluations made of counts, and a classifier that says what it is told to."""
+"""Helpers of the tests: evaluations with given counts, and a scripted classifier."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REVIEWS = [LabelledReview(f"r{n:03}", f"review number {n}", "pos" if n % 2 else 
 
 
 def prediction(n: int, expected: str, predicted: str, positive: float, tokens: int = 20) -> CountedPrediction:
-    """Return one review of an evaluation."""
+    """Return the prediction for one review."""
     row = LabelledPrediction(
         str(n), expected, predicted, predicted, max(positive, 1 - positive), tokens, truncated=False
     )
@@ -33,7 +33,7 @@ def prediction(n: int, expected: str, predicted: str, positive: float, tokens: i
 
 
 def predictions(each: Sequence[CountedPrediction], *, seconds: float = 10.0, steps: int = 5) -> Predictions:
-    """Return an evaluation of these reviews."""
+    """Return the predictions of an evaluation."""
     tokens = sum(judged.row.token_count or 0 for judged in each)
     return Predictions(
         counted=each,
@@ -49,7 +49,7 @@ def predictions(each: Sequence[CountedPrediction], *, seconds: float = 10.0, ste
 
 
 def counted(right: Mapping[str, int], support: Mapping[str, int], sure: float = 0.9) -> list[CountedPrediction]:
-    """Return reviews with exactly these counts: of each class, how many are right of how many."""
+    """Return predictions with these numbers of correct predictions and of reviews for each class."""
     found: list[CountedPrediction] = []
     for label, other in (("neg", "pos"), ("pos", "neg")):
         for n in range(support[label]):
@@ -59,7 +59,7 @@ def counted(right: Mapping[str, int], support: Mapping[str, int], sure: float = 
 
 
 def quick_metrics(right: Mapping[str, int], support: Mapping[str, int]) -> Metrics:
-    """Return figures that have the counts alone, for verdicts by the thousand."""
+    """Return metrics with counts only, which are fast to make for thousands of verdicts."""
     confusion = {
         label: {label: right[label], other: support[label] - right[label]}
         for label, other in (("neg", "pos"), ("pos", "neg"))
@@ -70,13 +70,13 @@ def quick_metrics(right: Mapping[str, int], support: Mapping[str, int]) -> Metri
 
 
 def measured(right: Mapping[str, int], support: Mapping[str, int]) -> Metrics:
-    """Return all figures of an evaluation with these counts."""
+    """Return all metrics of an evaluation with these counts."""
     return metrics_of(predictions(counted(right, support)))
 
 
 @dataclass
 class ScriptedClassifier:
-    """Says of each text what a function says: a label of `labels`, a reject, or probabilities."""
+    """A classifier whose result for a text is that of a function: a label, a reject, or probabilities."""
 
     says: Callable[[str], str | Reject | Sequence[float]]
     labels: tuple[str, ...] = ("neg", "pos")
@@ -106,19 +106,19 @@ class ScriptedClassifier:
 
 @dataclass
 class Bench:
-    """A warehouse with benchmark tables, and evaluations in it."""
+    """A warehouse with benchmark tables."""
 
     store: BenchmarkStore
     runs: int = 0
 
     @classmethod
     def on(cls, engine: Engine) -> Bench:
-        """Return one on an empty database."""
+        """Create the tables in an empty database."""
         migrate.upgrade(engine, None)
         return cls(BenchmarkStore(engine))
 
     def load(self, reviews: Sequence[LabelledReview] = REVIEWS, name: str = "films", content: str = "a") -> StoredSet:
-        """Put a set into the warehouse."""
+        """Load a set into the warehouse."""
         return self.store.keep_set(
             name=name,
             content_hash=content * 64,
@@ -139,7 +139,7 @@ class Bench:
         limit: int | None = None,
         run_id: str | None = None,
     ) -> EvaluationResult:
-        """Evaluate a model that is wrong on the reviews with these ids, as a task of an Airflow run of its own."""
+        """Evaluate a model that is wrong on the reviews with these ids, in a new Airflow run unless one is given."""
         self.runs += 1
         labels = {str(review.text): review for review in self.store.reviews(loaded.id)}
 

@@ -1,4 +1,4 @@
-"""The figures that publishers print, from predictions that have exactly their counts."""
+"""Metrics equal the figures of the model cards for predictions with the same counts."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def test_micro_averages_equal_the_accuracy() -> None:
     assert {block[f"eval_{name}"] for name in ("accuracy", "f1", "precision", "recall")} == {11 / 16}
 
 
-def test_the_supports_of_the_cards_tell_that_they_were_not_measured_on_the_same_rows() -> None:
-    """What docs/benchmarks.md says: the test split has 52.0 % neg by its own card, and neither of the two has."""
+def test_the_supports_of_the_cards_show_that_they_were_not_measured_on_the_same_rows() -> None:
+    """As docs/benchmarks.md states: 52.0 % of the test split are neg according to its card, unlike in both tables."""
     shares = [
         references_of(find_entry(f"allocine-{name}-multilingual"), "allocine")[1].reviews / 20_000
         for name in ("bert", "distilbert")

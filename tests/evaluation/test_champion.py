@@ -1,4 +1,4 @@
-"""Which model a job's new reviews get, and which one may not."""
+"""The champion of a job: promotions, and the evaluation that a model must have passed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from review_scoring.evaluation.promotion import PromotionRequest, promote_model
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_entry, find_model
 from review_scoring.models.folder import ModelFolder
 from review_scoring.models.settings import ModelSettings
-from review_scoring.run.preflight import preflight
+from review_scoring.run.preflight import Resources, preflight
 from review_scoring.warehouse.evaluations.promotions import Promotion, StoredPromotion, champion
 from review_scoring.warehouse.schema import tables
 from tests.evaluation.synthetic import Bench
@@ -28,7 +28,7 @@ WRONG = [f"r{n:03}" for n in range(40)]
 
 @pytest.fixture
 def bench(warehouse: Warehouse) -> Bench:
-    """A job with reviews, and benchmark tables beside its scores."""
+    """A job with reviews, and benchmark tables in its warehouse."""
     warehouse.create()
     warehouse.fill(5)
     warehouse.prepare()
@@ -116,9 +116,7 @@ def test_an_old_run_that_is_cleared_does_not_promote_again(warehouse: Warehouse,
     assert warehouse.run("SELECT count(*) FROM promotions")[0][0] == 2
 
 
-def test_a_run_that_promoted_one_model_does_not_say_that_it_promoted_another(
-    warehouse: Warehouse, bench: Bench
-) -> None:
+def test_a_run_that_promoted_one_model_cannot_promote_another(warehouse: Warehouse, bench: Bench) -> None:
     job = warehouse.prepare().ledger
     assert job is not None
     fields: dict[str, Any] = {"benchmark_run_id": None, "promoted_by": "ada", "reason": "why", "dag_id": "d"}
@@ -142,7 +140,7 @@ def test_the_last_promotion_counts_and_each_job_has_its_own(warehouse: Warehouse
     assert champion_of(bench.store.engine, "books") is None
 
 
-def test_a_champion_whose_files_are_gone_is_told_by_name_and_revision(
+def test_a_champion_without_files_is_reported_by_name_and_revision(
     warehouse: Warehouse, bench: Bench, tmp_path: Path
 ) -> None:
     prepared = warehouse.prepare()
@@ -159,14 +157,12 @@ def test_a_champion_whose_files_are_gone_is_told_by_name_and_revision(
     bench.store.promote(prepared.ledger.job.id, gone)
     own = settings(tmp_path, archive_entry("mini-bert"))
     with pytest.raises(
-        ModelError, match="revision f{64} of model 'mini-bert' is in the catalogue, and not in the model"
+        ModelError, match="revision f{64} of model 'mini-bert' is in the catalogue, but not in the model"
     ):
         model_of_job("champion", warehouse.job, lambda: warehouse.engine, own)
 
 
-def test_a_model_without_a_passing_evaluation_is_not_promoted_unless_that_is_said(
-    warehouse: Warehouse, bench: Bench
-) -> None:
+def test_a_model_without_a_passing_evaluation_is_promoted_only_on_request(warehouse: Warehouse, bench: Bench) -> None:
     with pytest.raises(NotApprovedError, match="not promoted: .* has no evaluation on any benchmark set"):
         promoted(warehouse, bench)
     loaded = bench.load()
@@ -180,7 +176,7 @@ def test_a_model_without_a_passing_evaluation_is_not_promoted_unless_that_is_sai
     assert promoted(warehouse, bench, "run 2", without_passing=True).benchmark_run_id == bad
 
 
-def test_a_limited_evaluation_is_no_reason_to_promote(warehouse: Warehouse, bench: Bench) -> None:
+def test_a_limited_evaluation_does_not_allow_a_promotion(warehouse: Warehouse, bench: Bench) -> None:
     limited = bench.evaluate(bench.load(), model=BUNDLED, limit=50).id
     with pytest.raises(NotApprovedError, match=f"evaluation {limited} is limited to 50 reviews"):
         promoted(warehouse, bench, evaluation=limited)
@@ -245,14 +241,12 @@ def test_a_limited_evaluation_approves_nothing(warehouse: Warehouse, bench: Benc
         require_benchmark(bench.store, MODEL, "any")
 
 
-def test_all_that_is_wrong_is_told_with_the_model_that_is_not_approved(warehouse: Warehouse) -> None:
+def test_a_model_that_is_not_approved_is_reported_with_all_other_problems(warehouse: Warehouse) -> None:
     with pytest.raises(PreflightError) as caught:
         preflight(
             warehouse.job,
-            source_engine=lambda: warehouse.engine,
-            target_engine=lambda: warehouse.engine,
-            model=lambda: MODEL,
-            stop=warehouse.stop,
+            Resources(source=lambda: warehouse.engine, target=lambda: warehouse.engine, model=lambda: MODEL),
+            warehouse.stop,
             benchmark="any",
         )
     assert len(caught.value.problems) == 2
@@ -260,14 +254,14 @@ def test_all_that_is_wrong_is_told_with_the_model_that_is_not_approved(warehouse
 
 
 def test_no_catalogue_knows_the_champion_or_may_take_its_name(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="'champion' is a job's own model"):
+    with pytest.raises(ModelError, match="'champion' is the model of a job"):
         find_entry("champion")
     own = settings(tmp_path, archive_entry("mini-bert").replace("mini-bert-alias", "champion"))
-    with pytest.raises(ModelError, match="'champion' cannot be taken"):
+    with pytest.raises(ModelError, match="'champion' cannot be used"):
         find_entry("mini-bert", own.catalogue)
 
 
-def test_what_is_required_is_said_by_a_set_or_by_yes_and_no() -> None:
+def test_require_benchmark_is_a_set_or_on_or_off() -> None:
     assert [as_required(value) for value in (None, False, "", "false", "0")] == [None] * 5
     assert [as_required(value) for value in (True, "1", "True", "any")] == ["any"] * 4
     assert as_required("allocine") == "allocine"

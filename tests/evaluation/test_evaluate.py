@@ -1,4 +1,4 @@
-"""Evaluations in the warehouse: what is kept, and what the next one is compared with."""
+"""Evaluations in the warehouse: what is recorded, and which evaluation the next one is compared with."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def bench(engine: Engine) -> Bench:
 
 
 def right(text: str, but: Sequence[str] = ()) -> str:
-    """Return the label of one of `REVIEWS` by its text; the other one for those with these ids."""
+    """Return the label of one of `REVIEWS` by its text, or the wrong label for the ids in `but`."""
     n = int(text.rsplit(" ", 1)[1])
     return "pos" if n % 2 != (f"r{n:03}" in but) else "neg"
 
@@ -241,7 +241,7 @@ def test_texts_that_no_model_can_score_are_left_out_and_a_models_own_rejects_cou
     assert sorted(reasons) == ["empty_text", "not_finite", "not_finite", "not_finite", "not_finite", "null_text"]
 
 
-def test_a_device_with_too_little_memory_says_nothing_about_a_model(bench: Bench) -> None:
+def test_an_evaluation_on_a_device_with_too_little_memory_is_not_recorded(bench: Bench) -> None:
     def says(text: str) -> str | Reject:
         return Reject(RejectReason.OUT_OF_MEMORY, "9 tokens do not fit") if text.endswith("9") else right(text)
 
@@ -250,13 +250,13 @@ def test_a_device_with_too_little_memory_says_nothing_about_a_model(bench: Bench
     assert rows(bench, "benchmark_runs") == []
 
 
-def test_a_model_without_the_two_labels_is_told(bench: Bench) -> None:
+def test_a_model_without_the_two_labels_is_refused(bench: Bench) -> None:
     classifier = ScriptedClassifier(lambda text: "good", labels=("good", "bad"))
     with pytest.raises(BenchmarkError, match="labels are good, bad, and models are compared on neg and pos"):
         bench.evaluate(bench.load(), classifier=classifier)
 
 
-def test_a_set_without_any_text_is_told(bench: Bench) -> None:
+def test_a_set_without_any_text_is_refused(bench: Bench) -> None:
     empty = [replace(review, text=" ") for review in REVIEWS]
     with pytest.raises(BenchmarkError, match="none of the 100 reviews has a text"):
         bench.evaluate(bench.load(empty))

@@ -1,4 +1,4 @@
-"""Files as people have them: every row is read as it is, or the file is refused with the line that is to blame."""
+"""Files of labelled reviews: every row is read exactly, or the file is refused with the line at fault."""
 
 from __future__ import annotations
 
@@ -57,9 +57,7 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
         ),
     ],
 )
-def test_the_files_that_people_have_are_read(
-    tmp_path: Path, name: str, content: str | bytes, encoding: str | None
-) -> None:
+def test_common_file_formats_are_read(tmp_path: Path, name: str, content: str | bytes, encoding: str | None) -> None:
     assert read_columns(written(tmp_path, name, content), WANTED, encoding) == EXPECTED
 
 
@@ -71,7 +69,7 @@ def test_a_comma_too_many_in_every_row_shifts_no_column(tmp_path: Path, comma: s
     assert "secret" not in str(told.value)
 
 
-def test_a_row_that_lacks_a_field_is_told_by_its_line(tmp_path: Path) -> None:
+def test_a_row_that_lacks_a_field_is_reported_with_its_line(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", 'id,body,stars\n1,"two\nlines",1\n2,0\n')
     with pytest.raises(BenchmarkError, match="line 4: it has 2 fields and the header has 3"):
         read_columns(path, WANTED, None)
@@ -92,7 +90,7 @@ def test_a_row_that_lacks_a_field_is_told_by_its_line(tmp_path: Path) -> None:
         ("a.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
     ],
 )
-def test_what_cannot_be_read_exactly_is_told_without_a_text(
+def test_a_file_that_cannot_be_read_exactly_is_reported_without_its_text(
     tmp_path: Path, name: str, content: str | bytes, told: str
 ) -> None:
     with pytest.raises(BenchmarkError, match=told) as error:
@@ -112,7 +110,7 @@ def test_a_text_of_a_million_characters_is_read(tmp_path: Path) -> None:
 
 
 def stars(tmp_path: Path, *more: str) -> LabelledSet:
-    """Read reviews of one to five stars, of which the set's entry names one and five."""
+    """Read reviews of one to five stars with a set that maps one and five."""
     written(tmp_path, "films.csv", "id,body,stars\n" + "".join(f"{n},text {n},{n % 5 + 1}\n" for n in range(25)))
     own = own_set(tmp_path, "file", 'path = "films.csv"', *more)
     own.write_text(own.read_text().replace('{ 0 = "neg", 1 = "pos" }', '{ 1 = "neg", 5 = "pos" }'))
@@ -123,6 +121,6 @@ def test_reviews_with_excluded_labels_are_left_out(tmp_path: Path) -> None:
     assert stars(tmp_path, 'excluded_labels = [2, "3", 4]').counts == {"neg": 5, "pos": 5}
 
 
-def test_an_unknown_label_is_told_with_the_word_that_leaves_it_out(tmp_path: Path) -> None:
+def test_an_unknown_label_is_reported_with_the_key_that_excludes_it(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="unknown labels in column 'stars': '3'; .*or to `excluded_labels`"):
         stars(tmp_path, "excluded_labels = [2, 4]")

@@ -1,4 +1,4 @@
-"""Benchmark sets from files, tables and a hub: the same content is the same set, and what is wrong is told."""
+"""Benchmark sets from files, tables and a hub: the same content is the same set, and problems are reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.models.fake_hub import COMMIT, with_hub
 from tests.models.web_server import Answer, web_server
 
 ROWS = [(1, "Une merveille, à voir.", "1"), (2, "NA", "0"), (3, "", "1"), (10, "Raté « de A à Z »,\nhélas", "0")]
-"""Ids whose order as text is another one than as numbers, a text that pandas takes for missing, and an empty one."""
+"""Ids with another order as text than as numbers, a text that pandas reads as missing, and an empty one."""
 
 SET = """
 [films]
@@ -47,7 +47,7 @@ def own_set(folder: Path, kind: str, *more: str) -> Path:
 
 
 def from_file(folder: Path, rows: list[tuple[object, object, object]], suffix: str = ".csv") -> LabelledSet:
-    """Write rows into a file, and read them as a set."""
+    """Write rows to a file, and read them as a set."""
     frame = pd.DataFrame(rows, columns=["id", "body", "stars"], dtype=object)
     path = folder / f"films{suffix}"
     if suffix == ".csv":
@@ -83,7 +83,7 @@ def test_a_table_is_the_same_set_as_a_file(tmp_path: Path, engine: Engine) -> No
     assert found.source == "connection reviews, labelled"
 
 
-def test_a_missing_table_or_column_is_told_with_those_there_are(tmp_path: Path, engine: Engine) -> None:
+def test_a_missing_table_or_column_is_reported_with_the_existing_ones(tmp_path: Path, engine: Engine) -> None:
     entry = find_set("films", own_set(tmp_path, "table", 'conn_id = "reviews"', 'table = "labelled"'))
     with pytest.raises(BenchmarkError, match="table 'labelled' of connection 'reviews' does not exist"):
         read_set(entry, lambda conn_id: engine)
@@ -122,7 +122,7 @@ print(found.content_hash, found.source)
         )
         own_set(tmp_path, "hub", 'repository = "owner/data"', f'commit = "{COMMIT}"', 'path = "films/test.parquet"')
         gone = with_hub(code, tmp_path / "hub", HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
-    assert gone.stderr.strip().splitlines()[-1].startswith("review_scoring.errors.ModelError: the Hugging Face hub has")
+    assert gone.stderr.strip().splitlines()[-1].startswith("review_scoring.errors.ModelError: the Hugging Face Hub has")
 
 
 def test_a_pinned_commit_of_a_hub_is_fetched_once(
@@ -182,13 +182,13 @@ BAD: dict[str, tuple[list[tuple[object, object, object]], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_rows_that_no_evaluation_can_use_are_told(tmp_path: Path, case: str) -> None:
+def test_rows_that_no_evaluation_can_use_are_refused(tmp_path: Path, case: str) -> None:
     rows, message = BAD[case]
     with pytest.raises(BenchmarkError, match=message):
         from_file(tmp_path, rows, ".jsonl" if case in {"no id", "empty"} else ".parquet")
 
 
-def test_all_that_is_wrong_with_rows_is_told_at_once_and_without_their_texts(tmp_path: Path) -> None:
+def test_all_problems_of_rows_are_reported_at_once_without_their_texts(tmp_path: Path) -> None:
     rows: list[tuple[object, object, object]] = [(1, "secret words", "1"), (1, "secret words", "7")]
     with pytest.raises(BenchmarkError) as caught:
         from_file(tmp_path, rows)
@@ -211,7 +211,7 @@ def test_columns_that_were_mixed_up_bring_no_review_into_an_error(tmp_path: Path
         from_file(tmp_path, list(many))
 
 
-def test_a_file_that_is_missing_or_of_another_kind_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_in_another_format_is_refused(tmp_path: Path) -> None:
     entry = find_set("films", own_set(tmp_path, "file", 'path = "films.parquet"'))
     with pytest.raises(BenchmarkError, match=r"the file .*films\.parquet of its entry does not exist"):
         read_set(entry, no_engine)
@@ -248,7 +248,7 @@ def test_the_default_set_is_the_sample_that_comes_with_the_package() -> None:
         ('path = "films.csv"\nsample_of = ""', "key 'sample_of': it must be the name of a benchmark set, not ''"),
     ],
 )
-def test_a_bad_set_is_told_by_file_set_and_key(tmp_path: Path, line: str, message: str) -> None:
+def test_an_invalid_set_is_reported_by_file_set_and_key(tmp_path: Path, line: str, message: str) -> None:
     own = own_set(tmp_path, "file", line)
     with pytest.raises(BenchmarkError, match=rf"sets\.toml, \[films\], {message}"):
         benchmark_sets(own)

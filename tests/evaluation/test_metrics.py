@@ -1,4 +1,4 @@
-"""Metrics of evaluations, beside those that are computed another way."""
+"""Metrics of evaluations equal those of independent computations."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_intervals_are_wilsons() -> None:
     assert interval(5, 5)[1] == 1.0
 
 
-def test_length_bands_hold_every_review_once_and_truncated_texts_are_told_apart() -> None:
+def test_length_bands_count_every_review_once_and_truncated_texts_separately() -> None:
     lengths = [1, 64, 65, 128, 129, 256, 257, 512, 513, 9000]
     each = [prediction(n, "pos", "pos", 0.9, tokens) for n, tokens in enumerate(lengths)]
     more = metrics_of(predictions([*each, *counted({"neg": 1, "pos": 0}, {"neg": 1, "pos": 0})])).breakdown

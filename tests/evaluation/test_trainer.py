@@ -1,4 +1,4 @@
-"""In float32, figures equal those of `transformers.Trainer.evaluate` on the same folder and reviews, loss included."""
+"""In float32, metrics equal those of `transformers.Trainer.evaluate` on the same model and reviews, loss included."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def no_engine(conn_id: str) -> Any:
 
 
 def theirs(folder: ModelFolder, reviews: list[LabelledReview], work: Path) -> dict[str, float]:
-    """Return what the Trainer says of a model."""
+    """Return the metrics of the Trainer."""
     tokenizer: Any = cast("Any", PreTrainedTokenizerFast)(tokenizer_file=str(folder.path / "tokenizer.json"))
     model = AutoModelForSequenceClassification.from_pretrained(folder.path, dtype=torch.float32)
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(model.config.pad_token_id)
@@ -77,7 +77,7 @@ def theirs(folder: ModelFolder, reviews: list[LabelledReview], work: Path) -> di
 
 
 def ours(folder: ModelFolder, reviews: list[LabelledReview]) -> dict[str, float]:
-    """Return what an evaluation says of it."""
+    """Return the metrics of an evaluation."""
     classifier = Classifier.load(folder, device="cpu", precision="float32")
     return dict(metrics_of(predict(reviews, classifier, StopFlag())).trainer)
 

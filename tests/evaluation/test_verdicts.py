@@ -1,4 +1,4 @@
-"""Verdicts raise false alarms as often as their level says, and find what they are made to find."""
+"""Verdicts keep their significance level, and detect the changes that they are made for."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def published(right: int, reviews: int = 20_000) -> Reference:
 
 
 def evaluation(right: int, reviews: int) -> tuple[dict[str, int], dict[str, int]]:
-    """Return counts of an evaluation with this many right answers, half of the reviews of each class."""
+    """Return counts of an evaluation with this many correct predictions, half of the reviews of each class."""
     support = {"neg": reviews // 2, "pos": reviews - reviews // 2}
     neg = min(right // 2, support["neg"])
     return {"neg": neg, "pos": right - neg}, support
@@ -102,7 +102,7 @@ def test_a_sample_of_1367_cannot_contradict_a_published_figure_by_half_a_point()
     assert "1 point worse would be detected in only" in found.explanation
 
 
-def test_twenty_thousand_reviews_can_tell() -> None:
+def test_twenty_thousand_reviews_are_enough_for_a_verdict() -> None:
     assert verdict(19_000, 20_000, published(19_000)) is ReferenceVerdict.MATCHES
     assert verdict(18_800, 20_000, published(19_000)) is ReferenceVerdict.BELOW
     assert verdict(19_200, 20_000, published(19_000)) is ReferenceVerdict.ABOVE
@@ -134,7 +134,7 @@ def test_a_model_that_lost_one_class_is_found_although_its_accuracy_stayed() -> 
     assert found.explanation.startswith("recall of pos 0.9")
 
 
-def test_how_probable_a_drop_is_noticed_grows_with_the_reviews_and_is_what_simulation_says() -> None:
+def test_the_power_grows_with_the_reviews_and_equals_that_of_a_simulation() -> None:
     reference = published(19_383)
     powers = [power(n, reference, LEVEL) for n in (1367, 5_000, 20_000)]
     assert powers == sorted(powers)
@@ -164,13 +164,13 @@ def test_a_small_published_sample_limits_what_is_noticed_however_many_reviews_th
 
 
 def test_the_test_is_fishers() -> None:
-    """The explanation names the p value, which is compared with scipy's own."""
+    """The p value of the explanation equals that of scipy."""
     found = against_reference(quick_metrics(*evaluation(1250, 1367)), [published(19_000)]).explanation
     theirs = fisher_exact([[1250, 1367 - 1250], [19_000, 1_000]], alternative="less").pvalue
     assert f"(p = {theirs:.2g}, level 0.01)" in found
 
 
-def test_figures_of_another_set_say_nothing() -> None:
+def test_figures_of_another_set_are_not_compared() -> None:
     assert references_of(XLM, "sample") == ()
     assert verdict(10, 100) is ReferenceVerdict.NO_REFERENCE
 
@@ -246,7 +246,7 @@ def test_a_model_worse_than_naming_the_larger_class_is_below_chance(
     )
 
 
-def test_a_model_of_no_use_is_said_to_be_worse_than_chance_as_seldom_as_the_level_says() -> None:
+def test_a_guessing_model_is_below_chance_no_more_often_than_the_level() -> None:
     draw = np.random.default_rng(0)
     alarms = 0
     for _ in range(TIMES):

@@ -132,7 +132,7 @@ def test_a_database_that_stays_away_ends_the_run_with_a_clear_error_and_loses_no
             own_postgres.stop("immediate")
 
     warehouse.classifier.before_batch = stop
-    with pytest.raises(WarehouseUnavailableError, match="did not go through for 1 s"):
+    with pytest.raises(WarehouseUnavailableError, match="failed for 1 s"):
         warehouse.score("1", chunk_rows=20)
     own_postgres.start()
     warehouse.engine.dispose()
@@ -155,7 +155,7 @@ def test_a_full_sqlite_disk_ends_the_run_with_a_clear_error_and_loses_nothing(sq
 
     event.listen(sqlite_engine, "connect", limit)
     sqlite_engine.dispose()
-    with pytest.raises(WarehouseUnavailableError, match="no space left .*SQLITE_FULL"):
+    with pytest.raises(WarehouseUnavailableError, match="no disk space left .*SQLITE_FULL"):
         warehouse.score("1", chunk_rows=50)
     event.remove(sqlite_engine, "connect", limit)
     sqlite_engine.dispose()

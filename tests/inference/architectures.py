@@ -39,13 +39,13 @@ ARCHITECTURES = ("bert", "xlm-roberta", "distilbert")
 
 
 def random_model(folder: Path, kind: str, **changes: Any) -> ModelFolder:
-    """Write a model whose weights are large enough that each token and each position moves the scores, and open it."""
+    """Write and load a model whose weights are so large that each token and each position changes the scores."""
     write_random_model(folder, kind, **changes)
     return open_folder(folder, name=kind, labels={"LABEL_0": "neg", "LABEL_1": "pos"}, max_tokens=512)
 
 
 def write_random_model(folder: Path, kind: str, **changes: Any) -> None:
-    """Write such a model, which may be one that is refused."""
+    """Write such a model, possibly one that is refused."""
     torch.manual_seed(0)
     spread = {"initializer_range": 0.12, "pad_token_id": 1, "vocab_size": VOCABULARY, "num_labels": 2}
     model = cast("Any", AutoModelForSequenceClassification).from_config(

@@ -1,4 +1,4 @@
-"""Promise 5: a review's score depends on its own text, whatever is classified beside it, and in whichever way."""
+"""Promise 5: a score depends on the review's text only, not on its batch, and not on the forward pass."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ TEXTS = [
 
 @dataclass
 class Case:
-    """A classifier, and what it and transformers' own modules say of each text alone."""
+    """A classifier, with its results and those of transformers for each text alone."""
 
     classifier: Classifier
     tolerance: float
@@ -107,18 +107,18 @@ def test_a_score_does_not_depend_on_batch_order_or_neighbours(case: Case, texts:
             assert max(alone.probabilities) - min(alone.probabilities) < 2 * case.tolerance
 
 
-def test_every_way_gives_the_scores_of_transformers_own_modules(case: Case, way: str) -> None:
+def test_packed_and_padded_passes_give_the_scores_of_transformers(case: Case, way: str) -> None:
     assert isinstance(case.classifier.encoder, PackedEncoder if way == "packed" else PlainEncoder)
     for text in TEXTS:
         assert case.alone[text].probabilities == pytest.approx(case.plain[text].probabilities, abs=case.tolerance)
 
 
-def test_the_models_of_these_tests_tell_texts_apart(case: Case) -> None:
+def test_the_models_of_these_tests_give_different_scores_to_different_texts(case: Case) -> None:
     scores = [prediction.probabilities[0] for prediction in case.alone.values()]
     assert max(scores) - min(scores) > 0.1
 
 
-def test_a_model_with_another_activation_goes_through_its_own_modules(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_model_with_another_activation_uses_the_padded_pass(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = random_model(tmp_path_factory.mktemp("model"), "bert", hidden_act="relu")
     assert isinstance(Classifier.load(folder, device="cpu", precision="float32").encoder, PlainEncoder)
 
@@ -134,7 +134,7 @@ def test_a_batch_takes_no_more_tokens_than_its_budget_and_at_least_one_review() 
     ("reviews", "budget", "padding"),
     [(1000, LARGEST_ON_CPU, 0.02), (1000, LARGEST, 0.035), (4096, LARGEST_ON_CPU, 0.01), (4096, LARGEST, 0.015)],
 )
-def test_little_of_a_padded_batch_is_padding_though_no_batch_is_tiny(reviews: int, budget: int, padding: float) -> None:
+def test_padded_batches_have_little_padding_and_are_not_tiny(reviews: int, budget: int, padding: float) -> None:
     tokenizer = Tokenizer.from_file(str(find_model(DEFAULT_MODEL).path / "tokenizer.json"))
     real = [len(encoding.ids) for encoding in tokenizer.encode_batch([row["text"] for row in sample_reviews()])]
     draw = random.Random(0)  # noqa: S311 a sample, not a secret
@@ -149,7 +149,7 @@ def test_little_of_a_padded_batch_is_padding_though_no_batch_is_tiny(reviews: in
     assert all(min(ENOUGH, budget // 4) <= tokens <= budget for tokens in taken[:-1])
 
 
-def test_weights_are_held_in_the_precision_that_was_asked_for(folder: ModelFolder) -> None:
+def test_weights_have_the_requested_precision(folder: ModelFolder) -> None:
     loaded = Classifier.load(folder, device="cpu", precision="bfloat16", fused=False)
     assert isinstance(loaded.encoder, PlainEncoder)
     assert {parameter.dtype for parameter in loaded.encoder._model.parameters()} == {torch.bfloat16}
@@ -158,7 +158,7 @@ def test_weights_are_held_in_the_precision_that_was_asked_for(folder: ModelFolde
 @pytest.mark.parametrize(
     "kind", [*ARCHITECTURES, "camembert", "electra", "deberta", "deberta-v2", "roberta-prelayernorm"]
 )
-def test_an_encoder_gives_what_transformers_makes_of_the_tokenizers_own_inputs(kind: str, tmp_path: Path) -> None:
+def test_an_encoder_gives_the_logits_of_transformers_for_the_tokenizers_inputs(kind: str, tmp_path: Path) -> None:
     folder = random_model(tmp_path, kind)
     model: Any = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
     tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path)
@@ -171,14 +171,14 @@ def test_an_encoder_gives_what_transformers_makes_of_the_tokenizers_own_inputs(k
         assert mine.probabilities == pytest.approx(theirs, abs=TOLERANCE["float32"])
 
 
-def test_xlnet_which_tells_its_head_by_token_types_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="xlnet is none of the architectures that can be scored"):
+def test_xlnet_whose_head_needs_token_types_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="the architecture xlnet is not supported"):
         Classifier.load(random_model(tmp_path, "xlnet"), device="cpu")
 
 
 @pytest.mark.parametrize("precision", sorted(TOLERANCE))
 @pytest.mark.parametrize("fused", [True, False])
-def test_a_review_that_the_model_cannot_compute_is_no_other_reviews_reject(
+def test_a_review_with_a_non_finite_output_does_not_reject_the_others_of_its_batch(
     precision: str, fused: bool, tmp_path: Path
 ) -> None:
     folder = random_model(tmp_path, "bert")
@@ -196,7 +196,7 @@ def test_a_review_that_the_model_cannot_compute_is_no_other_reviews_reject(
 
 
 @pytest.mark.skipif(not packing._has_onednn(), reason="kernels are kept where oneDNN computes bfloat16")
-def test_a_cpus_kernels_are_made_for_few_numbers_of_tokens_and_reviews_and_few_lengths(
+def test_a_cpu_compiles_kernels_for_few_token_counts_review_counts_and_lengths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     met: set[int] = set()
@@ -224,7 +224,7 @@ def test_a_cpus_kernels_are_made_for_few_numbers_of_tokens_and_reviews_and_few_l
     assert {length for length in keys if length % ROUND_LENGTH} <= {1}
 
 
-def test_bfloat16_is_computed_on_a_cpu_whose_onednn_does_not_take_it() -> None:
+def test_bfloat16_works_on_a_cpu_whose_onednn_does_not_support_it() -> None:
     code = """
 from review_scoring.inference.classifier import Classifier
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model

@@ -47,7 +47,7 @@ def test_results_come_in_the_order_of_the_texts(classifier: Classifier) -> None:
     assert len(set(labels)) == 2
 
 
-def test_a_text_beyond_the_models_tokens_is_cut_and_said_to_be(classifier: Classifier) -> None:
+def test_a_text_longer_than_the_models_maximum_is_truncated_and_marked(classifier: Classifier) -> None:
     long, short = predictions(classifier.classify(["un film " * 2000, "un film"]))
     assert (long.token_count, long.truncated) == (512, True)
     assert (short.token_count, short.truncated) == (4, False)
@@ -66,17 +66,17 @@ def test_an_odd_text_gets_a_score(classifier: Classifier, text: str) -> None:
     assert isinstance(classifier.classify([text])[0], Prediction)
 
 
-def test_a_text_in_which_the_tokenizer_finds_nothing_is_a_reject_and_costs_no_other(classifier: Classifier) -> None:
+def test_a_text_without_tokens_is_a_reject_and_the_others_are_scored(classifier: Classifier) -> None:
     results = classifier.classify(["bien", "\x01", "mal"])
     assert [type(result) for result in results] == [Prediction, Reject, Prediction]
 
 
-def test_outputs_that_are_no_numbers_are_rejects(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_non_finite_outputs_are_rejects(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifier, "forward", lambda ids: torch.full((len(ids), 2), torch.nan))
     assert [r.reason for r in classifier.classify(["bien"]) if isinstance(r, Reject)] == ["not_finite"]
 
 
-def test_a_number_that_float16_may_be_too_small_for_is_a_reject_that_says_what_to_set(
+def test_a_non_finite_output_in_float16_is_a_reject_that_names_the_setting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     classifier = Classifier.load(find_model(DEFAULT_MODEL), device="cpu", precision="float16", fused=False)
@@ -86,7 +86,7 @@ def test_a_number_that_float16_may_be_too_small_for_is_a_reject_that_says_what_t
     assert result.detail == "the model's output is not a finite number in float16: set precision='float32'"
 
 
-def test_between_batches_may_end_the_work(classifier: Classifier) -> None:
+def test_between_batches_may_raise(classifier: Classifier) -> None:
     class StopNow(Exception):  # noqa: N818 a signal, not an error
         pass
 
@@ -98,23 +98,23 @@ def test_between_batches_may_end_the_work(classifier: Classifier) -> None:
 
 
 @pytest.mark.parametrize(("device", "precision", "named"), [("cuda:9", "auto", "'cuda:9'"), ("cpu", "int3", "'int3'")])
-def test_a_device_or_precision_that_is_not_there_is_told(device: str, precision: str, named: str) -> None:
+def test_an_unavailable_device_or_unknown_precision_is_refused(device: str, precision: str, named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         pick_device(device, precision)
 
 
-def test_a_model_whose_labels_do_not_map_is_told(tmp_path: Path) -> None:
+def test_a_model_with_other_labels_is_refused(tmp_path: Path) -> None:
     shutil.copytree(BUNDLED / DEFAULT_MODEL, tmp_path / "model")
     with pytest.raises(ModelError, match=r"has the labels \['neg', 'pos'\].*map each of \['neg', 'pos'\]"):
         open_folder(tmp_path / "model", name="mine", labels={"LABEL_0": "neg", "LABEL_1": "pos"}, max_tokens=512)
 
 
-def test_a_model_folder_that_lacks_a_file_is_told(tmp_path: Path) -> None:
+def test_a_model_folder_that_lacks_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"'mine'.* lacks config\.json, model\.safetensors"):
         open_folder(tmp_path, name="mine", labels={}, max_tokens=512)
 
 
-def test_weights_that_do_not_fit_the_config_are_told(tmp_path: Path) -> None:
+def test_weights_that_do_not_match_the_config_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(BUNDLED / DEFAULT_MODEL, folder)
     config = (folder / "config.json").read_text()
@@ -124,7 +124,7 @@ def test_weights_that_do_not_fit_the_config_are_told(tmp_path: Path) -> None:
         Classifier.load(opened, device="cpu")
 
 
-def test_the_revision_changes_with_any_file_that_decides_a_score(tmp_path: Path) -> None:
+def test_the_revision_changes_with_every_file_that_affects_scores(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(BUNDLED / DEFAULT_MODEL, folder)
     labels = {"neg": "neg", "pos": "pos"}
@@ -135,12 +135,12 @@ def test_the_revision_changes_with_any_file_that_decides_a_score(tmp_path: Path)
     assert open_folder(folder, name="mine", labels=labels, max_tokens=512).revision != first
 
 
-def test_an_unknown_model_is_told_with_the_known_ones() -> None:
+def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ModelError, match=f"no model 'gpt' in the catalogue; it has {DEFAULT_MODEL}"):
         find_model("gpt")
 
 
-def test_a_config_without_labels_means_transformers_own_two(tmp_path: Path) -> None:
+def test_a_config_without_labels_has_the_two_default_labels_of_transformers(tmp_path: Path) -> None:
     shutil.copytree(BUNDLED / DEFAULT_MODEL, tmp_path / "model")
     file = tmp_path / "model" / "config.json"
     config = {key: value for key, value in json.loads(file.read_text()).items() if "label" not in key}
@@ -151,7 +151,7 @@ def test_a_config_without_labels_means_transformers_own_two(tmp_path: Path) -> N
     assert isinstance(Classifier.load(opened, device="cpu").classify(["bien"])[0], Prediction)
 
 
-def test_a_config_that_asks_for_code_of_a_hub_is_refused(tmp_path: Path) -> None:
+def test_a_config_that_loads_code_from_a_hub_is_refused(tmp_path: Path) -> None:
     shutil.copytree(BUNDLED / DEFAULT_MODEL, tmp_path / "model")
     file = tmp_path / "model" / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "_attn_implementation": "somebody/kernel"}))

@@ -1,4 +1,4 @@
-"""What is written for CUDA, as far as it goes on a CPU: choices, copies, batches in flight, and flash attention."""
+"""The code for CUDA, tested on a CPU with stand-ins: precision, copies, batches in flight, flash attention."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def on_cuda(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> Non
 
 
 def by_its_documentation(*given: Any, **named: Any) -> torch.Tensor:
-    """Do what torch says of `varlen_attn`, with the arguments that it takes: softmax attention within each sequence."""
+    """Compute what torch documents for `varlen_attn`, with the same arguments: softmax attention in each sequence."""
     bound = REAL.bind(*given, **named)
     bound.apply_defaults()
     q, k, v, ends_q, ends_k, longest_q, longest_k = bound.args[:7]
@@ -57,7 +57,7 @@ def by_its_documentation(*given: Any, **named: Any) -> torch.Tensor:
     ("capability", "dtype"),
     [(VOLTA, torch.float16), (TURING, torch.float16), (AMPERE, torch.bfloat16), (HOPPER, torch.bfloat16)],
 )
-def test_a_gpu_computes_in_bfloat16_from_ampere_on_and_in_float16_before(
+def test_a_gpu_computes_in_bfloat16_from_ampere_on_otherwise_in_float16(
     capability: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_cuda(monkeypatch, capability)
@@ -69,7 +69,7 @@ def test_a_gpu_computes_in_bfloat16_from_ampere_on_and_in_float16_before(
     ("avx512_bf16", "amx", "dtype"),
     [(True, False, torch.bfloat16), (False, True, torch.bfloat16), (False, False, torch.float32)],
 )
-def test_a_cpu_computes_in_bfloat16_where_it_multiplies_it(
+def test_a_cpu_computes_in_bfloat16_if_its_hardware_supports_it(
     avx512_bf16: bool, amx: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
@@ -88,7 +88,7 @@ def test_a_cpu_computes_in_bfloat16_where_it_multiplies_it(
         (AMPERE, torch.bfloat16, 264, False),
     ],
 )
-def test_flash_attention_serves_half_precision_from_ampere_on_and_the_sizes_of_heads_that_it_takes(
+def test_flash_attention_is_used_for_half_precision_from_ampere_on_and_supported_head_sizes(
     capability: tuple[int, int],
     dtype: torch.dtype,
     head: int,
@@ -103,9 +103,7 @@ def test_flash_attention_serves_half_precision_from_ampere_on_and_the_sizes_of_h
     assert packs(model, device) is served
 
 
-def test_a_torch_without_attention_over_rows_goes_through_transformers_own_modules(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_torch_without_varlen_attention_uses_the_padded_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_model(random_model(tmp_path, "bert"), CPU)
     on_cuda(monkeypatch, HOPPER)
     assert packs(model, HALF)
@@ -114,7 +112,7 @@ def test_a_torch_without_attention_over_rows_goes_through_transformers_own_modul
     assert not packs(model, HALF)
 
 
-def test_a_copy_to_cuda_starts_from_pinned_memory_and_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_to_cuda_is_asynchronous_from_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[tuple[object, ...]] = []
 
     def pinned(tensor: torch.Tensor) -> torch.Tensor:
@@ -132,7 +130,7 @@ def test_a_copy_to_cuda_starts_from_pinned_memory_and_is_not_waited_for(monkeypa
     assert done == [("pinned",), ("cuda", True), ("cpu", False)]
 
 
-def test_results_of_batches_that_are_fetched_late_reach_their_texts() -> None:
+def test_results_of_batches_in_flight_belong_to_their_texts() -> None:
     classifier = Classifier.load(find_model(DEFAULT_MODEL), device="cpu", precision="float32")
     texts = [row["text"] for row in sample_reviews()[:30]]
     expected = classifier.classify(texts)
@@ -147,9 +145,7 @@ def test_results_of_batches_that_are_fetched_late_reach_their_texts() -> None:
 
 
 @pytest.mark.parametrize("asked", [[3, 1, 4, 4], [1, 1, 1, 1]])
-def test_flash_attention_is_told_where_each_review_begins_and_ends(
-    asked: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_flash_attention_gets_the_bounds_of_each_review(asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = [3, 1, 4, 4]
     queries, rows = Rows.of(asked, CPU), Rows.of(lengths, CPU)
     q, k, v = torch.randn(sum(asked), 2, 8), torch.randn(12, 2, 8), torch.randn(12, 2, 8)
@@ -160,7 +156,7 @@ def test_flash_attention_is_told_where_each_review_begins_and_ends(
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_an_encoder_with_flash_attention_gives_what_transformers_own_modules_give(
+def test_an_encoder_with_flash_attention_gives_the_logits_of_transformers(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, int]] = []

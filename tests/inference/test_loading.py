@@ -1,4 +1,4 @@
-"""Weights that do not fit a model's config: what is missing or changes scores is refused, the rest is one log line."""
+"""Weights that do not match the config: missing ones, and those that change scores, are refused; others are logged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def bert(tmp_path: Path) -> ModelFolder:
 @pytest.mark.parametrize(
     "spare", ["roberta.pooler.dense.weight", "lm_head.layer_norm.bias", "roberta.embeddings.position_ids"]
 )
-def test_weights_that_change_nothing_are_a_line_in_the_log(
+def test_weights_that_do_not_change_scores_are_one_line_in_the_log(
     spare: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = random_model(tmp_path, "xlm-roberta")
@@ -47,7 +47,7 @@ def test_weights_that_change_nothing_are_a_line_in_the_log(
     with caplog.at_level(logging.INFO):
         after: Any = load(changed(folder, lambda w: {**w, spare: torch.ones(64, 64)})).classify(["Quel ennui."])[0]
     assert after.probabilities == pytest.approx(before.probabilities, abs=1e-6)
-    told = [r.message for r in caplog.records if "weights that a classifier does not have" in r.message]
+    told = [r.message for r in caplog.records if "weights that the classifier does not use" in r.message]
     assert len(told) == (spare != "roberta.embeddings.position_ids")  # which transformers itself leaves out
 
 
@@ -60,7 +60,7 @@ def test_weights_that_change_nothing_are_a_line_in_the_log(
     ],
 )
 def test_a_spare_weight_of_a_layer_that_the_model_uses_is_refused(spare: str, bert: ModelFolder) -> None:
-    with pytest.raises(ModelError, match="has 1 weights in its layers that its config.json does not account for"):
+    with pytest.raises(ModelError, match="has 1 weights in its layers that its config.json does not describe"):
         load(changed(bert, lambda weights: {**weights, spare: torch.ones(64)}))
 
 
@@ -76,12 +76,14 @@ def test_missing_weights_are_counted_and_only_some_are_named(bert: ModelFolder) 
     assert len(str(told.value)) < 500
 
 
-def test_a_head_of_another_size_is_told_by_its_shapes(bert: ModelFolder) -> None:
-    with pytest.raises(ModelError, match=r"classifier\.bias has the shape \(3,\), and config\.json makes it \(2,\)"):
+def test_a_head_of_another_size_is_refused_with_both_shapes(bert: ModelFolder) -> None:
+    with pytest.raises(
+        ModelError, match=r"classifier\.bias has the shape \(3,\), but by config\.json it must be \(2,\)"
+    ):
         load(changed(bert, lambda w: {**w, "classifier.weight": torch.ones(3, 64), "classifier.bias": torch.ones(3)}))
 
 
-def test_a_model_without_a_padding_token_is_told_which_key_to_set(tmp_path: Path) -> None:
+def test_a_model_without_a_padding_token_is_refused_with_the_key_to_set(tmp_path: Path) -> None:
     folder = random_model(tmp_path, "gpt2", pad_token_id=None)
     with pytest.raises(ModelError, match=r"names no padding token, .* set pad_token_id there"):
         load(folder)
@@ -94,7 +96,7 @@ def test_a_decoder_with_a_padding_token_scores_reviews_together_as_alone(tmp_pat
     assert together.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
 
 
-def test_an_error_of_a_library_is_quoted_by_its_first_line_cut_short(
+def test_an_error_of_a_library_is_quoted_by_its_truncated_first_line(
     bert: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object, **named: object) -> None:
@@ -107,7 +109,7 @@ def test_an_error_of_a_library_is_quoted_by_its_first_line_cut_short(
     assert "another line" not in str(told.value)
 
 
-def test_an_architecture_that_nobody_knows_is_told_shortly(bert: ModelFolder) -> None:
+def test_an_unknown_architecture_gives_a_short_error(bert: ModelFolder) -> None:
     (bert.path / "config.json").write_text(json.dumps({"model_type": "no-such-model"}))
     with pytest.raises(ModelError, match="does not load") as told:
         load(bert)

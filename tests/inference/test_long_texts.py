@@ -1,4 +1,4 @@
-"""Texts that are longer than a model reads at once: cut, or read in overlapping windows."""
+"""Texts longer than a model's maximum: truncation and sliding windows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def tokeniser(long_texts: str) -> Tokeniser:
     return Tokeniser(Tokenizer.from_file(str(BUNDLED / DEFAULT_MODEL / "tokenizer.json")), LIMIT, long_texts)
 
 
-def test_windows_hold_every_token_of_a_text_and_overlap() -> None:
+def test_windows_contain_every_token_of_a_text_and_overlap() -> None:
     whole = Tokenizer.from_file(str(BUNDLED / DEFAULT_MODEL / "tokenizer.json"))
     whole.no_truncation()
     expected = whole.encode(LONG, add_special_tokens=False).ids
@@ -65,7 +65,7 @@ def test_a_text_that_fits_gets_the_same_score_either_way(in_windows: Classifier)
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
 
 
-def test_tokens_are_counted_as_they_are_read(in_windows: Classifier) -> None:
+def test_token_counts_equal_the_tokens_that_are_read(in_windows: Classifier) -> None:
     cut = Classifier.load(find_model(DEFAULT_MODEL), device="cpu", precision="float32")
     assert cut.count_tokens([LONG]) == LIMIT
     (result,) = in_windows.classify([LONG])
@@ -73,7 +73,7 @@ def test_tokens_are_counted_as_they_are_read(in_windows: Classifier) -> None:
     assert in_windows.count_tokens([LONG]) == result.token_count > LIMIT
 
 
-def test_results_stay_in_order_when_some_texts_have_windows_and_some_nothing(in_windows: Classifier) -> None:
+def test_results_stay_in_order_if_some_texts_have_windows_and_some_no_tokens(in_windows: Classifier) -> None:
     results = in_windows.classify([BAD, "\x01", LONG, GOOD])
     counts = [result.token_count if isinstance(result, Prediction) else 0 for result in results]
     assert counts[1] == 0
@@ -81,7 +81,7 @@ def test_results_stay_in_order_when_some_texts_have_windows_and_some_nothing(in_
     assert [r.label for r in results if isinstance(r, Prediction)][::2] == ["neg", "pos"]
 
 
-def test_a_choice_that_is_none_is_told() -> None:
+def test_an_unknown_choice_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="long_texts is 'split'; it must be one of truncate, windows"):
         tokeniser("split")
 
@@ -102,7 +102,7 @@ def test_texts_are_tokenised_ahead_in_their_order(in_windows: Classifier, monkey
     assert [done for done in told if done] == [2, 4, 5]
 
 
-def test_what_was_prepared_in_another_thread_is_not_tokenised_again(
+def test_texts_prepared_in_another_thread_are_not_tokenised_again(
     in_windows: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = [BAD, "\x01", LONG, GOOD]
@@ -123,7 +123,7 @@ SIDED = "Quel ennui. " + "Un film magnifique, drôle et touchant. " * 3
 
 
 def last_tokens(text: str, count: int) -> list[int]:
-    """Return what transformers keeps of a text with `truncation_side="left"`."""
+    """Return the tokens that transformers keeps with `truncation_side="left"`."""
     from transformers import AutoTokenizer
 
     load: Any = AutoTokenizer.from_pretrained
@@ -133,14 +133,14 @@ def last_tokens(text: str, count: int) -> list[int]:
 
 
 @pytest.mark.parametrize("text", [SIDED, "sans " * 5000 + SIDED])
-def test_a_model_that_cuts_on_the_left_reads_the_end_of_a_text(text: str) -> None:
+def test_truncation_on_the_left_keeps_the_end_of_a_text(text: str) -> None:
     tokenizer = Tokenizer.from_file(str(BUNDLED / DEFAULT_MODEL / "tokenizer.json"))
     (found,) = Tokeniser(tokenizer, 16, cut="left").tokenise([text])
     assert found.windows == (last_tokens(text, 16),)
     assert found.truncated
 
 
-def test_the_side_that_tokenizer_json_names_counts_where_its_config_names_none() -> None:
+def test_the_truncation_side_of_tokenizer_json_is_the_default_of_the_config() -> None:
     tokenizer = Tokenizer.from_file(str(BUNDLED / DEFAULT_MODEL / "tokenizer.json"))
     tokenizer.enable_truncation(99, direction="left")
     again = Tokenizer.from_str(tokenizer.to_str())
@@ -148,12 +148,12 @@ def test_the_side_that_tokenizer_json_names_counts_where_its_config_names_none()
     assert Tokeniser(tokenizer, 16, cut="right").tokenise([SIDED])[0].windows != (last_tokens(SIDED, 16),)
 
 
-def test_windows_hold_all_of_a_text_whichever_side_a_model_cuts() -> None:
+def test_windows_contain_all_of_a_text_for_both_truncation_sides() -> None:
     tokenizer = Tokenizer.from_file(str(BUNDLED / DEFAULT_MODEL / "tokenizer.json"))
     assert Tokeniser(tokenizer, LIMIT, "windows", cut="left").tokenise([LONG]) == tokeniser("windows").tokenise([LONG])
 
 
-def test_a_models_truncation_side_is_obeyed(tmp_path: Path) -> None:
+def test_the_truncation_side_of_a_model_is_used(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(BUNDLED / DEFAULT_MODEL, folder)
     file = folder / "tokenizer_config.json"

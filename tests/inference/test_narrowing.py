@@ -1,4 +1,4 @@
-"""A review on which the model fails is a reject, and never ends a night; a device that is broken ends the run."""
+"""A review on which the model fails is rejected and does not end the run; a broken device ends it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def loaded(**options: Any) -> Classifier:
 
 
 class Failing:
-    """Stands for an encoder that fails on batches which a condition finds.
+    """An encoder that fails on batches that match a condition.
 
-    :param fails: told a batch's token ids and how many batches there were before
+    :param fails: called with a batch's token ids and the number of earlier batches
     """
 
     def __init__(self, classifier: Classifier, fails: Callable[[Sequence[Sequence[int]], int], bool]) -> None:
@@ -65,15 +65,15 @@ def test_a_review_that_fails_alone_is_a_reject_and_the_others_get_their_scores(f
     assert encoder.batches < 2 * len(TEXTS)
 
 
-def test_a_model_errors_detail_has_the_errors_class_and_none_of_its_words() -> None:
+def test_the_detail_of_a_model_error_has_the_class_of_the_error_but_not_its_message() -> None:
     classifier = loaded()
     poison = ids_of(classifier, TEXTS[POISON])
     Failing(classifier, lambda reviews, before: poison in reviews)
-    detail = f"the model fails on its {len(poison)} tokens (RuntimeError)"
+    detail = f"the model failed on the text's {len(poison)} tokens (RuntimeError)"
     assert classifier.classify([TEXTS[POISON]]) == [Reject(RejectReason.MODEL_ERROR, detail)]
 
 
-def test_a_failure_of_one_window_rejects_its_text_alone() -> None:
+def test_a_failure_of_one_window_rejects_only_its_text() -> None:
     classifier = loaded(long_texts="windows")
     Failing(classifier, lambda reviews, before: any(len(ids) < 500 and len(ids) > 20 for ids in reviews))
     results = classifier.classify(["un beau film " * 200, "bien"])
@@ -87,7 +87,7 @@ def test_a_batch_that_fails_only_together_is_scored() -> None:
 
 
 @pytest.mark.parametrize("working", [0, 1])
-def test_a_device_that_breaks_for_good_ends_the_run_with_its_own_error_and_rejects_nothing(working: int) -> None:
+def test_a_broken_device_ends_the_run_with_its_error_and_rejects_nothing(working: int) -> None:
     classifier = loaded()
     classifier.budget.tokens = 20
     Failing(classifier, lambda reviews, before: before >= working)
@@ -95,16 +95,16 @@ def test_a_device_that_breaks_for_good_ends_the_run_with_its_own_error_and_rejec
         classifier.classify(TEXTS)
 
 
-def test_a_device_that_breaks_while_a_batch_is_narrowed_ends_the_run_too() -> None:
+def test_a_device_that_breaks_during_the_bisection_ends_the_run_too() -> None:
     classifier = loaded()
     Failing(classifier, lambda reviews, before: before == 0 or before > 2)
     with pytest.raises(RuntimeError, match="the words of the error"):
         classifier.classify(TEXTS)
 
 
-def test_a_timeout_is_no_failure_of_a_review() -> None:
+def test_a_timeout_does_not_reject_reviews() -> None:
     class Timeout(BaseException):
-        """Stands for Airflow's, which an alarm raises in the middle of a forward pass."""
+        """Like Airflow's timeout, which a signal raises during a forward pass."""
 
     def ring(reviews: Sequence[Sequence[int]], before: int) -> bool:
         raise Timeout
@@ -115,7 +115,7 @@ def test_a_timeout_is_no_failure_of_a_review() -> None:
         classifier.classify(TEXTS)
 
 
-def test_a_review_on_which_the_model_fails_ends_no_night(sqlite_engine: Engine) -> None:
+def test_a_review_on_which_the_model_fails_does_not_end_the_run(sqlite_engine: Engine) -> None:
     warehouse = Warehouse(sqlite_engine)
     warehouse.create()
     warehouse.insert(*enumerate(TEXTS))
@@ -128,7 +128,7 @@ def test_a_review_on_which_the_model_fails_ends_no_night(sqlite_engine: Engine) 
     assert warehouse.score("night 2").counts.read == 0
 
 
-def test_a_failure_that_cuda_tells_late_is_narrowed_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_asynchronous_error_of_cuda_is_bisected_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     classifier = loaded()
     forward = classifier.forward
     poison = ids_of(classifier, TEXTS[POISON])
@@ -146,7 +146,7 @@ def test_a_failure_that_cuda_tells_late_is_narrowed_as_well(monkeypatch: pytest.
 
 
 def with_one_token_more(folder: Path, kind: str) -> ModelFolder:
-    """Write a model whose tokenizer has a token for which there is no embedding."""
+    """Write a model whose tokenizer has a token without an embedding."""
     made = random_model(folder, kind)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.add_tokens([AddedToken("😡")])
@@ -167,7 +167,7 @@ def test_a_token_without_an_embedding_never_reaches_the_device(kind: str, tmp_pa
 
 
 class Brittle:
-    """Stands for a tokenizer that fails on texts with a word, as a panic in Rust does, or a missing unknown token."""
+    """A tokenizer that fails on texts with a certain word, by a panic in Rust or a missing unknown token."""
 
     def __init__(self, tokenizer: Any, word: str, error: type[BaseException]) -> None:
         self._tokenizer = tokenizer
@@ -184,7 +184,7 @@ class Brittle:
 
 
 class PanicException(BaseException):
-    """Stands for pyo3's own, which is no `Exception` either."""
+    """Like the class of pyo3, not an `Exception`."""
 
 
 @pytest.mark.parametrize("error", [Exception, PanicException])
@@ -195,7 +195,7 @@ def test_a_text_on_which_the_tokenizer_fails_is_a_reject(error: type[BaseExcepti
     told: list[int] = []
     results = classifier.classify([*TEXTS, "un secret " * 30_000], between_batches=told.append)
     assert [n for n, each in enumerate(results) if isinstance(each, Reject)] == [POISON, len(TEXTS)]
-    detail = f"the model's tokenizer fails on the text ({error.__name__})"
+    detail = f"the model's tokenizer failed on the text ({error.__name__})"
     assert results[POISON] == Reject(RejectReason.MODEL_ERROR, detail)
     assert told[-1] == len(TEXTS) + 1
     assert classifier.count_tokens(["un secret"]) == 0
@@ -211,7 +211,7 @@ def test_a_tokenizer_that_fails_on_every_text_ends_the_run() -> None:
 @pytest.mark.parametrize(
     "kind", ["mpnet", "data2vec-text", "xmod", "ibert", "longformer", "roberta", "roberta-prelayernorm", "bert", "gpt2"]
 )
-def test_a_text_of_full_length_is_scored_by_models_that_count_from_behind_the_padding(
+def test_a_text_of_maximum_length_is_scored_by_models_whose_positions_start_after_the_padding(
     kind: str, tmp_path: Path
 ) -> None:
     changes = {"n_positions": 130} if kind == "gpt2" else {"max_position_embeddings": 130}

@@ -1,4 +1,4 @@
-"""A device that is too small costs speed, and at worst the one review that does not fit alone."""
+"""Out of memory: batches get smaller, and only a review that does not fit alone is rejected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXTS = [row["text"] for row in sample_reviews()[:80]]
 
 
 class SmallDevice:
-    """Stands for an encoder whose device has memory for so many tokens, padding included."""
+    """An encoder on a device with memory for a limited number of tokens, padding included."""
 
     def __init__(self, encoder: object, tokens: int, error: RuntimeError) -> None:
         self._encoder: object = encoder
@@ -47,7 +47,7 @@ def on_a_small_device(
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_batches_that_do_not_fit_are_halved_until_they_do_and_what_fits_is_remembered(
+def test_batches_that_do_not_fit_are_halved_and_the_smaller_budget_is_kept(
     fused: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     classifier, device = on_a_small_device(700, fused=fused)
@@ -58,7 +58,7 @@ def test_batches_that_do_not_fit_are_halved_until_they_do_and_what_fits_is_remem
     assert 1 <= failed <= 4
     assert sum(asked > 700 for asked in device.asked) == failed
     assert [record.message for record in caplog.records if "does not fit" in record.message] == [
-        f"a batch of {device.asked[0]} tokens does not fit into the device's memory: smaller ones from now on"
+        f"a batch of {device.asked[0]} tokens does not fit into the device's memory: using smaller batches"
     ]
     expected = Classifier.load(find_model(DEFAULT_MODEL), device="cpu", precision="float32").classify(TEXTS)
     for one, other, third in zip(results, expected, again, strict=True):
@@ -69,7 +69,7 @@ def test_batches_that_do_not_fit_are_halved_until_they_do_and_what_fits_is_remem
         assert third.probabilities == pytest.approx(other.probabilities, abs=1e-5)
 
 
-def test_a_review_that_alone_does_not_fit_is_a_reject_and_costs_no_other() -> None:
+def test_a_review_that_does_not_fit_alone_is_a_reject_and_the_others_are_scored() -> None:
     classifier, _ = on_a_small_device(100)
     results = classifier.classify(["un film " * 300, "bien", "mal"])
     assert [type(result) for result in results] == [Reject, Prediction, Prediction]
@@ -80,7 +80,7 @@ def test_a_review_that_alone_does_not_fit_is_a_reject_and_costs_no_other() -> No
     )
 
 
-def test_a_review_that_is_computed_again_alone_and_does_not_fit_is_a_reject_too() -> None:
+def test_a_review_that_does_not_fit_when_it_is_computed_again_is_a_reject_too() -> None:
     classifier, _ = on_a_small_device(100)
     encoder = classifier.encoder
 
@@ -98,7 +98,7 @@ def test_a_review_that_is_computed_again_alone_and_does_not_fit_is_a_reject_too(
     assert results[0].reason == "out_of_memory"
 
 
-def test_a_batch_that_does_not_fit_costs_nothing_of_the_batch_in_flight() -> None:
+def test_a_batch_that_does_not_fit_does_not_affect_the_batch_in_flight() -> None:
     classifier, device = on_a_small_device(700)
     classifier.device = Device(torch.device("cuda"), torch.float32)  # its encoder stays where it is
     classifier.budget.tokens = 600
@@ -126,12 +126,12 @@ def test_a_batch_that_does_not_fit_costs_nothing_of_the_batch_in_flight() -> Non
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
     ],
 )
-def test_a_lack_of_memory_is_known_by_the_words_of_those_who_say_so_otherwise(words: str) -> None:
+def test_out_of_memory_errors_without_their_own_class_are_recognised_by_message(words: str) -> None:
     classifier, _ = on_a_small_device(700, error=RuntimeError(words))
     assert all(isinstance(result, Prediction) for result in classifier.classify(TEXTS[:20]))
 
 
-def test_any_other_error_of_the_device_ends_the_work() -> None:
+def test_any_other_error_of_the_device_is_raised() -> None:
     classifier, _ = on_a_small_device(0, error=RuntimeError("device-side assert"))
     with pytest.raises(RuntimeError, match="device-side assert"):
         classifier.classify(["bien"])

@@ -1,4 +1,4 @@
-"""What a run says while it works."""
+"""The progress lines of a run."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import pytest
 from review_scoring.inference.progress import Progress, line
 
 
-def test_a_line_tells_done_total_speed_time_left_and_rejects() -> None:
+def test_a_line_has_done_total_speed_time_left_and_rejects() -> None:
     assert line(1200, 5000, 130.5, 3, 29.1) == "1,200 of 5,000 reviews, 130.5/s, 0:29 left, 3 rejects"
     assert line(10, 100_000, 1.0, 0, 99_990) == "10 of 100,000 reviews, 1.0/s, 27:46:30 left, 0 rejects"
 
 
-def test_without_a_total_no_time_is_guessed() -> None:
+def test_without_a_total_there_is_no_time_left() -> None:
     assert line(1200, None, 130.5, 0) == "1,200 reviews, 130.5/s, 0 rejects"
 
 
-def test_a_short_run_says_nothing_and_counts_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_short_run_logs_no_progress_and_does_not_count(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     progress = Progress(lambda: pytest.fail("counted"))
     progress.tick(5, 0, 0)
     assert caplog.messages == []
 
 
-def test_the_total_is_counted_aside_and_told_when_it_is_known(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_total_is_counted_in_the_background_and_logged_when_known(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     progress = Progress(lambda: 90, every_s=0.02)
     for _ in range(3):
@@ -45,7 +45,7 @@ def test_a_count_that_fails_does_not_fail_the_run(caplog: pytest.LogCaptureFixtu
 
 
 class Clock:
-    """A clock that goes as a test says."""
+    """A clock that the test sets."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
@@ -53,7 +53,7 @@ class Clock:
 
 
 def told(progress: Progress, caplog: pytest.LogCaptureFixture, *args: int, of_chunk: int) -> str:
-    """Return the line that a tick writes when the total is known."""
+    """Return the line that a tick logs when the total is known."""
     progress.tick(*args, done_of_chunk=of_chunk)
     while progress._known_total() is None:
         time.sleep(0.01)
@@ -61,7 +61,7 @@ def told(progress: Progress, caplog: pytest.LogCaptureFixture, *args: int, of_ch
     return caplog.messages[-1]
 
 
-def test_time_left_is_that_of_the_tokens_left_since_the_longest_reviews_go_first(
+def test_time_left_is_estimated_by_tokens_since_the_longest_reviews_go_first(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -72,7 +72,7 @@ def test_time_left_is_that_of_the_tokens_left_since_the_longest_reviews_go_first
     assert told(progress, caplog, 10, 0, 0, of_chunk=10) == "10 of 100 reviews, 0.2/s, 0:09 left, 0 rejects"
 
 
-def test_reviews_that_are_not_read_yet_are_taken_to_be_as_long_as_those_before_them(
+def test_reviews_that_are_not_read_yet_are_assumed_to_be_as_long_as_the_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -86,7 +86,7 @@ def test_reviews_that_are_not_read_yet_are_taken_to_be_as_long_as_those_before_t
     assert told(progress, caplog, 150, 0, 0, of_chunk=25).split(", ")[2] == "0:15 left"
 
 
-def test_loading_the_model_is_no_part_of_the_speed(
+def test_the_speed_excludes_loading_the_model(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -98,7 +98,7 @@ def test_loading_the_model_is_no_part_of_the_speed(
     assert told(progress, caplog, 20, 0, 0, of_chunk=20) == "20 of 40 reviews, 10.0/s, 0:02 left, 0 rejects"
 
 
-def test_texts_that_are_not_tokenised_yet_are_taken_to_be_like_the_first(
+def test_texts_that_are_not_tokenised_yet_are_assumed_to_be_like_the_first(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

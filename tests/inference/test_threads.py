@@ -31,7 +31,7 @@ time.sleep(60)
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A machine of four cores, and a folder of its own to meet in."""
+    """A machine with four cores, and a temporary folder for the locks."""
     monkeypatch.setattr(threads, "available_cores", lambda: CORES)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     before = torch.get_num_threads()
@@ -44,13 +44,13 @@ def share(task: SharedCores) -> int:
     return torch.get_num_threads()
 
 
-def test_a_task_that_is_alone_has_all_cores(folder: Path) -> None:
+def test_a_single_task_uses_all_cores(folder: Path) -> None:
     task = SharedCores(folder)
     assert share(task) == CORES
     assert share(task) == CORES
 
 
-def test_tasks_that_come_share_and_tasks_that_leave_give_back(folder: Path) -> None:
+def test_cores_are_divided_again_when_tasks_start_and_end(folder: Path) -> None:
     first, second, third = SharedCores(folder), SharedCores(folder), SharedCores(folder)
     assert share(first) == 4
     assert share(second) == 2
@@ -62,7 +62,7 @@ def test_tasks_that_come_share_and_tasks_that_leave_give_back(folder: Path) -> N
     assert share(first) == 4
 
 
-def test_more_tasks_than_cores_have_a_core_each(folder: Path) -> None:
+def test_with_more_tasks_than_cores_each_uses_one_core(folder: Path) -> None:
     tasks = [SharedCores(folder) for _ in range(CORES + 2)]
     assert [share(task) for task in tasks] == [4, 2, 1, 1, 1, 1]
 
@@ -80,21 +80,21 @@ def test_the_share_of_a_killed_task_is_free_at_once(folder: Path) -> None:
         assert share(mine) == CORES
 
 
-def test_omp_num_threads_has_the_last_word(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_omp_num_threads_turns_sharing_off(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(3)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert share(SharedCores(folder)) == 3
     assert not folder.exists()
 
 
-def test_a_folder_that_cannot_be_made_leaves_torch_as_it_is(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_turns_sharing_off(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     before = torch.get_num_threads()
     assert share(SharedCores(tmp_path / "file" / "cores")) == before
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_link_in_the_folders_place_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_in_place_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "theirs")
     before = torch.get_num_threads()
@@ -102,7 +102,7 @@ def test_a_link_in_the_folders_place_is_not_followed(tmp_path: Path) -> None:
     assert list((tmp_path / "theirs").iterdir()) == []
 
 
-def test_a_link_in_the_place_of_a_lock_is_not_followed(folder: Path, tmp_path: Path) -> None:
+def test_a_link_in_place_of_a_lock_is_not_followed(folder: Path, tmp_path: Path) -> None:
     folder.mkdir(mode=0o700)
     (folder / "0").symlink_to(tmp_path / "theirs")
     before = torch.get_num_threads()
@@ -127,7 +127,7 @@ def test_a_folder_of_another_user_is_not_used(folder: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("max 100000", 8), ("250000 100000", 2), ("20000 100000", 1)])
-def test_a_container_has_the_cores_of_its_quota(
+def test_a_container_uses_the_cores_of_its_quota(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, cores: int
 ) -> None:
     (tmp_path / "cpu.max").write_text(f"{quota}\n")

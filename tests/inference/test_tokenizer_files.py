@@ -1,4 +1,4 @@
-"""What a folder has of its tokenizer is kept or converted exactly; what it has not is never made up."""
+"""Tokenizer files are kept or converted exactly; a tokenizer with unknown options is refused."""
 
 from __future__ import annotations
 
@@ -73,9 +73,7 @@ def test_a_folder_without_a_tokenizer_is_refused(bert: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("options", [None, {"do_lower_case": True, "tokenizer_class": "BertTokenizer"}])
-def test_tokenizer_json_is_the_tokenizer_whatever_else_is_there(
-    bert: Path, tmp_path: Path, options: dict[str, Any] | None
-) -> None:
+def test_tokenizer_json_is_used_if_it_exists(bert: Path, tmp_path: Path, options: dict[str, Any] | None) -> None:
     tokenizer = Tokenizer(models.WordPiece({word: n for n, word in enumerate(WORDS)}, unk_token=WORDS[1]))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -93,7 +91,7 @@ def test_tokenizer_json_is_the_tokenizer_whatever_else_is_there(
         (True, ["[CLS]", "ete", "a", "paris", "[UNK]", "mot", "##s", "[SEP]"]),
     ],
 )
-def test_words_are_converted_with_the_case_that_their_config_tells(
+def test_a_wordpiece_vocabulary_is_converted_with_the_case_of_its_config(
     bert: Path, tmp_path: Path, lowercase: bool, expected: list[str]
 ) -> None:
     write_words(bert, WORDS, do_lower_case=lowercase)
@@ -101,23 +99,25 @@ def test_words_are_converted_with_the_case_that_their_config_tells(
 
 
 @pytest.mark.parametrize("options", [{}, {"tokenizer_class": "BertTokenizer"}])
-def test_words_whose_case_nobody_tells_are_refused(bert: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+def test_a_wordpiece_vocabulary_without_a_case_setting_is_refused(
+    bert: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
     write_words(bert, WORDS, **options)
     refused(bert, tmp_path, "tokenizer_config.json does not set do_lower_case")
 
 
-def test_words_that_lack_a_special_token_are_refused(bert: Path, tmp_path: Path) -> None:
+def test_a_wordpiece_vocabulary_without_a_special_token_is_refused(bert: Path, tmp_path: Path) -> None:
     write_words(bert, [*WORDS[:4], *WORDS[5:], "other"], do_lower_case=False)
     refused(bert, tmp_path, r"a tokenizer built from its vocabulary has other tokens \('\[MASK\]'\)")
 
 
-def test_words_for_another_kind_of_tokenizer_are_refused(bert: Path, tmp_path: Path) -> None:
+def test_a_wordpiece_vocabulary_for_another_kind_of_tokenizer_is_refused(bert: Path, tmp_path: Path) -> None:
     write_words(bert, WORDS, do_lower_case=False, tokenizer_class="BertJapaneseTokenizer")
     refused(bert, tmp_path, "no vocabulary that can be converted exactly")
 
 
 @pytest.mark.parametrize("option", [{"do_basic_tokenize": False}, {"never_split": ["mot"]}])
-def test_words_with_an_option_that_the_conversion_does_not_know_are_refused(
+def test_a_wordpiece_vocabulary_with_an_unknown_option_is_refused(
     bert: Path, tmp_path: Path, option: dict[str, Any]
 ) -> None:
     write_words(bert, WORDS, do_lower_case=False, **option)
@@ -139,7 +139,7 @@ def test_byte_level_bpe_is_converted_to_the_same_tokens(tmp_path: Path) -> None:
 
 
 def sentencepiece_of(tmp_path: Path) -> tuple[bytes, Path]:
-    """Return the SentencePiece model of the miniature, and the folder that its own import makes."""
+    """Return the SentencePiece model of the miniature, and the folder that its import writes."""
     with zipfile.ZipFile(FIXTURES / "xlm_roberta.zip") as archive:
         model = archive.read("xlmroberta_spp")
     (tmp_path / "theirs").mkdir()
@@ -166,7 +166,7 @@ def test_the_sentencepiece_of_another_architecture_is_refused(kind: str, tmp_pat
     refused(mine, tmp_path, "no vocabulary that can be converted exactly")
 
 
-def test_a_sentencepiece_model_beside_added_tokens_is_refused(tmp_path: Path) -> None:
+def test_a_sentencepiece_model_with_added_tokens_is_refused(tmp_path: Path) -> None:
     model, _ = sentencepiece_of(tmp_path)
     mine = folder_of(tmp_path / "xlm", "xlm-roberta", 2000)
     (mine / "sentencepiece.bpe.model").write_bytes(model)
@@ -175,7 +175,7 @@ def test_a_sentencepiece_model_beside_added_tokens_is_refused(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("content", ["{", "[]"])
-def test_a_tokenizer_config_that_is_no_object_is_told(bert: Path, tmp_path: Path, content: str) -> None:
+def test_a_tokenizer_config_that_is_not_an_object_is_refused(bert: Path, tmp_path: Path, content: str) -> None:
     write_words(bert, WORDS)
     (bert / "tokenizer_config.json").write_text(content)
     refused(bert, tmp_path, "tokenizer_config.json is not a JSON object")

@@ -1,4 +1,4 @@
-"""A hub of one repository on this machine, for the real client."""
+"""A local hub with one repository, for the real client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REPOSITORY = "owner/model"
 
 @contextmanager
 def fake_hub(files: Mapping[str, bytes]) -> Iterator[WebServer]:
-    """Serve a repository's files at one commit."""
+    """Serve the files of a repository at one commit."""
     json_type = {"Content-Type": "application/json"}
     siblings = [
         {"rfilename": name, "size": len(body), "blobId": "b" * 40, **_lfs(name, body)} for name, body in files.items()
@@ -45,7 +45,7 @@ def _lfs(name: str, body: bytes) -> dict[str, object]:
 
 
 def with_hub(code: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in a process of its own: the hub's client reads its settings when it is imported."""
+    """Run Python in a new process, since the client of the hub reads its settings at import."""
     return subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", **environment},

@@ -1,4 +1,4 @@
-"""A deployment's own catalogue, whose models are the miniatures among the fixtures."""
+"""A catalogue of a deployment with the miniature models of the fixtures."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def entry(name: str, kind: str, *more: str) -> str:
 
 
 def archive_entry(name: str, *more: str) -> str:
-    """Return the entry of one of the miniatures."""
+    """Return the entry of a miniature."""
     return entry(
         name, "spark-nlp", f'archive = "{FIXTURES / MINIATURES[name]}.zip"', f'aliases = ["{name}-alias"]', *more
     )
 
 
 def settings(folder: Path, *entries: str) -> ModelSettings:
-    """Return settings with a store and a catalogue in a folder: the three miniatures, if no entries are given."""
+    """Return settings with a store and a catalogue in a folder; by default with the three miniatures."""
     catalogue = folder / "own.toml"
     catalogue.write_text("".join(entries or map(archive_entry, MINIATURES)), encoding="utf-8")
     return ModelSettings(store=folder / "store", catalogue=catalogue)

@@ -1,4 +1,4 @@
-"""The project's own catalogue, and what a deployment adds to it."""
+"""The catalogue of the project, and the entries that a deployment adds."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_published_figures_are_those_of_the_cards_digit_for_digit() -> None:
     assert distilbert["recall", "pos"] == ("0.94", 9731)
 
 
-def test_every_model_that_was_never_loaded_says_so_where_it_is_offered() -> None:
+def test_every_unverified_model_is_marked_in_forms() -> None:
     for each in catalogue().values():
         assert each.unverified == (each.kind is not ModelKind.BUNDLED)
         assert each.shown.endswith("(unverified)") == each.unverified
@@ -71,14 +71,14 @@ def test_the_bundled_model_needs_no_store(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_a_model_that_is_not_imported_is_told_with_the_way_to_import_it(tmp_path: Path) -> None:
+def test_a_model_that_is_not_imported_is_reported_with_the_command_that_imports_it(tmp_path: Path) -> None:
     told = r"'mini-bert' .* not in the model store .*trigger import_model --conf '\{\"model\": \"mini-bert\"\}'"
     for name in ("mini-bert", "mini-bert-alias"):
         with pytest.raises(ModelNotImportedError, match=told):
             find_model(name, settings(tmp_path))
 
 
-def test_an_entry_of_a_deployments_own_is_offered_beside_the_projects(tmp_path: Path) -> None:
+def test_an_entry_of_a_deployment_is_offered_after_those_of_the_project(tmp_path: Path) -> None:
     names = list(catalogue(settings(tmp_path).catalogue))
     assert names[0] == DEFAULT_MODEL
     assert names[-3:] == ["mini-bert", "mini-distilbert", "mini-xlm-roberta"]
@@ -113,7 +113,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("key", "line", "must"), BAD)
-def test_a_bad_entry_is_told_by_file_entry_and_key(tmp_path: Path, key: str, line: str, must: str) -> None:
+def test_an_invalid_entry_is_reported_by_file_entry_and_key(tmp_path: Path, key: str, line: str, must: str) -> None:
     lines = [each for each in archive_entry("mini-bert").splitlines() if not each.startswith(f"{key} =")]
     with pytest.raises(ModelError) as told:
         catalogue(settings(tmp_path, "\n".join([*lines, line])).catalogue)
@@ -125,21 +125,21 @@ def test_a_bad_entry_is_told_by_file_entry_and_key(tmp_path: Path, key: str, lin
 @pytest.mark.parametrize(
     "wrong", ['[wrong]\nkind = "hub"\n', "wrong = 3\n", entry(DEFAULT_MODEL, "hub", 'repository = "a/b"')]
 )
-def test_a_bad_entry_takes_no_other_model_with_it(tmp_path: Path, wrong: str) -> None:
+def test_an_invalid_entry_breaks_no_other_model(tmp_path: Path, wrong: str) -> None:
     own = settings(tmp_path, wrong + archive_entry("mini-bert"))
     assert find_model(DEFAULT_MODEL, own).name == DEFAULT_MODEL
     assert find_entry("mini-bert-alias", own.catalogue).name == "mini-bert"
-    with pytest.raises(ModelError, match=r"no model 'other' .* these entries of .*own\.toml cannot be used: "):
+    with pytest.raises(ModelError, match=r"no model 'other' .* these entries of .*own\.toml are invalid: "):
         find_entry("other", own.catalogue)
 
 
-def test_who_asks_for_a_bad_entry_is_told_what_is_wrong_with_it(tmp_path: Path) -> None:
+def test_looking_up_an_invalid_entry_reports_its_problem(tmp_path: Path) -> None:
     own = settings(tmp_path, '[wrong]\nkind = "hub"\n').catalogue
     with pytest.raises(ModelError, match=r"\[wrong\], key '\w+': it is missing"):
         find_entry("wrong", own)
 
 
-def test_a_catalogue_that_is_not_there_takes_no_other_model_with_it(tmp_path: Path) -> None:
+def test_a_missing_catalogue_breaks_no_other_model(tmp_path: Path) -> None:
     for own in (tmp_path / "none.toml", settings(tmp_path, "x = ").catalogue):
         assert find_entry(DEFAULT_MODEL, own).name == DEFAULT_MODEL
         with pytest.raises(ModelError, match=r"none\.toml cannot be read|is not a TOML file"):
@@ -179,14 +179,14 @@ figures = [{ metric = "accuracy", valeu = "0.9" }]
         assert never not in told
 
 
-def test_a_missing_key_is_told(tmp_path: Path) -> None:
+def test_a_missing_key_is_reported(tmp_path: Path) -> None:
     lines = [line for line in archive_entry("mini-bert").splitlines() if not line.startswith("licence")]
     with pytest.raises(ModelError, match=r"own\.toml, \[mini-bert\], key 'licence': it is missing"):
         catalogue(settings(tmp_path, "\n".join(lines)).catalogue)
 
 
 @pytest.mark.parametrize("kind", ["spark-nlp", "hub", "folder"])
-def test_an_entry_without_a_source_is_told(tmp_path: Path, kind: str) -> None:
+def test_an_entry_without_a_source_is_reported(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ModelError, match=r"\[x\], key '(addresses|repository|folder)': it is missing"):
         catalogue(settings(tmp_path, entry("x", kind)).catalogue)
 
@@ -199,7 +199,7 @@ def test_an_entry_without_a_source_is_told(tmp_path: Path, kind: str) -> None:
     ],
 )
 def test_a_name_that_is_taken_cannot_be_taken_again(tmp_path: Path, taken: str) -> None:
-    with pytest.raises(ModelError, match="cannot be taken, it already means"):
+    with pytest.raises(ModelError, match="cannot be used, it already means"):
         catalogue(settings(tmp_path, taken).catalogue)
 
 
@@ -215,7 +215,7 @@ def test_a_catalogue_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert "mini-bert" in catalogue(own.catalogue)
 
 
-def test_a_catalogue_that_is_not_there_or_no_toml_is_told(tmp_path: Path) -> None:
+def test_a_catalogue_that_is_missing_or_not_toml_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"none\.toml cannot be read"):
         catalogue(tmp_path / "none.toml")
     with pytest.raises(ModelError, match="is not a TOML file"):

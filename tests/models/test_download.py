@@ -1,4 +1,4 @@
-"""Downloads: https only, from allowed hosts, at public addresses, and only what was expected."""
+"""Downloads: https only, from allowed hosts, at public addresses, with the expected size and checksum."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import pytest
 
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import DownloadFailedError, DownloadRefusedError, ScoringInterruptedError
-from review_scoring.models.download import Downloader, Resolver, _PinnedConnection, is_public, shown
+from review_scoring.models.download import Downloader, Resolver
+from review_scoring.models.public_address import _PinnedConnection, is_public, shown
 from tests.models.web_server import PUBLIC, Answer, WebServer, web_server
 
 BODY = bytes(range(256)) * 12_000
@@ -102,7 +103,7 @@ PRIVATE = [
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_a_host_with_an_address_inside_a_network_is_not_asked(server: WebServer, tmp_path: Path, address: str) -> None:
-    with pytest.raises(DownloadRefusedError, match="is not a public one"):
+    with pytest.raises(DownloadRefusedError, match="is not public"):
         downloader(server, lambda host: [PUBLIC, address]).fetch("https://models.example/model.zip", tmp_path / "f")
     assert server.connected == []
 
@@ -148,7 +149,7 @@ def test_a_redirect_into_a_network_is_refused(server: WebServer, tmp_path: Path)
     assert [host for host, _ in server.connected] == ["models.example"]
 
 
-def test_redirects_that_never_end_are_told(server: WebServer, tmp_path: Path) -> None:
+def test_endless_redirects_are_refused(server: WebServer, tmp_path: Path) -> None:
     server.answers["/round"] = Answer(status=302, headers={"Location": "/round"})
     with pytest.raises(DownloadRefusedError, match="redirects more than 5 times"):
         downloader(server).fetch("https://models.example/round", tmp_path / "f")
@@ -172,26 +173,26 @@ def test_a_file_that_ends_too_early_is_removed_and_may_be_tried_again(server: We
     ("status", "error"),
     [(404, DownloadRefusedError), (403, DownloadRefusedError), (503, DownloadFailedError), (429, DownloadFailedError)],
 )
-def test_what_a_host_answers_instead_is_told(
+def test_the_status_of_a_failed_response_is_reported(
     server: WebServer, tmp_path: Path, status: int, error: type[Exception]
 ) -> None:
     server.answers["/model.zip"] = Answer(status=status)
-    with pytest.raises(error, match=f"answers {status}"):
+    with pytest.raises(error, match=f"returned {status}"):
         downloader(server).fetch("https://models.example/model.zip?key=1", tmp_path / "f")
 
 
-def test_a_host_that_is_not_found_or_does_not_answer_is_told(server: WebServer, tmp_path: Path) -> None:
+def test_a_host_that_cannot_be_resolved_or_reached_is_reported(server: WebServer, tmp_path: Path) -> None:
     def unknown(host: str) -> list[str]:
         raise socket.gaierror(-2, "Name or service not known")
 
-    with pytest.raises(DownloadFailedError, match=r"the host models\.example is not found .*is there a network"):
+    with pytest.raises(DownloadFailedError, match=r"the host models\.example cannot be resolved .*check the network"):
         downloader(server, unknown).fetch("https://models.example/model.zip", tmp_path / "f")
     server.port = 1
-    with pytest.raises(DownloadFailedError, match="cannot be fetched .*is there a network"):
+    with pytest.raises(DownloadFailedError, match="cannot be downloaded .*check the network"):
         downloader(server).fetch("https://models.example/model.zip", tmp_path / "f")
 
 
-def test_a_download_stops_when_it_is_told_to(server: WebServer, tmp_path: Path) -> None:
+def test_a_download_can_be_stopped(server: WebServer, tmp_path: Path) -> None:
     stop = StopFlag()
     stop.set()
     stopping = Downloader(hosts=HOSTS, resolver=lambda h: [PUBLIC], opener=server.open, between_chunks=stop.check)

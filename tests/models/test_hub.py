@@ -1,4 +1,4 @@
-"""Models of the hub: the real client, and a hub on this machine."""
+"""Models of the hub, with the real client and a local hub."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ print(fetch_snapshot({REPOSITORY!r}, {commit!r}, Path({str(folder)!r})))
 
 
 def run(tmp_path: Path, commit: str | None = None, **environment: str) -> tuple[str, str, list[str]]:
-    """Fetch into a folder, and return what was printed, the last line of what was raised, and the folder's files."""
+    """Download to a folder, and return the output, the last line of the error, and the files of the folder."""
     folder = tmp_path / "model"
     folder.mkdir()
     done = with_hub(fetch(folder, commit), tmp_path / "hub", **environment)
@@ -49,7 +49,7 @@ def test_without_a_commit_the_newest_is_fetched_and_named(tmp_path: Path) -> Non
     assert printed == COMMIT
 
 
-def test_a_repository_without_safetensors_is_told_and_not_fetched(tmp_path: Path) -> None:
+def test_a_repository_without_safetensors_is_refused_and_not_downloaded(tmp_path: Path) -> None:
     with fake_hub({name: body for name, body in FILES.items() if name != "model.safetensors"}) as hub:
         _, error, files = run(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
     assert "ModelError: owner/model has no model.safetensors at its newest commit" in error
@@ -57,7 +57,7 @@ def test_a_repository_without_safetensors_is_told_and_not_fetched(tmp_path: Path
 
 
 def shards() -> dict[str, bytes]:
-    """Return a repository whose weights are in two files."""
+    """Return a repository with sharded weights."""
     from numpy import zeros
     from safetensors.numpy import save
 
@@ -77,36 +77,36 @@ def test_weights_in_several_files_are_fetched_and_joined(tmp_path: Path) -> None
     assert set(load_file(tmp_path / "model" / "model.safetensors")) == {"w1", "w2"}
 
 
-def test_a_second_file_of_weights_that_is_not_what_the_hub_says_is_told(tmp_path: Path) -> None:
+def test_a_second_weight_file_with_another_checksum_is_refused(tmp_path: Path) -> None:
     with fake_hub(shards()) as hub:
         path = f"/{REPOSITORY}/resolve/{COMMIT}/model-00002-of-00002.safetensors"
         hub.answers[path].body = hub.answers[path].body[:-8] + b"tampered"
         _, error, _ = run(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
     assert "DownloadRefusedError" in error
-    assert "model-00002-of-00002.safetensors is not what the hub says it is" in error
+    assert "the checksum of model-00002-of-00002.safetensors is not that of the hub" in error
 
 
-def test_weights_that_are_not_what_the_hub_says_are_told(tmp_path: Path) -> None:
+def test_weights_with_another_checksum_than_the_hubs_are_refused(tmp_path: Path) -> None:
     with fake_hub(FILES) as hub:
         path = f"/{REPOSITORY}/resolve/{COMMIT}/model.safetensors"
         hub.answers[path].body = b"another" * 1000
         _, error, _ = run(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
-    assert "DownloadRefusedError: owner/model: model.safetensors is not what the hub says it is" in error
+    assert "DownloadRefusedError: owner/model: the checksum of model.safetensors is not that of the hub" in error
 
 
-def test_a_repository_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_repository_is_reported(tmp_path: Path) -> None:
     with fake_hub(FILES) as hub:
         _, error, _ = run(tmp_path, "0" * 40, HF_ENDPOINT=f"http://127.0.0.1:{hub.port}")
     assert "owner/model" in error
     assert "review_scoring.errors" in error
 
 
-def test_a_worker_that_is_offline_is_told_what_to_do(tmp_path: Path) -> None:
+def test_an_offline_worker_is_reported_with_the_remedy(tmp_path: Path) -> None:
     _, error, _ = run(tmp_path, HF_HUB_OFFLINE="1")
-    assert "ConfigurationError: owner/model is on the Hugging Face hub, and HF_HUB_OFFLINE is set" in error
-    assert "or download it elsewhere and name the folder" in error
+    assert "ConfigurationError: owner/model is on the Hugging Face Hub, and HF_HUB_OFFLINE is set" in error
+    assert "or download it elsewhere and set the folder" in error
 
 
-def test_a_hub_that_does_not_answer_is_told_and_may_be_tried_again(tmp_path: Path) -> None:
+def test_a_hub_that_does_not_answer_is_a_transient_error(tmp_path: Path) -> None:
     _, error, _ = run(tmp_path, HF_ENDPOINT="http://127.0.0.1:1")
-    assert "DownloadFailedError: owner/model cannot be fetched from the Hugging Face hub (ConnectError)" in error
+    assert "DownloadFailedError: owner/model cannot be downloaded from the Hugging Face Hub (ConnectError)" in error

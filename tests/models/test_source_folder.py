@@ -1,4 +1,4 @@
-"""Models that people have as folders: what is whole is imported as it is, what is not is told by its own path."""
+"""Model folders of users: a complete one is imported unchanged, an incomplete one is reported by its path."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n"
 
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
-    """A folder with a model of one's own."""
+    """A model folder of a user."""
     write_random_model(tmp_path / "mine", "bert")
     return tmp_path / "mine"
 
@@ -41,7 +41,7 @@ def catalogue_of(folder: Path, source: Path, labels: str = LABELS) -> ModelSetti
 
 
 def refused(tmp_path: Path, source: Path, told: str, labels: str = LABELS) -> str:
-    """Import a folder, see that it is refused in one sentence of its own path, and return that."""
+    """Import a folder that must be refused with one sentence about its path, and return the sentence."""
     own = catalogue_of(tmp_path, source, labels)
     with pytest.raises(ModelError, match=told) as error:
         import_model("mine", own)
@@ -58,13 +58,13 @@ def change_config(source: Path, **changes: Any) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
-def test_the_folder_above_a_model_is_told_with_the_models_own(tmp_path: Path, mine: Path) -> None:
-    message = refused(tmp_path, tmp_path, r"lacks config\.json, and .*mine has it; name that folder")
+def test_the_parent_of_a_model_folder_is_reported_with_the_model_folder(tmp_path: Path, mine: Path) -> None:
+    message = refused(tmp_path, tmp_path, r"lacks config\.json, and .*mine has it; use that folder")
     assert str(mine) in message
 
 
-def test_a_folder_that_is_not_there_is_not_said_to_lack_files(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="there is no folder .*nowhere; correct its path"):
+def test_a_missing_folder_is_not_reported_as_one_that_lacks_files(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="the folder .*nowhere does not exist; correct its path"):
         open_folder(tmp_path / "nowhere", name="mine", labels=None, max_tokens=512)
 
 
@@ -74,13 +74,13 @@ def test_weights_of_another_kind_are_named_and_not_the_temporary_folder(tmp_path
     assert str(mine) in message
 
 
-def test_weights_that_are_no_safetensors_are_told_by_the_users_path(tmp_path: Path, mine: Path) -> None:
+def test_invalid_safetensors_are_reported_by_the_users_path(tmp_path: Path, mine: Path) -> None:
     (mine / "model.safetensors").write_bytes(b"\xff" * 100)
     assert str(mine) in refused(tmp_path, mine, "does not load")
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json"])
-def test_a_git_lfs_pointer_is_told_with_the_command_that_fetches_the_file(
+def test_a_git_lfs_pointer_is_reported_with_the_command_that_downloads_the_file(
     tmp_path: Path, mine: Path, file: str
 ) -> None:
     (mine / file).write_text(POINTER)
@@ -89,35 +89,37 @@ def test_a_git_lfs_pointer_is_told_with_the_command_that_fetches_the_file(
         open_folder(mine, name="mine", labels=None, max_tokens=512)
 
 
-def test_an_archive_that_is_a_git_lfs_pointer_is_told_too(tmp_path: Path) -> None:
+def test_an_archive_that_is_a_git_lfs_pointer_is_reported_too(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_text(POINTER)
     own = settings(tmp_path, entry("mine", "spark-nlp", f'archive = "{tmp_path}/a.zip"'))
     with pytest.raises(ModelError, match=r"a\.zip is a Git LFS pointer"):
         import_model("mine", own)
 
 
-def test_a_spark_nlp_model_that_was_unpacked_is_told_to_be_zipped(tmp_path: Path) -> None:
+def test_an_unpacked_spark_nlp_model_is_reported_as_one_to_zip(tmp_path: Path) -> None:
     with zipfile.ZipFile(FIXTURES / "bert.zip") as archive:
         archive.extractall(tmp_path / "unpacked")
     refused(tmp_path, tmp_path / "unpacked", "looks like a Spark NLP model; zip it")
     own = settings(tmp_path, entry("mine", "spark-nlp", f'archive = "{tmp_path}/unpacked"'))
-    with pytest.raises(ModelError, match="unpacked, which its catalogue entry names, is a folder; zip it"):
+    with pytest.raises(ModelError, match="unpacked of its catalogue entry is a folder; zip it"):
         import_model("mine", own)
 
 
-def test_a_config_without_a_model_type_is_told_by_the_users_path(tmp_path: Path, mine: Path) -> None:
+def test_a_config_without_a_model_type_is_reported_by_the_users_path(tmp_path: Path, mine: Path) -> None:
     change_config(mine, model_type=None)
     assert str(mine) in refused(tmp_path, mine, "does not load")
 
 
-def test_a_limit_that_leaves_no_room_for_a_text_is_told(tmp_path: Path, mine: Path) -> None:
+def test_a_limit_below_the_special_tokens_is_refused(tmp_path: Path, mine: Path) -> None:
     (mine / "tokenizer_config.json").write_text('{"model_max_length": 2}')
-    with pytest.raises(ConfigurationError, match="reads 2 tokens, and its special ones are 2: that leaves none"):
+    with pytest.raises(
+        ConfigurationError, match="reads 2 tokens, of which 2 are special tokens, so none are left for the text"
+    ):
         import_model("mine", catalogue_of(tmp_path, mine))
 
 
 def split(source: Path) -> list[Path]:
-    """Write a model's weights as two files and an index, as save_pretrained does with large ones."""
+    """Write the weights of a model as two files and an index, as save_pretrained does for large models."""
     weights = load_file(source / "model.safetensors")
     names = sorted(weights)
     files = {f"model-0000{n}-of-00002.safetensors": names[n - 1 :: 2] for n in (1, 2)}
@@ -144,26 +146,26 @@ def test_weights_in_several_files_become_the_same_weights_in_one(tmp_path: Path,
 
 def test_a_file_of_weights_that_is_missing_is_named(tmp_path: Path, mine: Path) -> None:
     split(mine)[1].unlink()
-    refused(tmp_path, mine, r"lacks model-00002-of-00002\.safetensors, one of 2 files of weights")
+    refused(tmp_path, mine, r"lacks model-00002-of-00002\.safetensors, one of its 2 weight files")
 
 
 @pytest.mark.parametrize("index", ["{}", "[]", "no json", '{"weight_map": {"a": "../config.json"}}'])
-def test_an_index_that_names_no_files_beside_it_is_refused(tmp_path: Path, mine: Path, index: str) -> None:
+def test_an_index_without_files_in_its_folder_is_refused(tmp_path: Path, mine: Path, index: str) -> None:
     split(mine)
     (mine / "model.safetensors.index.json").write_text(index)
-    refused(tmp_path, mine, "does not say which file has which weight")
+    refused(tmp_path, mine, "does not map weights to files")
 
 
 @pytest.mark.parametrize("content", [POINTER.encode(), b"\xff" * 100, b"\x02" + bytes(7) + b"[]"])
-def test_a_file_of_weights_that_is_none_is_refused(tmp_path: Path, mine: Path, content: bytes) -> None:
+def test_an_invalid_weight_file_is_refused(tmp_path: Path, mine: Path, content: bytes) -> None:
     split(mine)[0].write_bytes(content)
-    refused(tmp_path, mine, r"model-00001-of-00002\.safetensors is (no safetensors file|a Git LFS pointer)")
+    refused(tmp_path, mine, r"model-00001-of-00002\.safetensors is (not a safetensors file|a Git LFS pointer)")
 
 
 def test_a_weight_that_two_files_hold_is_refused(tmp_path: Path, mine: Path) -> None:
     first, second = split(mine)
     shutil.copy(first, second)
-    refused(tmp_path, mine, "as another file of the model does")
+    refused(tmp_path, mine, "of another file of the model")
 
 
 def test_one_output_is_a_number_and_no_class(tmp_path: Path) -> None:
@@ -187,7 +189,7 @@ def test_labels_that_all_become_one_are_refused(tmp_path: Path, mine: Path) -> N
 
 
 def archive(tmp_path: Path, metadata: Callable[[dict[str, Any]], None], rename: str = "_tensorflow") -> ModelSettings:
-    """Write an archive with other metadata, whose graph may have another engine's name."""
+    """Write an archive with other metadata, and optionally the graph file of another engine."""
     with zipfile.ZipFile(FIXTURES / "bert.zip") as whole, zipfile.ZipFile(tmp_path / "own.zip", "w") as own:
         for name in whole.namelist():
             body = whole.read(name)
@@ -212,7 +214,7 @@ def test_an_archive_for_another_engine_is_not_called_damaged(tmp_path: Path, eng
 
 def test_an_archive_whose_activation_is_sigmoid_is_refused(tmp_path: Path) -> None:
     own = archive(tmp_path, lambda parameters: parameters.update(activation="sigmoid"))
-    with pytest.raises(ModelError, match="its activation is sigmoid: its classes do not exclude each other"):
+    with pytest.raises(ModelError, match="its activation is sigmoid instead of softmax: its classes do not exclude"):
         import_model("own", own)
 
 
@@ -240,7 +242,7 @@ def test_a_smaller_model_max_length_is_obeyed(mine: Path, said: dict[str, Any], 
     assert open_folder(mine, name="mine", labels=None, max_tokens=512).max_tokens == read
 
 
-def test_a_tokenizer_config_that_is_no_json_is_told(mine: Path) -> None:
+def test_a_tokenizer_config_that_is_not_json_is_reported(mine: Path) -> None:
     (mine / "tokenizer_config.json").write_text("[")
     with pytest.raises(ModelError, match=r"tokenizer_config\.json is not JSON"):
         open_folder(mine, name="mine", labels=None, max_tokens=512)

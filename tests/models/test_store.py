@@ -1,4 +1,4 @@
-"""Promise of the model store: a model is whole and unchanged, or not there."""
+"""The model store: a model is complete and unchanged, or does not exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 
 from review_scoring.errors import ModelError
 from review_scoring.models.folder import REQUIRED_FILES, content_hash
-from review_scoring.models.store import MANIFEST, ModelStore
+from review_scoring.models.manifest import MANIFEST
+from review_scoring.models.store import ModelStore
 
 IMPORT = """
 import os, resource, signal, sys
@@ -41,7 +42,7 @@ ModelStore(store).put("m", lambda folder, scratch: written(folder, scratch, cont
 
 
 def written(folder: Path, scratch: Path, content: str) -> Mapping[str, Any]:
-    """Write the files of a model, as large as it takes to be written in pieces."""
+    """Write the files of a model, large enough to be written in several chunks."""
     (scratch / "archive.zip").write_bytes(b"x" * 100_000)
     for file in REQUIRED_FILES:
         (folder / file).write_text(f"{file} {content}\n" * 10_000)
@@ -118,13 +119,13 @@ def test_imports_at_once_make_one_whole_model(store: ModelStore) -> None:
     assert left_over(store) == []
 
 
-def test_a_full_disk_is_told_and_leaves_the_store_as_it_was(store: ModelStore) -> None:
+def test_a_full_disk_is_reported_and_leaves_the_store_unchanged(store: ModelStore) -> None:
     first = put(store, "a")
     for limit in (50_000, 150_000, 200_000):
         process = start(store, "b", "full", limit)
         _, errors = process.communicate()
         assert process.returncode == 1
-        assert "make sure that the folder can be written and that there is room" in errors
+        assert "make sure that the folder is writable and has free space" in errors
         assert store.find("m") == first
         assert left_over(store) == []
 
@@ -142,41 +143,41 @@ def test_what_making_a_model_raises_leaves_the_store_as_it_was(store: ModelStore
 
 
 @pytest.mark.parametrize("file", REQUIRED_FILES)
-def test_a_file_that_was_changed_is_told_by_name(store: ModelStore, file: str) -> None:
+def test_a_changed_file_is_reported_by_name(store: ModelStore, file: str) -> None:
     path = put(store).path / file
     content = bytearray(path.read_bytes())
     content[1000] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=f"was changed or damaged: {file} is not what was imported; import it again"):
+    with pytest.raises(ModelError, match=f"was changed or damaged: {file} is not the imported file; import it again"):
         store.find("m")
 
 
-def test_a_file_that_was_added_or_removed_is_told(store: ModelStore) -> None:
+def test_an_added_or_removed_file_is_reported(store: ModelStore) -> None:
     folder = put(store).path
     (folder / "model.safetensors.index.json").write_text("{}")
-    with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json is there or in its manifest, and not both"):
+    with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json is either missing or not in its manifest"):
         store.find("m")
     (folder / "model.safetensors.index.json").unlink()
     (folder / "config.json").unlink()
-    with pytest.raises(ModelError, match=r"config\.json is there or in its manifest, and not both"):
+    with pytest.raises(ModelError, match=r"config\.json is either missing or not in its manifest"):
         store.find("m")
 
 
-def test_a_file_that_became_a_link_is_told(store: ModelStore, tmp_path: Path) -> None:
+def test_a_file_that_became_a_link_is_reported(store: ModelStore, tmp_path: Path) -> None:
     path = put(store).path / "config.json"
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ModelError, match=r"config\.json is no plain file"):
+    with pytest.raises(ModelError, match=r"config\.json is not a regular file"):
         store.find("m")
 
 
-def test_a_manifest_that_was_made_to_fit_changed_files_is_told(store: ModelStore) -> None:
+def test_a_manifest_that_was_adapted_to_changed_files_is_reported(store: ModelStore) -> None:
     first, second = put(store, "a").path, put(store, "b").path
     manifest = (second / MANIFEST).read_text().replace(second.name, first.name)
     for file in REQUIRED_FILES:
         (first / file).write_bytes((second / file).read_bytes())
     (first / MANIFEST).write_text(manifest)
-    with pytest.raises(ModelError, match="its manifest is not of this revision"):
+    with pytest.raises(ModelError, match="its manifest is of another revision"):
         store.find("m", first.name)
 
 
@@ -196,7 +197,7 @@ def test_a_damaged_model_is_replaced_by_the_next_import(store: ModelStore) -> No
     assert left_over(store) == []
 
 
-def test_digits_that_several_revisions_begin_with_are_told(store: ModelStore) -> None:
+def test_an_ambiguous_prefix_of_revisions_is_reported(store: ModelStore) -> None:
     for content in range(20):
         put(store, str(content))
     digits = [path.name[0] for path in (store.root / "m").iterdir()]
@@ -226,7 +227,7 @@ def test_a_damaged_manifest_hides_its_own_revision_only(tmp_path: Path) -> None:
 
 
 def two_revisions(root: Path) -> tuple[ModelStore, str, str]:
-    """Return a store with two revisions of the model `m`, the older one first."""
+    """Return a store with two revisions of the model `m`, and the revisions from old to new."""
     store = ModelStore(root)
     one, two = (store.put("m", partial(written, content=content)).revision for content in ("one", "two"))
     return store, one, two

@@ -1,4 +1,4 @@
-"""A web server on this machine that a test tells what to answer."""
+"""A local web server with given responses."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 PUBLIC = "93.184.215.14"
-"""An address of the public internet, which the tests give to every host and never connect to."""
+"""A public address that the tests use for every host and never connect to."""
 
 
 @dataclass
 class Answer:
-    """What the server says: `length` is what it declares, if not the truth."""
+    """A response; `length` is the declared length if it differs from the real one."""
 
     body: bytes = b""
     status: int = 200
@@ -25,7 +25,7 @@ class Answer:
 
 @dataclass
 class WebServer:
-    """A server, and who asked it for what."""
+    """A server and the requests that it received."""
 
     port: int
     answers: dict[str, Answer]
@@ -33,14 +33,14 @@ class WebServer:
     connected: list[tuple[str, str]] = field(default_factory=list)
 
     def open(self, host: str, address: str) -> http.client.HTTPConnection:
-        """Take the place of a TLS connection to a public address, and remember which that was."""
+        """Replace a TLS connection to a public address, and record the address."""
         self.connected.append((host, address))
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
 
 
 @contextmanager
 def web_server(answers: dict[str, Answer]) -> Iterator[WebServer]:
-    """Serve answers by path, until the context ends."""
+    """Serve responses by path until the context ends."""
     listening = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     server = WebServer(listening.server_address[1], answers)
     listening.RequestHandlerClass = _handler(server)

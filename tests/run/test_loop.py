@@ -335,6 +335,15 @@ def test_a_retry_does_not_count_unchanged_reviews_twice(warehouse: Warehouse) ->
     assert str(warehouse.score("2", Rescore.CHANGED).counts) == "read=20 scored=1 unchanged=19 rejected=0"
 
 
+def test_a_rerun_without_texts_to_classify_keeps_the_device(warehouse: Warehouse) -> None:
+    warehouse.create("INTEGER")
+    warehouse.fill(3)
+    warehouse.insert((None, "sans id"))
+    for _ in range(2):
+        warehouse.score("the same run")
+        assert warehouse.runs()[0].device == "stub"
+
+
 def test_a_limit_counts_the_repeats_of_the_reviews_within_it_only(warehouse: Warehouse) -> None:
     warehouse.create("INTEGER")
     warehouse.fill(20)

@@ -51,7 +51,7 @@ def test_a_migration_that_dies_after_any_statement_is_finished_by_the_next(maria
 
 
 def test_a_column_that_another_program_needs_is_still_told_as_an_error(mariadb_engine: Engine) -> None:
-    with pytest.raises(PreflightError, match="cannot take scores"):
+    with pytest.raises(PreflightError, match="cannot store scores"):
         warehouse = Warehouse(mariadb_engine)
         warehouse.create()
         warehouse.run("CREATE TABLE scoring_jobs (something INTEGER)")

@@ -12,11 +12,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, select, text
 
 from review_scoring.errors import ConfigurationError, PreflightError
+from review_scoring.request import RunKey
+from review_scoring.run.planning import plan_one_shard
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.dialects import dialect_name
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.schema import EXCEPT, ONLY, VERSION_TABLE, tables
-from tests.stubs import Warehouse
+from tests.stubs import Warehouse, asked
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -122,7 +124,7 @@ def test_a_target_schema_of_ones_own_is_made_and_used(postgres_engine: Engine) -
 
 def test_missing_tables_are_told_where_they_may_not_be_made(warehouse: Warehouse) -> None:
     warehouse.create()
-    with pytest.raises(PreflightError, match=rf"not there, this version needs {migrate.head()}.*review-scoring ddl"):
+    with pytest.raises(PreflightError, match=rf"missing, this version needs {migrate.head()}.*review-scoring ddl"):
         warehouse.prepare(migrate_tables=False)
 
 
@@ -141,6 +143,23 @@ def test_a_job_name_belongs_to_one_source(warehouse: Warehouse) -> None:
     warehouse.job = warehouse.job.replace(source_table="books")
     with pytest.raises(ConfigurationError, match=r"job 'films' was made for reviews\.id .* books\.id"):
         warehouse.prepare()
+
+
+@pytest.mark.parametrize("revision", ["0001", "0004", "0006"])
+def test_a_dry_run_counts_with_tables_of_an_earlier_version(warehouse: Warehouse, revision: str) -> None:
+    warehouse.create()
+    warehouse.fill(12)
+    with writing(warehouse.engine).begin() as connection:
+        _execute(connection, migrate.ddl(dialect_name(warehouse.engine), None, until=revision))
+        job = {"name": "films", "source": "reviews.id", "id_type": "integer", "last_fencing_token": 0}
+        names = ", ".join([*job, "created_at"])
+        values = ", ".join(f":{name}" for name in [*job, "created_at"])
+        statement = text(f"INSERT INTO scoring_jobs ({names}) VALUES ({values})")
+        connection.execute(statement, {**job, "created_at": "2026-01-01 00:00:00"})
+    prepared = warehouse.prepare(dry_run=True)
+    request = asked(RunKey("dag", "score", "dry"))
+    shard = plan_one_shard(prepared, request)
+    assert shard.candidates(prepared.source, prepared.ledger, request).count() == 12
 
 
 def test_a_dry_preflight_writes_nothing(warehouse: Warehouse) -> None:

@@ -46,7 +46,7 @@ def test_a_lasting_error_is_raised_at_once(engine: Engine) -> None:
 
 
 def test_patience_ends_with_an_error_that_says_what_and_how_long() -> None:
-    with pytest.raises(WarehouseUnavailableError, match="reading did not go through for 0 s: ConnectionError"):
+    with pytest.raises(WarehouseUnavailableError, match="reading failed for 0 s: ConnectionError"):
         with_retries(failing(99, cut()), what="reading", stop=StopFlag(), patience_s=0.3)
 
 

@@ -62,7 +62,7 @@ def silent_from_the_second_chunk(behind: Behind) -> None:
 def test_a_source_that_falls_silent_is_told_in_the_log_and_given_up(
     behind: Behind, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(watch, "TOLD_EVERY_S", 0.5)
+    monkeypatch.setattr(watch, "WARN_EVERY_S", 0.5)
     monkeypatch.setattr("review_scoring.warehouse.retry.PATIENCE_S", 1.0)
     monkeypatch.setattr(watch, "ANSWER_WITHIN_S", 2.0)
     silent_from_the_second_chunk(behind)
@@ -126,7 +126,7 @@ def test_a_watch_goes_on_in_a_forked_process() -> None:
     program = (
         "import os, time; from review_scoring.concurrency.cancellation import StopFlag\n"
         "from review_scoring.warehouse import watch\n"
-        "watch.TOLD_EVERY_S = 0.1; watch.log.warning = lambda *a: print('told', flush=True)\n"
+        "watch.WARN_EVERY_S = 0.1; watch.log.warning = lambda *a: print('told', flush=True)\n"
         "with watch.watched('parent', StopFlag()): pass\n"
         "if (child := os.fork()) == 0:\n"
         "    with watch.watched('child', StopFlag()): time.sleep(0.6)\n"
@@ -171,8 +171,8 @@ def test_a_closed_connection_does_not_end_the_watch(sqlite_engine: Engine, caplo
     assert raw is not None
     raw.close()
     step.connections.append(raw)
-    step.look(0.0)
-    step.look(100.0)  # cuts, and raises nothing
+    step.check(0.0)
+    step.check(100.0)  # cuts, and raises nothing
 
 
 def test_a_connection_that_was_given_back_is_not_cut_for_the_step_that_had_it(sqlite_engine: Engine) -> None:

@@ -1,1 +1,1 @@
-"""The only rooms that import Airflow."""
+"""The Airflow integration: operators, DAG helpers, settings, Connections, plugin. No other layer imports Airflow."""

@@ -1,7 +1,7 @@
-"""The deployment's settings, read from Airflow's configuration section `[review_scoring]`.
+"""The deployment's settings (pool, queue, schedule, model store), from the section `[review_scoring]` of `airflow.cfg`.
 
-They may differ between the processes of a deployment without harm: the scheduler takes schedule, pool and queue from
-the DAG as it was parsed. What a run does is in :mod:`review_scoring.airflow.run_variables`.
+They may differ between the processes of a deployment: the scheduler reads schedule, pool and queue from the DAG, as the
+DAG processor has parsed it. What a run does is set in :mod:`review_scoring.airflow.run_variables`.
 """
 
 from __future__ import annotations
@@ -17,30 +17,39 @@ from review_scoring.errors import ConfigurationError
 from review_scoring.settings import SECTION, Settings
 
 CONFIGURATION = "AIRFLOW__REVIEW_SCORING__"
-"""How the names of environment variables begin that set an option."""
+"""Prefix of the environment variables that set an option."""
 
 PLAIN = "REVIEW_SCORING_"
-"""How the names of environment variables begin that set nothing; those of tests are left alone."""
+"""Prefix of environment variables that look like an option but are not read, apart from those of the tests."""
 
 
 def settings() -> Settings:
     """Return the settings of this deployment."""
-    found = Settings.read(lambda name: conf.get(SECTION, name, fallback=None))
+    found = Settings.read(_option)
     queue = found.queue or conf.get("operators", "default_queue")
     return found.model_copy(update={"queue": queue, "import_queue": found.import_queue or queue})
 
 
-def refuse_unknown_environment(environment: Mapping[str, str] = os.environ) -> None:
-    """Refuse environment variables that look like a setting, and that nothing reads.
+def page_settings() -> Settings:
+    """Return the settings of the pages, with the defaults of all other options."""
+    return Settings.read_for_pages(_option)
 
-    :raises ConfigurationError: naming each, and what to set instead
+
+def _option(name: str) -> str | None:
+    return conf.get(SECTION, name, fallback=None)
+
+
+def refuse_unknown_environment(environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse environment variables that look like a setting but are not read.
+
+    :raises ConfigurationError: with each of them, and what to set instead
     """
     names = list(Settings.model_fields)
     problems = []
     for variable in sorted(environment):
         name = variable.removeprefix(CONFIGURATION).removeprefix(PLAIN).lower()
         if variable.startswith(CONFIGURATION) and name not in names:
-            problems.append(f"{variable} is no option of [{SECTION}]{_instead(name, names)}")
+            problems.append(f"{variable} is not an option of [{SECTION}]{_instead(name, names)}")
         elif variable.startswith(PLAIN) and (name in names or f"{SECTION}_{name}" in RUN_VARIABLES):
             problems.append(f"{variable} is not read{_instead(name, names)}")
     if problems:
@@ -49,6 +58,8 @@ def refuse_unknown_environment(environment: Mapping[str, str] = os.environ) -> N
 
 def _instead(name: str, names: list[str]) -> str:
     if f"{SECTION}_{name}" in RUN_VARIABLES:
-        return f": set the Airflow Variable, `airflow variables set {SECTION}_{name} …`, which all processes share"
+        return (
+            f": set the Airflow Variable instead, which all processes share: `airflow variables set {SECTION}_{name} …`"
+        )
     close = get_close_matches(name, names, n=1, cutoff=0.6)
     return f": set {CONFIGURATION}{close[0].upper()}" if close else f"; the options are {', '.join(names)}"

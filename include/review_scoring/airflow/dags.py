@@ -1,4 +1,4 @@
-"""What all our DAGs have in common."""
+"""`scoring_dag`, which all DAGs of this project are built with: start date, task timeout, params, first task."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from review_scoring.airflow.config import refuse_unknown_environment
 from review_scoring.airflow.operators.resolve_run import ResolveRunOperator
 
 TASK_TIMEOUT = timedelta(hours=24)
-"""After this, Celery hands a task to another worker; no task waits for anything that long. A retry goes on."""
+"""Celery redelivers a task after its visibility timeout of one day, so tasks end before. A retry continues the work."""
 
 RESOLVE = "resolve_run"
-"""Id of the task that each of our runs begins with."""
+"""Id of the first task of every DAG."""
 
 
 @contextmanager
 def scoring_dag(
     dag_id: str, *, schedule: Any, params: Mapping[str, Any], about_a_job: bool = True, **settings: Any
 ) -> Iterator[tuple[DAG, ResolveRunOperator]]:
-    """Make a DAG of the tasks in the `with` block, which gets the DAG and the task that all others come after.
+    """Create a DAG with the tasks of the `with` block, which receives the DAG and its first task.
 
-    That task refuses a conf with unknown keys before anything else runs, and hands on what the run is about:
-    `run.job` and the like.
+    The first task refuses a conf with unknown keys before any other task runs, and passes what it resolves to the other
+    tasks: `run.job`, `run.most_shards`, `run.require_benchmark`.
 
-    :param params: the fields of the form, which are the keys that a conf may have
-    :param about_a_job: False for a DAG that is not about a scoring job
-    :param settings: more of the DAG's own
-    :raises ConfigurationError: for an environment variable that would decide what a run does
+    :param params: the fields of the form, which are the allowed keys of a conf
+    :param about_a_job: False for a DAG that does not use a scoring job
+    :param settings: further arguments of the DAG
+    :raises ConfigurationError: for environment variables that look like a setting but are not read
     """
     refuse_unknown_environment()
     default_args = {"execution_timeout": TASK_TIMEOUT, **settings.pop("default_args", {})}

@@ -1,20 +1,12 @@
-"""The deployment's file of benchmark sets, and the benchmark store of a job."""
+"""The benchmark store of a job: benchmark sets and evaluations in its warehouse."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from review_scoring.airflow.config import settings
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.job import ScoringJob
 from review_scoring.run.preflight import target_conn_id
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
-
-
-def own_sets() -> Path | None:
-    """Return the deployment's file of benchmark sets."""
-    return settings().benchmark_sets
 
 
 def store_of(job: ScoringJob, stop: StopFlag | None = None) -> BenchmarkStore:

@@ -1,4 +1,4 @@
-"""Scoring jobs that are defined in an Airflow Variable, for those who do not write DAG code."""
+"""Scoring jobs in the Airflow Variable `review_scoring_jobs` (JSON), for users who do not write DAG code."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from review_scoring.errors import ConfigurationError, NoSuchJobError
 from review_scoring.job import ScoringJob
 
 JOBS_VARIABLE = "review_scoring_jobs"
-"""A JSON object: job name -> settings, the parameters of `ScoringJob`."""
+"""A JSON object: job name -> the parameters of `ScoringJob`."""
 
 EXAMPLE = '{"film_reviews": {"source_conn_id": "warehouse", "source_table": "reviews"}}'
 
 
 def as_job(job: ScoringJob | Mapping[str, Any] | str) -> ScoringJob:
-    """Return the job that a task is about.
+    """Return a scoring job.
 
-    :param job: the job, its settings as :meth:`ScoringJob.as_settings` returns them, or its name in the Variable
+    :param job: the job, its settings as returned by :meth:`ScoringJob.as_settings`, or its name in the Variable
     :raises ConfigurationError: if there is no such job, or its settings are wrong
     """
     if isinstance(job, ScoringJob):
@@ -46,7 +46,7 @@ def job_named(name: str) -> ScoringJob:
 
 
 def no_jobs() -> str:
-    """Say that no job is defined, and how to define one."""
+    """Return the error message for a missing job definition, with an example."""
     return (
         f"there is no Airflow Variable {JOBS_VARIABLE!r} with a scoring job in it; set it to a JSON object of jobs, "
         f"for example {EXAMPLE}"
@@ -54,9 +54,9 @@ def no_jobs() -> str:
 
 
 def defined_jobs() -> Mapping[str, object]:
-    """Return the jobs of the Variable, name -> settings, unchecked; none where it is not set.
+    """Return the jobs in the Variable, name -> settings, unchecked; an empty mapping if it is not set.
 
-    The text is parsed here: Airflow takes a Variable whose JSON is broken for one that is not set.
+    The JSON is parsed here, because Airflow treats a Variable with invalid JSON as not set.
 
     :raises ConfigurationError: if the Variable is not a JSON object
     """

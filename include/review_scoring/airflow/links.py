@@ -1,4 +1,4 @@
-"""From a task in Airflow's UI to the page of its run."""
+"""The extra link of scoring tasks to the page of their run, and the URLs of the pages."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 
 ROUTE = "review-scoring"
-"""Where the pages are, below Airflow's own address, and in its navigation."""
+"""URL path of the pages below Airflow's base URL, and their route in the navigation."""
 
 
 class RunPageLink(BaseOperatorLink):
-    """Leads from a scoring task to what its run did. Airflow works it out on the worker when the task ends."""
+    """Links a scoring task to the page of its run. Airflow computes the URL on the worker when the task ends."""
 
     name = "Scores of this run"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address of the page, in Airflow's own frame."""
+        """Return the URL of the page inside Airflow's UI."""
         job: Any = getattr(operator, "job", "")
         name = job["name"] if isinstance(job, Mapping) else getattr(job, "name", job)
-        asked = {"job": name, "dag_id": ti_key.dag_id, "run_id": ti_key.run_id}
-        return f"{airflow_path()}/plugin/{ROUTE}{airflow_path()}/{ROUTE}/run?{urlencode(asked)}"
+        query = {"job": name, "dag_id": ti_key.dag_id, "run_id": ti_key.run_id}
+        return f"{airflow_path()}/plugin/{ROUTE}{airflow_path()}/{ROUTE}/run?{urlencode(query)}"
 
 
 def airflow_path() -> str:
-    """Return the path below which Airflow is served, without a slash at its end; empty at the root of a host."""
+    """Return the path of Airflow's base URL without a trailing slash; empty if Airflow is at the root of its host."""
     path: str = urlsplit(conf.get("api", "base_url", fallback="")).path
     return path.rstrip("/")

@@ -1,4 +1,4 @@
-"""Fields that the forms of several DAGs have."""
+"""DAG params (form fields) that several DAGs share: model, dry run, long texts, shards."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from review_scoring.airflow.model_settings import catalogue_setting
+from review_scoring.airflow.config import settings
 from review_scoring.models.catalogue import readable_entries
 from review_scoring.models.catalogue_entry import CHAMPION, CatalogueEntry
 
 log = logging.getLogger(__name__)
 
 RARELY = "Rarely needed"
-"""Section of the fields that few change; a form shows it collapsed."""
+"""Section of the fields that are rarely changed; the form shows it collapsed."""
 
-NARROW = "Narrow it"
-"""Section of the fields that leave reviews out."""
+NARROW = "Filter"
+"""Section of the fields that exclude reviews."""
 
 
 def offered_models() -> Mapping[str, CatalogueEntry]:
-    """Return the models by name; without those of a deployment's own whose entries are wrong.
+    """Return the models by name, without invalid entries of the deployment's own catalogue.
 
-    The import error of the DAG `import_model` says what is wrong with them. A typo there must not break runs with
+    The import error of the DAG `import_model` shows what is wrong with them. A typo there must not break runs with
     other models.
     """
-    entries = readable_entries(catalogue_setting().catalogue)
+    entries = readable_entries(settings().catalogue)
     for problem in entries.problems.values():
         log.warning("%s", problem)
     return entries.usable
 
 
 def model_param(models: Mapping[str, CatalogueEntry]) -> Param:
-    """Return the field of a form that chooses the model of a run."""
+    """Return the field that chooses the model of a run."""
     shown: dict[str, Any] = {CHAMPION: "Champion: the model in use"}
     shown |= {name: entry.shown for name, entry in models.items()}
     return Param(
@@ -43,7 +43,7 @@ def model_param(models: Mapping[str, CatalogueEntry]) -> Param:
         enum=list(shown),
         values_display=shown,
         title="Model",
-        description="Classifies the reviews of this run.",
+        description="The model that classifies the reviews of this run.",
     )
 
 
@@ -53,22 +53,22 @@ def dry_run_param() -> Param:
         False,
         type="boolean",
         title="Dry run",
-        description="Tell how many reviews and tokens wait and what they would take. Nothing is written.",
+        description="Estimate how many reviews and tokens are waiting, and how long they would take. Write nothing.",
     )
 
 
 def long_texts_param() -> Param:
-    """Return the field that says how reviews are read which are longer than the model."""
+    """Return the field that chooses truncation or sliding windows for long texts."""
     return Param(
         "truncate",
         type="string",
         enum=["truncate", "windows"],
         values_display={
-            "truncate": "Truncate: read as much as the model takes at once",
-            "windows": "Windows: read all in overlapping parts, and average them",
+            "truncate": "Truncate: read a text up to the model's maximum",
+            "windows": "Windows: read all of a text in overlapping windows, and average them",
         },
         title="Long texts",
-        description="What becomes of reviews that are longer than the model reads at once.",
+        description="How to read reviews with more tokens than the model's maximum.",
     )
 
 
@@ -81,5 +81,5 @@ def shards_param() -> Param:
         maximum=1000,
         title="Shards",
         section=RARELY,
-        description="Tasks among which the reviews are shared; 0 for one per 20,000 reviews.",
+        description="Number of tasks that score in parallel; 0 for one per 20,000 reviews.",
     )

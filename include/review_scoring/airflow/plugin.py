@@ -1,4 +1,4 @@
-"""What Airflow loads: an entry in its navigation, the web app behind it, and the link on scoring tasks."""
+"""The Airflow plugin: registers the navigation entry *Scoring*, the web app, and the extra link of scoring tasks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from review_scoring.airflow.links import ROUTE, RunPageLink, airflow_path
 
 
 class ReviewScoringPlugin(AirflowPlugin):
-    """The pages of review_scoring, inside Airflow."""
+    """Adds the pages of review_scoring to Airflow's UI."""
 
     name = "review_scoring"
     external_views = [  # noqa: RUF012 as Airflow declares it
         {
-            "name": "Scoring",  # a longer one is cut off there
-            "href": f"{airflow_path()}/{ROUTE}/",  # without the last slash, Airflow's own page answers
+            "name": "Scoring",  # the navigation cuts off a longer name
+            "href": f"{airflow_path()}/{ROUTE}/",  # without the trailing slash, Airflow serves its own page
             "url_route": ROUTE,
             "destination": "nav",
             "nav_top_level": True,
@@ -29,7 +29,7 @@ class ReviewScoringPlugin(AirflowPlugin):
 
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]  # a list there
-        """Make the web app only where it is asked for: every task process loads plugins, and none needs it."""
+        """Create the web app on first access: task processes load plugins too, and do not need it."""
         from review_scoring.airflow.web.app import create_app
 
         return [{"app": create_app(), "url_prefix": f"/{ROUTE}", "name": "review_scoring"}]

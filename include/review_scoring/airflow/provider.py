@@ -1,4 +1,4 @@
-"""What Airflow lists of this package among its providers, with the options of `[review_scoring]`."""
+"""The provider info of this package: its entry in Airflow's providers, and the options of `[review_scoring]`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from review_scoring.settings import SECTION, Settings, default_text
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return the provider's description; the schema is Airflow's `provider_info.schema.json`."""
+    """Return the provider info, by the schema `provider_info.schema.json` of Airflow."""
     return {
         "package-name": "review-scoring",
         "name": "Review scoring",
-        "description": "Labels and scores for the reviews in a SQL database, every night, exactly once.",
+        "description": "Scores the reviews in a SQL database with transformers models, on a schedule, exactly once.",
         "versions": [__version__],
         "config": {
             SECTION: {

@@ -1,7 +1,7 @@
 """The Airflow Variables that decide what a run does: job, shards, required benchmark, benchmark set.
 
-An environment variable is each process's own, and the worker parses the DAG file again: set for the DAG processor
-alone, it would change what the forms show and not what a run does. Variables are the same for every process.
+They are Variables because all processes read the same ones. An environment variable belongs to one process, and each
+worker parses the DAG file again: set for the DAG processor only, it would change the forms, but not the runs.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ DEFAULT_SHARDS = "4"
 
 
 def job_of_deployment(jobs: Mapping[str, object]) -> str:
-    """Return the name of the job that the DAGs are about: the one that the Variable names, or the only one there is.
+    """Return the name of the job that the DAGs score: the one in the Variable, or the only one that is defined.
 
-    :param jobs: what :func:`review_scoring.airflow.jobs.defined_jobs` returns
-    :raises NoSuchJobError: where none is defined, or nothing says which of several
+    :param jobs: the result of :func:`review_scoring.airflow.jobs.defined_jobs`
+    :raises NoSuchJobError: if no job is defined, or several are and the Variable is not set
     """
     if (chosen := variable(JOB)) is not None:
         return chosen
@@ -34,16 +34,16 @@ def job_of_deployment(jobs: Mapping[str, object]) -> str:
         raise NoSuchJobError(no_jobs())
     if len(jobs) > 1:
         raise NoSuchJobError(
-            f"the Variable {JOBS_VARIABLE!r} has {len(jobs)} scoring jobs ({', '.join(jobs)}), and nothing says which "
-            f"one the DAGs are about: set the Variable {JOB!r} to its name"
+            f"the Variable {JOBS_VARIABLE!r} has {len(jobs)} scoring jobs ({', '.join(jobs)}), and none is selected: "
+            f"set the Variable {JOB!r} to the name of the job that the DAGs score"
         )
     return next(iter(jobs))
 
 
 def most_shards() -> int:
-    """Return among how many tasks a large run is shared at most.
+    """Return the maximum number of shards of a run.
 
-    :raises ConfigurationError: for what is not a positive whole number
+    :raises ConfigurationError: if the Variable is not a positive whole number
     """
     text = variable(SHARDS) or DEFAULT_SHARDS
     if not text.strip().isdecimal() or int(text) < 1:
@@ -52,10 +52,10 @@ def most_shards() -> int:
 
 
 def required_benchmark() -> str:
-    """Return what a model must have passed before it may score, as `require_benchmark` of the operators takes it."""
+    """Return the benchmark that a model must pass before it scores, as a value for `require_benchmark`."""
     return variable(REQUIRE_BENCHMARK) or "none"
 
 
 def benchmark_set_of_deployment() -> str:
-    """Return the benchmark set of runs that name none."""
+    """Return the default benchmark set."""
     return variable(BENCHMARK_SET) or DEFAULT_SET

@@ -1,4 +1,4 @@
-"""Airflow Variables, read alike wherever a DAG file is parsed, a task runs or a page is made."""
+"""Reads Airflow Variables, from every process: DAG processor, worker, API server, `airflow dags test`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from airflow.sdk import Variable
 
 CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
-"""Tells Airflow's SDK where Variables are: `server` for the metadata database, `client` for the task's own API."""
+"""Tells Airflow's SDK where to read Variables: `server` for the metadata database, `client` for the task API."""
 
 
 def variable(name: str) -> str | None:
-    """Return the text of a Variable, as it was set; None for one that is not set, or is empty."""
+    """Return the text of a Variable, unparsed; None if it is not set or empty."""
     with _metadata_outside_of_airflow():
         value = Variable.get(name, default=None)
     return str(value) if value else None
@@ -21,11 +21,11 @@ def variable(name: str) -> str | None:
 
 @contextmanager
 def _metadata_outside_of_airflow() -> Iterator[None]:
-    """Look in the metadata where Airflow has said neither where Variables are nor given a way to ask for them.
+    """Read Variables from the metadata database in processes for which Airflow configures no source.
 
-    `airflow dags test` and `airflow dags reserialize` parse DAG files in such a process. It would see the Variables
-    of its environment alone, and then write those DAGs into the metadata. Airflow's commands about Connections set the
-    same variable for the same reason.
+    `airflow dags test` and `airflow dags reserialize` parse DAG files in such a process. It would read Variables from
+    its environment only, and then write the DAGs to the metadata database. Airflow's `connections` commands set the
+    same environment variable for the same reason.
     """
     from airflow.sdk.execution_time import task_runner
 

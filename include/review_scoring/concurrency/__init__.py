@@ -1,1 +1,1 @@
-"""A thread in the background, and the flag that cancels a run."""
+"""Cancellation of a run, and a background thread that never blocks the end of a process."""

@@ -1,7 +1,7 @@
-"""Work in a thread that nobody has to wait for: a process that is told to stop ends, whatever the thread waits for.
+"""A daemon thread with a work queue, which does not block the exit of the process.
 
-The workers of `concurrent.futures.ThreadPoolExecutor` are joined when the interpreter ends, so one that waits for a
-server that has fallen silent would keep a stopped task alive.
+Python joins the workers of `concurrent.futures.ThreadPoolExecutor` when the interpreter exits, so a worker that waits
+for a server that no longer answers would keep a stopped task alive.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class BackgroundThread:
-    """One daemon thread that does what it is given, in that order."""
+    """One daemon thread that runs submitted calls in order."""
 
     def __init__(self, name: str) -> None:
         self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
@@ -26,18 +26,18 @@ class BackgroundThread:
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Do something after what was given before.
+        """Queue a call, to run after those submitted before.
 
-        :raises RuntimeError: once the thread is closed
+        :raises RuntimeError: if the thread is closed
         """
         if self._closed.is_set():
-            raise RuntimeError("the thread takes no more work")
+            raise RuntimeError("the background thread is closed")
         future: Future[T] = Future()
         self._waiting.put((future, work))
         return future
 
     def close(self) -> None:
-        """End as soon as what is at work is done; what waits behind it is cancelled."""
+        """End after the call that is running, and cancel those in the queue."""
         self._closed.set()
         self._waiting.put(None)
 
@@ -50,16 +50,16 @@ class BackgroundThread:
                 continue
             try:
                 result = work()
-            except BaseException as error:  # noqa: BLE001 whoever waits for the future gets it
+            except BaseException as error:  # noqa: BLE001 the future passes it on
                 future.set_exception(error)
             else:
                 future.set_result(result)
 
 
 def wait_for(future: Future[T], stop: StopFlag) -> T:
-    """Return the result of work in another thread.
+    """Wait for a future and return its result.
 
-    :raises ScoringInterruptedError: if told to stop while waiting
+    :raises ScoringInterruptedError: if the run is asked to stop while it waits
     """
     while not future.done():
         wait([future], timeout=POLL_S)

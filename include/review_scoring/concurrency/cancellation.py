@@ -1,4 +1,4 @@
-"""A flag that tells a run to stop, safe to set from a signal handler."""
+"""The stop flag of a run (cancellation), safe to set from a signal handler."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ POLL_S = 0.05
 
 
 class StopFlag:
-    """What `threading.Event` does, without its lock.
+    """A `threading.Event` without a lock.
 
-    A signal handler runs in the main thread between two instructions; if those hold the event's lock, `Event.set`
-    waits for ever.
+    A signal handler interrupts the main thread between two instructions. If the main thread holds the event's lock at
+    that moment, `Event.set` in the handler deadlocks.
     """
 
     def __init__(self) -> None:
@@ -24,11 +24,11 @@ class StopFlag:
         self._set = True
 
     def is_set(self) -> bool:
-        """Say whether the run was asked to stop."""
+        """Return whether the run was asked to stop."""
         return self._set
 
     def pause(self, seconds: float) -> None:
-        """Sleep, but no longer than until asked to stop."""
+        """Sleep, and wake up early if the run is asked to stop."""
         deadline = time.monotonic() + seconds
         while not self._set and (left := deadline - time.monotonic()) > 0:
             time.sleep(min(POLL_S, left))
@@ -36,9 +36,9 @@ class StopFlag:
     def check(self) -> None:
         """Raise if the run was asked to stop.
 
-        :raises ScoringInterruptedError: what was committed stays
+        :raises ScoringInterruptedError: committed chunks are kept
         """
         if self._set:
             raise ScoringInterruptedError(
-                "the run was told to stop; what it had committed stays, and the next run goes on from there"
+                "the run was stopped; committed chunks are kept, and the next run continues after them"
             )

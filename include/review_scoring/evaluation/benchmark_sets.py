@@ -89,7 +89,7 @@ class BenchmarkSet(CheckedModel):
     )
     sample_of: NameOfSet | None = Field(
         default=None,
-        description="The larger set that these reviews are a sample of. Metrics published for it apply here.",
+        description="The larger set that these reviews are a sample of. Figures published for it apply here.",
     )
     unverified: Flag = Field(default=False, description="The entry has not been checked against the real data.")
     repository: Repository | None = Field(default=None, description="Kind `hub`: the dataset.")
@@ -124,7 +124,7 @@ class BenchmarkSet(CheckedModel):
 
     @property
     def shown(self) -> str:
-        """The title in forms, which says whether the entry was checked against the real data."""
+        """The title in forms, marked if the entry has not been checked against the real data."""
         return f"{self.title} (unverified)" if self.unverified else self.title
 
     def model_post_init(self, context: Any, /) -> None:

@@ -59,24 +59,6 @@ class EvaluationRequest:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Verdicts:
-    """The three comparisons of an evaluation."""
-
-    reference: AgainstReference
-    last_run: AgainstLastRun
-    chance: AgainstChance
-
-    @property
-    def passed(self) -> bool:
-        return passes(self.reference.verdict, self.last_run.verdict, below_chance=self.chance.below)
-
-    @property
-    def explanation(self) -> str:
-        of_chance = [self.chance.explanation] if self.chance.below else []
-        return "; ".join([self.reference.explanation, self.last_run.explanation, *of_chance])
-
-
 def evaluate_model(
     store: BenchmarkStore,
     request: EvaluationRequest,
@@ -149,6 +131,24 @@ def evaluate_model(
         interval=metrics.breakdown["intervals"]["accuracy"],
         **{name: getattr(evaluation, name) for name in field_names(EvaluationSummary)},
     )
+
+
+@dataclass(frozen=True)
+class _Verdicts:
+    """The three comparisons of an evaluation."""
+
+    reference: AgainstReference
+    last_run: AgainstLastRun
+    chance: AgainstChance
+
+    @property
+    def passed(self) -> bool:
+        return passes(self.reference.verdict, self.last_run.verdict, below_chance=self.chance.below)
+
+    @property
+    def explanation(self) -> str:
+        of_chance = [self.chance.explanation] if self.chance.below else []
+        return "; ".join([self.reference.explanation, self.last_run.explanation, *of_chance])
 
 
 def _against_previous(

@@ -22,10 +22,10 @@ LONGEST_FIELD = 2**30
 """Characters; the default limit of the csv module is shorter than some texts."""
 
 
-def read_columns(path: Path, wanted: Sequence[str], encoding: str | None) -> Mapping[str, Sequence[Any]]:
+def read_columns(path: Path, required: Sequence[str], encoding: str | None) -> Mapping[str, Sequence[Any]]:
     """Return the columns of a file by name; a missing value is None.
 
-    :param wanted: the required columns; the delimiter is the one that splits the header into them
+    :param required: the required columns; the delimiter is the one that splits the header into them
     :param encoding: None for UTF-8 with or without a byte order mark
     :raises BenchmarkError: for a file that cannot be read, with the number of the line at fault, never with its content
     """
@@ -38,7 +38,7 @@ def read_columns(path: Path, wanted: Sequence[str], encoding: str | None) -> Map
         if kind == PARQUET:
             return _parquet(path)
         with _opened(path, encoding) as file:
-            return _objects(file, path) if kind == LINES else _delimited(file, path, kind, wanted)
+            return _objects(file, path) if kind == LINES else _delimited(file, path, kind, required)
     except UnicodeError:
         raise BenchmarkError(
             f'{path} is not {encoding or "UTF-8"}; set its encoding in its entry, such as encoding = "cp1252"'
@@ -55,16 +55,16 @@ def _opened(path: Path, encoding: str | None) -> IO[str]:
     return path.open(encoding=encoding, newline="")
 
 
-def _delimited(file: IO[str], path: Path, kind: str, wanted: Sequence[str]) -> Mapping[str, Sequence[Any]]:
+def _delimited(file: IO[str], path: Path, kind: str, required: Sequence[str]) -> Mapping[str, Sequence[Any]]:
     """Read CSV or TSV. All rows must have as many fields as the header: one comma too many would shift a row."""
     csv.field_size_limit(LONGEST_FIELD)
     first = file.readline()
     file.seek(0)
     headers = {each: next(csv.reader([first], delimiter=each), []) for each in DELIMITERS[kind]}
-    fitting = (each for each, names in headers.items() if set(wanted) <= set(names))
+    fitting = (each for each, names in headers.items() if set(required) <= set(names))
     rows = _rows(file, path, next(fitting, DELIMITERS[kind][0]))
     _, header = next(rows, (0, []))
-    if repeated := sorted({name for name in header if name in wanted and header.count(name) > 1}):
+    if repeated := sorted({name for name in header if name in required and header.count(name) > 1}):
         raise BenchmarkError(f"{path} has two columns {repeated[0]!r}")
     columns: dict[str, list[Any]] = {name: [] for name in header}
     for line, row in rows:

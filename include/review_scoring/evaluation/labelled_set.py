@@ -113,14 +113,14 @@ def _file_rows(entry: BenchmarkSet, path: Path, shown: str) -> list[tuple[Any, A
 
     :param shown: the name of the file in errors, since `path` may be temporary
     """
-    wanted = [column for column in (entry.id_column, entry.text_column, entry.label_column) if column]
+    required = [column for column in (entry.id_column, entry.text_column, entry.label_column) if column]
     try:
-        columns = read_columns(path, wanted, entry.encoding)
+        columns = read_columns(path, required, entry.encoding)
     except BenchmarkError as error:
         raise BenchmarkError(f"benchmark set {entry.name!r}: {str(error).replace(str(path), shown)}") from None
     if not any(columns.values()):
         return []  # an empty file has no columns either
-    if missing := [column for column in wanted if column not in columns]:
+    if missing := [column for column in required if column not in columns]:
         raise BenchmarkError(
             f"benchmark set {entry.name!r}: {path.name} has no column {', '.join(map(repr, missing))}; it has "
             f"{_some(columns)}"

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 DUE_TO_THE_MODEL = frozenset({RejectReason.NO_TOKENS, RejectReason.NOT_FINITE, RejectReason.MODEL_ERROR})
 """Rejects that are due to the model: they count as wrong. Rejects of every model, such as empty texts, are left out of
-the metrics. A review that does not fit into the device's memory says nothing about the model: the evaluation fails."""
+the metrics. A review that does not fit into the device's memory is not due to the model: the evaluation fails."""
 
 
 class LabellingClassifier(Protocol):

@@ -1,1 +1,1 @@
-"""The only rooms with torch: texts in, labels and scores out."""
+"""Inference with torch: tokenizing, batching, forward passes, labels and scores. No other layer imports torch."""

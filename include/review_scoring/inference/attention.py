@@ -1,4 +1,4 @@
-"""Attention over packed reviews: each token attends to those of its own review, and to no other's."""
+"""Attention over packed reviews (flash attention, or sdpa by length): each token attends to its own review only."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from transformers import PreTrainedModel
 from review_scoring.inference.device import AMPERE, Device
 
 ROUND_LENGTH = 16
-"""torch keeps kernels for each length of a review that its attention meets on a CPU with AMX: over a megabyte each."""
+"""On a CPU with AMX, torch caches attention kernels for each sequence length, over a megabyte each."""
 
 LARGEST_HEAD = 256
-"""Numbers of one attention head that flash attention takes."""
+"""Largest head size that flash attention supports."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """How many tokens of a packed row belong to each review; `ends` is 0 and each review's end, on the device."""
+    """The lengths of the reviews in a packed row; `ends` is 0 followed by each review's end, on the device."""
 
     lengths: Sequence[int]
     ends: torch.Tensor
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: Device) -> Rows:
-        """Make them of the reviews' lengths."""
+        """Return the rows of reviews with these lengths."""
         return cls(lengths, device.copy(torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)))
 
 
 Attention: TypeAlias = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Rows, Rows], torch.Tensor]
-"""(queries, keys, values, rows of the queries, rows of the keys) -> what the queries gather.
+"""(queries, keys, values, rows of the queries, rows of the keys) -> the attention output of each query.
 
-Tensors are (tokens, heads, size of a head). A review has as many queries as keys, or one.
+Tensors have the shape (tokens, heads, head size). A review has as many queries as keys, or one query.
 """
 
 
 def attention(device: Device) -> Attention:
-    """Return the way to attend on a device."""
+    """Return the attention function for a device."""
     flash = flash_attention() if device.device.type == "cuda" else None
     if flash is not None:
         return flash
@@ -51,19 +51,19 @@ def attention(device: Device) -> Attention:
 
 
 def attend_by_length(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, asked: Rows, rows: Rows, *, multiple: int = 1
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, q_rows: Rows, k_rows: Rows, *, multiple: int = 1
 ) -> torch.Tensor:
-    """Attend within each review; neighbours of the same length, which sorting puts side by side, in one call.
+    """Attend within each review, with one call for adjacent reviews of the same length (reviews are sorted by length).
 
-    :param multiple: torch sees lengths that are multiples of this. A review's part of the row then reaches into the
-        next one's, whose keys are masked, and what its queries gather is left out.
+    :param multiple: round the lengths that torch sees up to a multiple of this. A review's part of the row then extends
+        into the next review, whose keys are masked, and whose queries' outputs are dropped.
     """
     gathered = []
     query = key = 0
-    for (own_queries, length), same in groupby(zip(asked.lengths, rows.lengths, strict=True)):
+    for (own_queries, length), same in groupby(zip(q_rows.lengths, k_rows.lengths, strict=True)):
         count = len(list(same))
         seen = -(-length // multiple) * multiple
-        if key + (count - 1) * length + seen > len(k):  # there is no next one
+        if key + (count - 1) * length + seen > len(k):  # the row ends before that
             seen = length
         reach = query + (count - 1) * own_queries + seen
         queries = seen if own_queries == length and reach <= len(q) else own_queries
@@ -80,7 +80,7 @@ def attend_by_length(
 
 
 def _windows(part: torch.Tensor, start: int, count: int, step: int, size: int) -> torch.Tensor:
-    """Return views of `size` tokens of a row, `step` tokens apart: (count, heads, size, size of a head)."""
+    """Return views of `size` tokens of a row, `step` tokens apart: (count, heads, size, head size)."""
     token, head, number = part.stride()
     shape = (count, size, *part.shape[1:])
     found = part.as_strided(shape, (step * token, token, head, number), part.storage_offset() + start * token)
@@ -88,21 +88,21 @@ def _windows(part: torch.Tensor, start: int, count: int, step: int, size: int) -
 
 
 def flash_attention() -> Attention | None:
-    """Return torch's own flash attention over rows of several reviews, if this torch has it (CUDA only)."""
+    """Return torch's flash attention over packed rows (CUDA only), or None if this version of torch has none."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return None
 
-    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, asked: Rows, rows: Rows) -> torch.Tensor:
-        longest = max(asked.lengths), max(rows.lengths)
-        return cast("torch.Tensor", varlen_attn(q, k, v, asked.ends, rows.ends, *longest))
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, q_rows: Rows, k_rows: Rows) -> torch.Tensor:
+        longest = max(q_rows.lengths), max(k_rows.lengths)
+        return cast("torch.Tensor", varlen_attn(q, k, v, q_rows.ends, k_rows.ends, *longest))
 
     return attend
 
 
 def flash_serves(model: PreTrainedModel, device: Device) -> bool:
-    """Say whether flash attention takes this model on this device: half precision, Ampere or later, sizes of heads."""
+    """Return whether flash attention supports this model and device: half precision, Ampere or later, head size."""
     head = model.config.hidden_size // model.config.num_attention_heads
     is_new = torch.cuda.get_device_capability(device.device) >= AMPERE
     return is_new and device.dtype is not torch.float32 and head % 8 == 0 and head <= LARGEST_HEAD

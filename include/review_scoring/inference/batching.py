@@ -1,4 +1,4 @@
-"""How many reviews go through the model together, by what it takes and what fits."""
+"""Batch size: a token budget for each forward pass, by its duration and by out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from collections.abc import Sequence
 log = logging.getLogger(__name__)
 
 BATCH_SECONDS = 1.0
-"""What one forward pass may take: a run that is told to stop looks up between them."""
+"""Target duration of a forward pass. A run that is asked to stop checks for it between two passes."""
 
 SMALLEST, LARGEST, LARGEST_ON_CPU = 1024, 65_536, 4096
-"""Tokens of one forward pass. On a CPU, larger batches leave its caches and are slower."""
+"""Limits of the token budget. On a CPU, larger batches exceed its caches and are slower."""
 
 ENOUGH, ALIKE = 2048, 0.97
-"""A padded batch of so many tokens, or a quarter of its budget, ends at a review with less than this share of its
-first's.
+"""A padded batch with at least `ENOUGH` tokens, or a quarter of its budget, ends before the first review that is
+shorter than `ALIKE` times its longest one.
 
-Of 1,000 AlloCiné reviews that adds 1.6 % of padding at a CPU's largest budget and 2.5 % at a GPU's; of 4,096, 0.8 and
-1.5 %.
+The padding is then 1.6 % (largest CPU budget) or 2.5 % (GPU) of 1,000 AlloCiné reviews, and 0.8 or 1.5 % of 4,096.
 """
 
 
 def batch_size(lengths: Sequence[int], token_budget: int, *, padded: bool) -> int:
-    """Return how many of the first reviews make one batch of at most `token_budget` tokens.
+    """Return the number of reviews, from the first one on, that make a batch of at most `token_budget` tokens.
 
-    :param lengths: tokens of the reviews that wait, longest first: so little is padded, and a device that is too small
-        shows it at the first batch
-    :param padded: whether each review takes as many tokens as the longest of its batch
-    :returns: at least 1: a review that is longer than the budget goes alone
+    :param lengths: token counts of the reviews that are left, longest first: this keeps padding low, and a device with
+        too little memory fails at the first batch
+    :param padded: whether each review is padded to the longest of its batch
+    :returns: at least 1: a review that is longer than the budget is a batch of one
     """
     if padded:
         largest = min(max(1, token_budget // lengths[0]), len(lengths))
@@ -43,21 +42,21 @@ def batch_size(lengths: Sequence[int], token_budget: int, *, padded: bool) -> in
 
 
 class TokenBudget:
-    """Tokens of the next forward pass: what takes about `BATCH_SECONDS`, and no more than fits into memory."""
+    """The token budget of the next forward pass: about `BATCH_SECONDS` long, and small enough for the memory."""
 
     def __init__(self, largest: int = LARGEST) -> None:
         self.tokens = min(SMALLEST, largest)
         self._largest = largest
-        self._told = False
+        self._warned = False
 
     def took(self, tokens: int, seconds: float) -> None:
-        """Learn how long a batch took."""
+        """Adjust the budget to the duration of a batch."""
         fits = int(tokens / max(seconds, 1e-6) * BATCH_SECONDS)
         self.tokens = min(max(SMALLEST, min(fits, 2 * self.tokens)), self._largest)
 
     def did_not_fit(self, tokens: int) -> None:
-        """Halve the budget for good, after a batch of so many tokens did not fit into the device's memory."""
+        """Halve the budget permanently, after a batch of `tokens` tokens ran out of memory."""
         self._largest = self.tokens = max(tokens // 2, 1)
-        if not self._told:
-            log.warning("a batch of %s tokens does not fit into the device's memory: smaller ones from now on", tokens)
-        self._told = True
+        if not self._warned:
+            log.warning("a batch of %s tokens does not fit into the device's memory: using smaller batches", tokens)
+        self._warned = True

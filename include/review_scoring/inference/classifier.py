@@ -1,4 +1,4 @@
-"""Texts in, labels and scores out, with a transformers model."""
+"""The classifier: loads a transformers model, tokenizes and batches texts, and returns labels and scores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from review_scoring.inference.batching import LARGEST, LARGEST_ON_CPU, TokenBudg
 from review_scoring.inference.device import Device, pick_device
 from review_scoring.inference.limits import NO_LIMIT, positions_of, vocabulary_of
 from review_scoring.inference.loading import load_model
-from review_scoring.inference.narrowing import Narrowing, Row, lacks_memory, make_room
+from review_scoring.inference.narrowing import Narrowing, Row, lacks_memory, release_memory
 from review_scoring.inference.packed import PackedEncoder, packs
 from review_scoring.inference.plain import PlainEncoder
 from review_scoring.inference.results import is_finite, result_of
@@ -32,14 +32,14 @@ UNKNOWN_TOKEN = Reject(RejectReason.MODEL_ERROR, "a token of the text has no row
 
 
 class Window(NamedTuple):
-    """What the model reads at once: a text, or a part of a long one."""
+    """The input of one sequence: a text, or one of the sliding windows of a long text."""
 
     text: int
     ids: Sequence[int]
 
 
 class Batch(NamedTuple):
-    """Windows that go through the model together, the tokens that takes, and the probabilities or the failure."""
+    """The windows of one forward pass, its tokens with padding, and the probabilities or the error."""
 
     windows: Sequence[Window]
     tokens: int
@@ -48,7 +48,7 @@ class Batch(NamedTuple):
 
 @dataclass
 class Classifier:
-    """A loaded model. Make it with :meth:`load`; it is used from one thread, except for :meth:`prepare`."""
+    """A loaded model; create it with :meth:`load`. Only :meth:`prepare` is thread-safe."""
 
     encoder: PackedEncoder | PlainEncoder
     tokeniser: Tokeniser
@@ -56,9 +56,9 @@ class Classifier:
     labels: tuple[str, ...]
     budget: TokenBudget = field(default_factory=TokenBudget)
     vocabulary: int = NO_LIMIT
-    """Tokens that the model has embeddings for."""
+    """Number of tokens that the model has embeddings for."""
     _classes: tuple[int, ...] = ()
-    """For each output of the model, the label that it counts for."""
+    """For each output of the model, the index of its label."""
 
     @classmethod
     def load(
@@ -70,13 +70,13 @@ class Classifier:
         long_texts: str = LongTexts.TRUNCATE,
         fused: bool = True,
     ) -> Classifier:
-        """Load a model from its folder: safetensors only, nothing of the folder is executed.
+        """Load a model from its folder: safetensors only, no code of the folder is executed.
 
-        :param long_texts: `truncate` cuts what is beyond the model's tokens off; `windows` reads a long text in
-            overlapping windows and averages their probabilities by their tokens
-        :param fused: False for transformers' own modules even where :mod:`review_scoring.inference.packed` is faster
-        :raises ConfigurationError: for a device that is not there
-        :raises ModelError: for files that do not make a classifier with the folder's labels
+        :param long_texts: `truncate` cuts a text at the model's maximum; `windows` reads a long text in overlapping
+            windows and averages their probabilities, weighted by tokens
+        :param fused: False to use transformers' modules even where :mod:`review_scoring.inference.packed` is faster
+        :raises ConfigurationError: for a device that is not available
+        :raises ModelError: for files that are not a classifier with the folder's labels
         """
         started = time.monotonic()
         chosen = pick_device(device, precision)
@@ -85,19 +85,19 @@ class Classifier:
         limit = min(folder.max_tokens, positions_of(model))
         if (tokens := tokenizer.get_vocab_size()) > vocabulary_of(model):
             log.warning(
-                "%s: its tokenizer has %d tokens and the model embeddings for %d: texts with others are rejected",
+                "%s: the tokenizer has %d tokens, the model embeddings for %d; texts with other tokens are rejected",
                 folder.name,
                 tokens,
                 vocabulary_of(model),
             )
         packed = fused and packs(model, chosen)
         log.info(
-            "%s at revision %s on %s, %s, %s tokens of a text, loaded in %.1f s",
+            "%s at revision %s on %s, %s, %s tokens per text, loaded in %.1f s",
             folder.name,
             folder.revision[:12],
             chosen,
             "packed" if packed else "padded",
-            limit if limit < NO_LIMIT else "all",
+            limit if limit < NO_LIMIT else "unlimited",
             time.monotonic() - started,
         )
         labels = tuple(dict.fromkeys(folder.labels))
@@ -112,16 +112,16 @@ class Classifier:
         )
 
     def prepare(self, texts: Sequence[str], *, between_slices: Callable[[], None] = lambda: None) -> Prepared:
-        """Tokenise texts for :meth:`classify`, in whichever thread, also while others are classified.
+        """Tokenise texts for :meth:`classify`. Thread-safe, also while other texts are classified.
 
         :param texts: valid Unicode strings, of any length
-        :param between_slices: called now and then; may raise
+        :param between_slices: called regularly; may raise
         """
         return self.tokeniser.prepare(texts, between_slices)
 
     @staticmethod
     def token_counts(prepared: Prepared) -> Sequence[int]:
-        """Return how many tokens the model reads of each prepared text that is tokenised already."""
+        """Return the token counts of the prepared texts that are tokenised already."""
         return [tokens.count for tokens in prepared.first]
 
     def classify(
@@ -129,34 +129,34 @@ class Classifier:
     ) -> list[Prediction | Reject]:
         """Classify texts and return one result for each, in their order.
 
-        :param texts: valid Unicode strings, of any length, or what :meth:`prepare` made of them
+        :param texts: valid Unicode strings, of any length, or the result of :meth:`prepare`
         :param between_batches: called after each forward pass with the number of texts done so far; may raise
         """
         results: list[Prediction | Reject] = []
 
-        def tell(done: int = 0) -> None:
+        def report_done(done: int = 0) -> None:
             between_batches(len(results) + done)
 
-        prepared = texts if isinstance(texts, Prepared) else self.prepare(texts, between_slices=tell)
-        for tokenised in tokenised_ahead(self.tokeniser, prepared, tell):
-            results.extend(self._classify(tokenised, tell))
+        prepared = texts if isinstance(texts, Prepared) else self.prepare(texts, between_slices=report_done)
+        for tokenised in tokenised_ahead(self.tokeniser, prepared, report_done):
+            results.extend(self._classify(tokenised, report_done))
         return results
 
     def count_tokens(self, texts: Sequence[str]) -> int:
-        """Return how many tokens the model would read of these texts."""
+        """Return the number of tokens that the model would read of these texts."""
         return sum(tokens.count for tokens in self.tokeniser.tokenise(texts))
 
     def _classify(
         self, tokenised: Sequence[Tokens], between_batches: Callable[[int], None]
     ) -> list[Prediction | Reject]:
-        """Classify texts that are sorted together: the longest first, in whatever batches fit."""
+        """Classify texts that are sorted together, longest first, in batches that fit."""
         windows: list[Window] = []
         found: list[list[tuple[int, Row]]] = [[] for _ in tokenised]
         for n, tokens in enumerate(tokenised):
             for ids in () if tokens.is_empty else tokens.windows:
                 if max(ids) < self.vocabulary:
                     windows.append(Window(n, ids))
-                else:  # which a CUDA device answers with an assertion that ends the whole process's use of it
+                else:  # on CUDA, such a token triggers an assertion after which this process cannot use the device
                     found[n].append((len(ids), UNKNOWN_TOKEN))
         windows.sort(key=lambda window: -len(window.ids))
         done = sum(
@@ -170,7 +170,7 @@ class Classifier:
         return [result_of(*each, self.labels, self.device) for each in zip(tokenised, found, strict=True)]
 
     def _rows(self, batch: Batch) -> list[Row]:
-        """Return what the model made of each window of a batch; what is wrong with one is not another's fault."""
+        """Return the probabilities or the reject of each window. A window that fails does not affect the others."""
         ids = [window.ids for window in batch.windows]
         narrowing = Narrowing(self.forward, self.device, self._probe)
         if isinstance(batch.result, Exception):
@@ -178,14 +178,14 @@ class Classifier:
         rows: list[Sequence[float]] = batch.result.tolist()
         if len(rows) == 1:
             return [rows[0]]
-        # A masked neighbour's NaN is still NaN.
+        # Masking does not remove NaN: a window may get it from another one of its batch.
         return [row if is_finite(row) else narrowing.alone(window) for window, row in zip(ids, rows, strict=True)]
 
     def _probe(self) -> Sequence[int]:
         return self.tokeniser.tokenise([PROBE])[0].windows[0]
 
     def _batches(self, windows: Sequence[Window]) -> Iterator[Batch]:
-        """Run the model over windows. On CUDA, the next batch is made and copied while the device is at this one."""
+        """Run the model over windows. On CUDA, the next batch is built and copied while this one is computed."""
         in_flight = 1 if self.device.device.type == "cuda" else 0
         running: deque[Batch] = deque()
         lengths = [len(window.ids) for window in windows]
@@ -196,14 +196,14 @@ class Classifier:
                 start += len(batch.windows)
                 running.append(batch)
             if running and (len(running) > in_flight or start == len(windows)):
-                batch = _arrived(running.popleft())
+                batch = _fetched(running.popleft())
                 if not isinstance(batch.result, Exception):
                     self.budget.took(batch.tokens, time.monotonic() - looked)
                 yield batch
                 looked = time.monotonic()
 
     def _run(self, windows: Sequence[Window], lengths: Sequence[int], start: int) -> Batch:
-        """Run the model over as many of the windows from `start` as the budget and the device's memory take."""
+        """Run the model over one batch of windows, from `start` on, that fits the budget and the device's memory."""
         while True:
             budget = self.budget.tokens
             size = batch_size(lengths[start : start + budget], budget, padded=self.encoder.padded)
@@ -211,10 +211,10 @@ class Classifier:
             tokens = size * lengths[start] if self.encoder.padded else sum(lengths[start : start + size])
             try:
                 return Batch(batch, tokens, self.forward([window.ids for window in batch]))
-            except Exception as error:  # noqa: BLE001 whatever it is, it is narrowed down to the reviews it comes from
+            except Exception as error:  # noqa: BLE001 any error is narrowed down to the reviews that cause it
                 failure = error
             if lacks_memory(failure):
-                make_room(failure, self.device)
+                release_memory(failure, self.device)
                 if size > 1:
                     self.budget.did_not_fit(tokens)
                     continue
@@ -225,7 +225,7 @@ class Classifier:
         """Run the model over one batch and return the probabilities, of shape (windows, labels)."""
         if self.device.device.type == "cpu":
             CORES.take_share()
-        wide = torch.float32 if self.device.device.type == "mps" else torch.float64  # which MPS does not have
+        wide = torch.float32 if self.device.device.type == "mps" else torch.float64  # MPS has no float64
         outputs = self.encoder(ids).to(wide).softmax(dim=-1)
         if len(self.labels) == len(self._classes):
             return outputs
@@ -233,8 +233,8 @@ class Classifier:
         return merged.index_add(1, torch.tensor(self._classes, device=outputs.device), outputs)
 
 
-def _arrived(batch: Batch) -> Batch:
-    """Wait for a batch's probabilities: a device reports some failures only now."""
+def _fetched(batch: Batch) -> Batch:
+    """Copy a batch's probabilities to the CPU. CUDA computes asynchronously and reports some errors only here."""
     if isinstance(batch.result, Exception):
         return batch
     try:

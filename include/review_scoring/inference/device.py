@@ -1,4 +1,4 @@
-"""Which device classifies, and in which precision."""
+"""The device (CUDA, MPS or CPU) and the precision (float32, bfloat16 or float16) of the model; out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ AMPERE = (8, 0)
 
 @dataclass(frozen=True)
 class Device:
-    """A torch device and the type in which the model's weights are held there."""
+    """A torch device, and the dtype of the model's weights on it."""
 
     device: torch.device
     dtype: torch.dtype
 
     def copy(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Copy a tensor to the device; to CUDA without waiting, so that the next batch is made meanwhile."""
+        """Copy a tensor to the device. The copy to CUDA is asynchronous: the next batch is built meanwhile."""
         if self.device.type != "cuda":
             return tensor.to(self.device)
         return tensor.pin_memory().to(self.device, non_blocking=True)
@@ -35,36 +35,36 @@ class Device:
 
 
 def pick_device(device: str = "auto", precision: str = "auto") -> Device:
-    """Pick cuda, mps or cpu, in this order, and the precision that it is fast at; or check what was asked for.
+    """Choose a device and a precision.
 
-    :param device: `auto`, or a torch device such as `cuda:1`
-    :param precision: `auto`, `float32`, `bfloat16` or `float16`
-    :raises ConfigurationError: for a device that is not there or a precision that is none
+    :param device: `auto` for the first available of cuda, mps and cpu, or a torch device such as `cuda:1`
+    :param precision: `auto` for the fastest one on the device, `float32`, `bfloat16` or `float16`
+    :raises ConfigurationError: for a device that is not available or an unknown precision
     """
     if device == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         chosen = torch.device(kind)
     else:
-        chosen = _as_asked(device)
+        chosen = _device_named(device)
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if precision != "auto" and precision not in dtypes:
-        raise ConfigurationError(f"precision {precision!r} is none of auto, {', '.join(dtypes)}")
+        raise ConfigurationError(f"precision is {precision!r}; it must be one of auto, {', '.join(dtypes)}")
     return Device(chosen, _fast_dtype(chosen) if precision == "auto" else dtypes[precision])
 
 
-def _as_asked(device: str) -> torch.device:
+def _device_named(device: str) -> torch.device:
     try:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError):
         raise ConfigurationError(
-            f"device {device!r} is not there; set device='auto', or run this task on a worker that has it"
+            f"device {device!r} is not available; set device='auto', or run this task on a worker that has it"
         ) from None
     return chosen
 
 
 def _fast_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the hardware multiplies it, float16 on older CUDA devices, else float32."""
+    """Return bfloat16 where the hardware supports it, float16 on older CUDA devices, otherwise float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= AMPERE else torch.float16
     if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
@@ -73,14 +73,14 @@ def _fast_dtype(device: torch.device) -> torch.dtype:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Say whether an error means that a device's memory, or the machine's, was too small for a tensor."""
-    # MPS, two allocators of CPUs, and cuBLAS, whose workspace comes from outside torch's own allocator
+    """Return whether an error means that the device or the machine ran out of memory."""
+    # Raised by MPS, by two CPU allocators, and by cuBLAS, which allocates its workspace outside torch's allocator.
     words = ("out of memory", "can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def free_memory(device: Device) -> None:
-    """Give back what torch holds for later tensors, so that a smaller batch finds all of the memory."""
+    """Empty torch's memory cache, so that a smaller batch can use all of the memory."""
     if device.device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.device.type == "mps":

@@ -1,4 +1,4 @@
-"""What a loaded model can read: how many different tokens, and how many of them in one text."""
+"""Limits of a loaded model: the size of its vocabulary, and the maximum length of a text (positions)."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 from transformers import PreTrainedModel
 
 NO_LIMIT = 2**31
-"""Tokens of a model whose positions have no end, such as T5's."""
+"""The limit of a model without one, such as T5, which has relative positions."""
 
 
 def vocabulary_of(model: PreTrainedModel) -> int:
-    """Return how many tokens a model has embeddings for; a token id beyond them stops its forward pass."""
+    """Return the number of tokens that a model has embeddings for; a larger token id fails the forward pass."""
     try:
         table: Any = model.get_input_embeddings()
         return int(table.weight.shape[0])
-    except (NotImplementedError, AttributeError):  # such as CANINE, which hashes characters
+    except (NotImplementedError, AttributeError):  # for example CANINE, which hashes characters
         return NO_LIMIT
 
 
 def positions_of(model: PreTrainedModel) -> int:
-    """Return how many tokens of one text a model has positions for.
+    """Return the maximum number of tokens of a text, by the model's position embeddings.
 
-    Models of RoBERTa's kind (MPNet, Longformer, data2vec, X-MOD and others) count from behind the padding's own
-    position: their table of positions knows the padding, and its first rows are never a text's.
+    In RoBERTa and the models derived from it (MPNet, Longformer, data2vec, X-MOD and others), the embedding table has a
+    `padding_idx`, and the positions of a text start after it. The rows up to it are not available to texts.
     """
     for at, part in model.named_modules():
         padding: Any = getattr(part, "padding_idx", None)

@@ -1,4 +1,4 @@
-"""A sequence classifier from its folder onto a device, in the precision in which it is used."""
+"""Loading a sequence classifier from safetensors onto a device, in its precision; checks config, weights and labels."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from review_scoring.inference.weights import check_weights, read_weights
 from review_scoring.models.folder import ModelFolder
 
 TYPED = {"xlnet", "funnel"}
-"""Models that tell the token which the head reads by a type of its own, which the passes here do not give it."""
+"""Architectures whose classification token has its own token type, which the forward passes here do not set."""
 
 
 def load_model(folder: ModelFolder, device: Device) -> PreTrainedModel:
-    """Load a sequence classifier onto a device: safetensors only, nothing of the folder is executed.
+    """Load a sequence classifier onto a device: safetensors only, no code of the folder is executed.
 
-    :raises ModelError: for files that do not make a classifier with the folder's labels, and for `TYPED` models
+    :raises ModelError: for files that are not a classifier with the folder's labels, and for `TYPED` models
     """
     try:
         with _quiet_transformers():
@@ -33,20 +33,20 @@ def load_model(folder: ModelFolder, device: Device) -> PreTrainedModel:
                 config=config,
                 state_dict=read_weights(folder.path / "model.safetensors", device.dtype),
                 dtype=device.dtype,
-                ignore_mismatched_sizes=True,  # they are refused below, by name
+                ignore_mismatched_sizes=True,  # check_weights refuses them by name
                 output_loading_info=True,
             )
     except ModelError:
         raise
-    except Exception as error:  # noqa: BLE001 safetensors raises its own, transformers many
+    except Exception as error:  # noqa: BLE001 safetensors and transformers raise errors of many types
         raise ModelError(
             f"model {folder.name!r} in {folder.path} does not load ({in_short(error, without=folder.path)})"
         ) from None
     check_weights(folder.name, model, info)
     if model.config.num_labels != len(folder.labels):
         raise ModelError(
-            f"model {folder.name!r} has {model.config.num_labels} outputs, and its config.json {len(folder.labels)} "
-            "labels in id2label; name a label for each output there"
+            f"model {folder.name!r} has {model.config.num_labels} outputs, but id2label in its config.json has "
+            f"{len(folder.labels)} labels; add a label for each output there"
         )
     loaded: PreTrainedModel = model.to(device.device).eval()
     return loaded
@@ -54,19 +54,17 @@ def load_model(folder: ModelFolder, device: Device) -> PreTrainedModel:
 
 def _check_config(name: str, config: PreTrainedConfig) -> None:
     if config.model_type in TYPED:
-        raise ModelError(
-            f"model {name!r}: {config.model_type} is none of the architectures that can be scored; take another model"
-        )
+        raise ModelError(f"model {name!r}: the architecture {config.model_type} is not supported; use another model")
     if config.get_text_config().pad_token_id is None:
         raise ModelError(
-            f"model {name!r}: its config.json names no padding token, without which a {config.model_type} cannot score "
-            "reviews together; set pad_token_id there to the one that it was fine-tuned with"
+            f"model {name!r}: its config.json names no padding token, which a {config.model_type} needs to score "
+            "reviews in batches; set pad_token_id there to the one that it was fine-tuned with"
         )
 
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Keep progress bars and tables of weights out of a task's log: what matters is an error, or a line of our own."""
+    """Keep transformers' progress bars and weight tables out of the task log; errors are raised or logged here."""
     logs = cast("Any", transformers_logging)
     logs.disable_progress_bar()
     before = logs.get_verbosity()

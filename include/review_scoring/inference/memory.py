@@ -1,4 +1,4 @@
-"""How much memory classifying has taken."""
+"""Peak memory of inference: GPU memory on CUDA, otherwise resident memory of the process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from review_scoring.inference.device import Device
 
 
 def peak_memory(device: Device) -> int:
-    """Return the most bytes that were in use: the device's own for CUDA, otherwise this process's since it began."""
+    """Return the peak memory in bytes: of the device on CUDA, otherwise of this process since its start."""
     if device.device.type == "cuda":
         return torch.cuda.max_memory_allocated(device.device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

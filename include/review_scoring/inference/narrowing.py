@@ -1,4 +1,4 @@
-"""A batch on which the model fails, narrowed down to the reviews that make it fail; the others get their scores."""
+"""Errors in a forward pass: bisects the failed batch, rejects the reviews that fail alone, and scores the others."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ log = logging.getLogger(__name__)
 
 Ids: TypeAlias = Sequence[int]
 Row: TypeAlias = Sequence[float] | Reject
-"""What the model made of one window: its probabilities, or why there are none."""
+"""The result of one window: its probabilities, or why it has none."""
 
 
 class Narrowing:
     """Finds the windows of a failed batch that fail alone.
 
     :param forward: runs the model over windows
-    :param probe: gives a window that the model can read, unless its device is broken
+    :param probe: returns a window that the model can always read, to detect a broken device
     """
 
     def __init__(
@@ -33,17 +33,17 @@ class Narrowing:
         self._probe = probe
 
     def rows(self, windows: Sequence[Ids], failure: Exception) -> list[Row]:
-        """Return a row for each window of a batch that failed.
+        """Return a row for each window of a failed batch.
 
-        :raises Exception: the failure, if the model fails on everything: so it does after an assertion on a CUDA
-            device, which takes no further work from this process
+        :raises Exception: the failure, if the model fails on every input, as after an assertion on a CUDA device, which
+            this process cannot use any more
         """
         rows = self._halves(windows, failure)
         if isinstance(self._attempted([self._probe()]), Exception):
             raise failure
         if failed := sum(isinstance(row, Reject) and row.reason is RejectReason.MODEL_ERROR for row in rows):
             log.warning(
-                "the model fails on %d of %d texts of a batch (%s): they are rejected",
+                "the model failed on %d of %d texts of a batch (%s): they are rejected",
                 failed,
                 len(rows),
                 type(failure).__name__,
@@ -51,7 +51,7 @@ class Narrowing:
         return rows
 
     def alone(self, window: Ids) -> Row:
-        """Run the model over one window that got no number in its batch."""
+        """Run the model over one window that got a non-finite value in its batch."""
         found = self._attempted([window])
         return reject_of(found, len(window), self._device) if isinstance(found, Exception) else found[0]
 
@@ -68,28 +68,30 @@ class Narrowing:
     def _attempted(self, windows: Sequence[Ids]) -> list[Row] | Exception:
         try:
             found: list[Row] = self._forward(windows).tolist()
-        except Exception as error:  # noqa: BLE001 whatever it is: what fails alone is rejected, a broken device is not
+        except Exception as error:  # noqa: BLE001 the caller rejects the window, or raises if the device is broken
             failure = error
         else:
             return found
         if lacks_memory(failure):
-            make_room(failure, self._device)
+            release_memory(failure, self._device)
         return failure
 
 
 def lacks_memory(failure: Exception) -> bool:
-    """Say whether a batch was too large for the device, rather than wrong."""
+    """Return whether a batch failed because the device ran out of memory."""
     return isinstance(failure, RuntimeError) and is_out_of_memory(failure)
 
 
-def make_room(failure: Exception, device: Device) -> None:
-    """Let go of a failed pass's tensors, which the frames of its traceback keep alive."""
+def release_memory(failure: Exception, device: Device) -> None:
+    """Release the tensors of a failed forward pass, which the frames of its traceback keep alive."""
     failure.__traceback__ = None
     free_memory(device)
 
 
 def reject_of(failure: Exception, tokens: int, device: Device) -> Reject:
-    """Return the reject of a window on which the model failed alone. Its detail has no word of the error's message."""
+    """Return the reject of a window that failed alone. The detail never quotes the error's message."""
     if lacks_memory(failure):
         return Reject(RejectReason.OUT_OF_MEMORY, f"{tokens} tokens do not fit into the memory of {device}")
-    return Reject(RejectReason.MODEL_ERROR, f"the model fails on its {tokens} tokens ({type(failure).__name__})")
+    return Reject(
+        RejectReason.MODEL_ERROR, f"the model failed on the text's {tokens} tokens ({type(failure).__name__})"
+    )

@@ -1,17 +1,15 @@
-"""A forward pass without padding: the reviews of a batch as one long row of tokens, for BERT, RoBERTa and DistilBERT.
+"""The packed forward pass, without padding, for BERT, RoBERTa and DistilBERT: a batch is one long row of tokens.
 
-It computes what transformers' own modules compute, from their weights, and differs in four things:
+It computes the same as transformers' modules, with the same weights, and differs in four points:
 
-- No padding. All that a layer does token by token runs over the row; only attention has to know where a review ends,
-  and is done for each review alone. (transformers takes packed rows as well, but its mask does not see `position_ids`:
-  under sdpa, reviews would read each other.)
-- One product makes queries, keys and values.
-- The last layer makes nothing but each review's first token, since a classifier's head reads no other.
-- On CPUs with bfloat16, oneDNN gets each weight in the layout that its kernels want, and applies GELU on the way out.
-  It makes and keeps kernels for each number of tokens and of reviews that it meets, so a batch is filled up to round
-  ones (:func:`filling`).
+- No padding. Operations on single tokens run over the whole row; attention runs for each review. (transformers accepts
+  packed rows too, but its mask ignores `position_ids`: under sdpa, reviews would attend to each other.)
+- Queries, keys and values come from one matrix product.
+- The last layer computes only the first token of each review, the only one that a classification head reads.
+- On CPUs with bfloat16, oneDNN gets each weight in the layout of its kernels, and fuses GELU into the product. It
+  caches kernels for each number of tokens and of reviews, so batches are filled up to round numbers (:func:`filler`).
 
-`docs/performance.md` has what that is worth; `fused=False` of `Classifier.load` goes without.
+`docs/performance.md` has the speed-up; `fused=False` of `Classifier.load` turns it off.
 """
 
 from __future__ import annotations
@@ -32,9 +30,9 @@ ROBERTAS = ("roberta", "xlm-roberta", "camembert")
 PACKED = ("bert", "distilbert", *ROBERTAS)
 
 ROUND_TOKENS, ROUND_REVIEWS = 128, 16
-"""A batch is filled up to multiples of these on a CPU: few kernels to make, for 80 tokens a batch on average.
+"""On a CPU, batches are filled up to multiples of these, so that oneDNN compiles few kernels.
 
-That is 2 % of a batch of 4,096 tokens, 4 % of 2,048, 8 % of 1,024.
+It costs 80 tokens per batch on average: 2 % of a batch of 4,096 tokens, 4 % of 2,048, 8 % of 1,024.
 """
 
 
@@ -63,12 +61,12 @@ class PackedEncoder:
         :returns: logits, of shape (reviews, outputs), on the device
         """
         each = [torch.tensor(review) for review in reviews]
-        places = [self._positions(review) for review in each]
-        for missing in filling([len(review) for review in reviews]) if self._fills else ():
-            each.append(torch.full((missing,), self._padding or 0))
-            places.append(torch.full((missing,), self._padding or 0))
+        counted = [self._positions(review) for review in each]
+        for length in filler([len(review) for review in reviews]) if self._fills else ():
+            each.append(torch.full((length,), self._padding or 0))
+            counted.append(torch.full((length,), self._padding or 0))
         lengths = [len(review) for review in each]
-        ids, positions = self._device.copy(torch.cat(each)), self._device.copy(torch.cat(places))
+        ids, positions = self._device.copy(torch.cat(each)), self._device.copy(torch.cat(counted))
         rows, one_each = Rows.of(lengths, self._device), Rows.of([1] * len(lengths), self._device)
         x = self._embed(ids, positions)
         for layer in self._layers[:-1]:
@@ -81,14 +79,14 @@ class PackedEncoder:
         return self._head(x)[: len(reviews)]
 
     def _positions(self, review: torch.Tensor) -> torch.Tensor:
-        """Count a review's tokens. RoBERTa counts from behind the padding's id, and leaves out a `<pad>` in a text."""
+        """Return the position ids of a review. RoBERTa's start after the padding id, and skip a `<pad>` in the text."""
         if self._padding is None:
             return torch.arange(len(review))
         counted = review.ne(self._padding).long()
         return counted.cumsum(0) * counted + self._padding
 
     def _embed(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Add up embeddings in the order in which transformers does; the sum's rounding depends on it."""
+        """Add embeddings in the same order as transformers, because rounding depends on it."""
         table = self._embeddings
         x = table.word_embeddings(ids)
         if hasattr(table, "token_type_embeddings"):
@@ -96,17 +94,17 @@ class PackedEncoder:
         normed: torch.Tensor = table.LayerNorm(x + table.position_embeddings(positions))
         return normed
 
-    def _attended(self, projected: tuple[torch.Tensor, ...], asked: Rows, rows: Rows) -> torch.Tensor:
-        """Gather by queries, keys and values, each of shape (tokens, hidden size)."""
+    def _attended(self, projected: tuple[torch.Tensor, ...], q_rows: Rows, k_rows: Rows) -> torch.Tensor:
+        """Run attention over queries, keys and values, each of shape (tokens, hidden size)."""
         q, k, v = (each.view(len(each), self._heads, -1) for each in projected)
-        return self._attend(q, k, v, asked, rows).flatten(1)
+        return self._attend(q, k, v, q_rows, k_rows).flatten(1)
 
 
-def filling(lengths: Sequence[int]) -> list[int]:
-    """Return the lengths of reviews that nobody looks at, and with which a batch has round numbers.
+def filler(lengths: Sequence[int]) -> list[int]:
+    """Return the lengths of dummy reviews that fill a batch up to round numbers of tokens and of reviews.
 
-    One takes the tokens that are missing. So many of one token follow that attention sees it, and all before it, in a
-    round length: what is beyond a review's end must be there.
+    The first one has all the missing tokens, the others one token each. There are enough of these that every review
+    before them can be read with its length rounded up, without reaching past the end of the row.
     """
     reviews = -len(lengths) % ROUND_REVIEWS
     while True:
@@ -117,7 +115,7 @@ def filling(lengths: Sequence[int]) -> list[int]:
 
 
 def packs(model: PreTrainedModel, device: Device) -> bool:
-    """Say whether :class:`PackedEncoder` computes this model, and is the faster way on this device."""
+    """Return whether :class:`PackedEncoder` supports this model, and is faster than transformers on this device."""
     config = model.config
     activation = config.activation if config.model_type == "distilbert" else getattr(config, "hidden_act", None)
     is_encoder = not getattr(config, "is_decoder", False) and not getattr(config, "add_cross_attention", False)
@@ -130,7 +128,7 @@ def packs(model: PreTrainedModel, device: Device) -> bool:
 
 @dataclass(frozen=True)
 class _Layer:
-    """One block of the encoder: queries, keys and values from one projection, or the last layer's queries apart."""
+    """One layer of the encoder: one projection for queries, keys and values; in the last layer, one for queries."""
 
     projections: tuple[_Linear, ...]
     out: _Linear
@@ -141,7 +139,7 @@ class _Layer:
 
     @classmethod
     def of(cls, block: Any, kind: str, device: Device, *, is_last: bool) -> _Layer:
-        """Take a block of transformers apart."""
+        """Take the weights of a layer of transformers."""
         if kind == "distilbert":
             own = block.attention
             query, key, value, out, out_norm = own.q_lin, own.k_lin, own.v_lin, own.out_lin, block.sa_layer_norm
@@ -161,14 +159,14 @@ class _Layer:
         )
 
     def finish(self, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
-        """Do what follows attention, token by token."""
+        """Apply what follows attention: the output projection, the feed-forward network and both layer norms."""
         x = self.out_norm(self.out(attended) + x)
         finished: torch.Tensor = self.down_norm(self.down(self.up(x)) + x)
         return finished
 
 
 class _Linear:
-    """One or more of transformers' linear layers as one, with or without GELU behind it."""
+    """One or more linear layers of transformers as one matrix product, with or without GELU."""
 
     def __init__(self, parts: Sequence[Any], device: Device, *, gelu: bool = False) -> None:
         self._weight = _joined([part.weight.detach() for part in parts])
@@ -192,16 +190,16 @@ def _joined(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 def _has_onednn() -> bool:
-    """Say whether torch has the operators that its own compiler uses for linear layers, and this CPU their bfloat16."""
+    """Return whether torch has oneDNN's operators for linear layers, and they support bfloat16 on this CPU."""
     operators = torch.ops.mkldnn
     needed = ("_is_mkldnn_bf16_supported", "_reorder_linear_weight", "_linear_pointwise")
     return all(hasattr(operators, name) for name in needed) and bool(operators._is_mkldnn_bf16_supported())
 
 
 def _head(model: PreTrainedModel) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return what follows the encoder: (reviews, hidden size) of first tokens -> logits. Heads want (…, 1, …)."""
+    """Return the classification head: (reviews, hidden size) of first tokens -> logits. Modules take (…, 1, …)."""
     own: Any = model
-    classifier = own.classifier  # nothing below may hold the model, whose own layers are not needed any more
+    classifier = own.classifier  # the lambdas must not reference the model: its layers are freed
     if model.config.model_type == "bert":
         pooler = own.bert.pooler
         return lambda x: classifier(pooler(x[:, None]))

@@ -1,6 +1,6 @@
-"""The way through transformers' own modules: reviews side by side, padded to the longest.
+"""The padded forward pass through transformers' modules: the reviews of a batch are padded to the longest.
 
-It serves every encoder that :func:`review_scoring.inference.loading.load_model` takes.
+It supports every model that :func:`review_scoring.inference.loading.load_model` loads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from review_scoring.inference.device import Device
 
 
 class PlainEncoder:
-    """Forward passes of any sequence classifier of transformers."""
+    """Padded forward passes of any sequence classifier of transformers."""
 
     padded = True
 

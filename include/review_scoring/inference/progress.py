@@ -1,4 +1,4 @@
-"""What a run says of itself while it works: a line every ten seconds."""
+"""Progress of a run: a log line every ten seconds, with reviews done, speed and time left."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ EVERY_S = 10.0
 
 
 class Progress:
-    """Reviews done, of how many, how fast, and how long it will still take.
+    """Logs reviews done, the total, the speed and the time left.
 
-    Time is foretold by tokens, not by reviews: the longest reviews of a chunk are classified first, and those behind
-    them take a fraction of their time. It begins with the first chunk, so that loading the model does not count.
+    The time left is estimated by tokens, not by reviews: the longest reviews of a chunk are classified first, and the
+    later ones take a fraction of their time. The clock starts with the first chunk, which excludes loading the model.
 
-    :param limit: the most reviews that this try will do
-    :param count_waiting: counts what waits in the database; called once, in a thread of its own, when the first line is
-        due, so that short runs do not pay for it
+    :param limit: maximum number of reviews of this try
+    :param count_waiting: counts the waiting reviews in the database; called once, in a background thread, when the
+        first line is due, so that short runs do not count at all
     """
 
     def __init__(self, count_waiting: Callable[[], int], *, limit: int | None = None, every_s: float = EVERY_S) -> None:
@@ -38,11 +38,11 @@ class Progress:
         self._tokens_before = 0.0
 
     def begin_chunk(self, reviews: int, texts: int, tokens: Sequence[int]) -> None:
-        """Note what the next chunk is made of.
+        """Record the size of the next chunk.
 
-        :param reviews: all reviews of the chunk
-        :param texts: those of them that are classified
-        :param tokens: how long the first of these are
+        :param reviews: number of reviews in the chunk
+        :param texts: number of those that are classified
+        :param tokens: token counts of the first of these
         """
         if self._reviews == 0:
             self._started = time.monotonic()
@@ -51,11 +51,11 @@ class Progress:
         self._reviews += reviews
 
     def tick(self, done: int, committed: int, rejects: int, *, done_of_chunk: int = 0) -> None:
-        """Write a line if one is due.
+        """Log a line if one is due.
 
         :param done: reviews that this try has read and classified
-        :param committed: those of them that are in the database
-        :param done_of_chunk: texts of the chunk that are classified
+        :param committed: those of them that are committed
+        :param done_of_chunk: texts of the current chunk that are classified
         """
         now = time.monotonic()
         if now - self._last < self._every_s:
@@ -68,11 +68,11 @@ class Progress:
         log.info("%s", line(done, total, rate, rejects, self._left(total, done_of_chunk, seconds)))
 
     def close(self) -> None:
-        """End the counting, if it still goes on."""
+        """Stop counting."""
         self._counter.close()
 
     def _left(self, total: int | None, done_of_chunk: int, seconds: float) -> float | None:
-        """Return how many seconds are left at the speed so far; None where that cannot be told."""
+        """Return the seconds left at the speed so far; None if unknown."""
         done = self._tokens_before + self._chunk.done(done_of_chunk)
         if total is None or done <= 0:
             return None
@@ -88,10 +88,11 @@ class Progress:
 
 
 class _ChunkTokens:
-    """How many tokens a chunk has, and how many of them the texts have that are done: the longest ones.
+    """The tokens of a chunk, and of the texts that are done, which are the longest ones.
 
-    :param texts: of the chunk
-    :param known: tokens of the first of them, which are classified together; the others are taken to be alike
+    :param texts: number of texts of the chunk
+    :param known: token counts of the first texts, which are sorted and classified together; the others are assumed to
+        have their mean
     """
 
     def __init__(self, texts: int, known: Sequence[int]) -> None:
@@ -100,7 +101,7 @@ class _ChunkTokens:
         self.total = self.done(texts)
 
     def done(self, texts: int) -> float:
-        """Return how many tokens so many texts have, taken in the order in which they are classified."""
+        """Return the tokens of the first `texts` texts, in the order in which they are classified."""
         known = min(texts, len(self._longest_first) - 1)
         return self._longest_first[known] + (texts - known) * self._mean
 
@@ -108,7 +109,7 @@ class _ChunkTokens:
 def line(done: int, total: int | None, rate: float, rejects: int, left: float | None = None) -> str:
     """Return a progress line: `1,200 of 5,000 reviews, 130.5/s, 0:29 left, 3 rejects`.
 
-    :param left: seconds; None where they cannot be told
+    :param left: seconds; None if unknown
     """
     if total is None:
         return f"{done:,} reviews, {rate:.1f}/s, {rejects:,} rejects"

@@ -1,4 +1,4 @@
-"""From what the model made of a text's windows to its label and score, or to the reason why it has none."""
+"""The label and score of a text from the probabilities of its windows (averaged by tokens), or its reject."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def result_of(
 ) -> Prediction | Reject:
     """Return the result of one text.
 
-    :param found: for each window of the text its number of tokens and what the model made of it
+    :param found: for each window of the text, its number of tokens, and its probabilities or reject
     """
     if tokens.failure is not None:
-        return Reject(RejectReason.MODEL_ERROR, f"the model's tokenizer fails on the text ({tokens.failure})")
+        return Reject(RejectReason.MODEL_ERROR, f"the model's tokenizer failed on the text ({tokens.failure})")
     if tokens.is_empty:
-        return Reject(RejectReason.NO_TOKENS, "the tokenizer finds nothing in the text")
+        return Reject(RejectReason.NO_TOKENS, "the tokenizer finds no tokens in the text")
     rows: list[tuple[int, Sequence[float]]] = []
     for length, row in found:
         if isinstance(row, Reject):
@@ -44,12 +44,12 @@ def result_of(
 
 
 def is_finite(row: Sequence[float]) -> bool:
-    """Say whether all probabilities of a row are numbers."""
+    """Return whether all probabilities are finite numbers."""
     return all(map(math.isfinite, row))
 
 
 def _averaged(rows: Sequence[tuple[int, Sequence[float]]]) -> Sequence[float]:
-    """Average the probabilities of a text's windows by their tokens."""
+    """Average the probabilities of a text's windows, weighted by their tokens."""
     if len(rows) == 1:
         return rows[0][1]
     total = sum(length for length, _ in rows)

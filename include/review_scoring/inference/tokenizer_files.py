@@ -1,8 +1,8 @@
-"""A folder's tokenizer as the `tokenizer.json` that the store keeps. Nothing of it is ever made up.
+"""Tokenizer files of an imported model: keeps `tokenizer.json`, or converts a vocabulary to it exactly.
 
-`tokenizer.json` is the tokenizer, whatever else a folder has. Without one, a vocabulary is converted where its options
-are all known: transformers would otherwise fill in defaults, such as lower case, under which a model still scores, and
-wrongly.
+If a folder has `tokenizer.json`, that file is the tokenizer. Otherwise a vocabulary is converted only if all of its
+options are known: transformers would fill in defaults, such as lower case, with which the model returns wrong scores
+without an error.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ import transformers
 from tokenizers import Tokenizer
 
 from review_scoring.errors import ModelError, in_short
-from review_scoring.models.spark_nlp.sentencepiece import FIRST, LAST, MASK, PADDING, UNKNOWN, build_unigram
+from review_scoring.models.spark_nlp.unigram import FIRST, LAST, MASK, PADDING, UNKNOWN, build_unigram
 
 TOKENIZER, OPTIONS = "tokenizer.json", "tokenizer_config.json"
 SPECIAL = (FIRST, PADDING, LAST, UNKNOWN, MASK)
 PLAIN_OPTIONS = {"tokenizer_class": "PreTrainedTokenizerFast"}
-"""Tells transformers that `tokenizer.json` is all there is."""
+"""Makes transformers read `tokenizer.json` alone."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """A kind of tokenizer that is built exactly from its vocabulary.
+    """A kind of tokenizer that can be converted exactly from its vocabulary.
 
-    :param files: what holds the vocabulary; the first names each token with its id
-    :param needs: options that tokenizer_config.json has to set, since their defaults are often not meant
+    :param files: the files of the vocabulary; the first one has each token with its id
+    :param needs: options that tokenizer_config.json has to set, because their defaults are often wrong
     :param transformers_class: the class that builds it; None for XLM-RoBERTa's, which is built here
-    :param model_types: architectures that have it unless tokenizer_config.json names another class
+    :param model_types: architectures that use it unless tokenizer_config.json names another class
     """
 
     files: tuple[str, ...]
@@ -58,10 +58,10 @@ CLASSES = {
 
 
 def complete_tokenizer(folder: Path, name: str) -> None:
-    """Write `tokenizer.json` and `tokenizer_config.json` where a folder lacks them.
+    """Write `tokenizer.json` and `tokenizer_config.json` if a folder lacks them.
 
-    :param name: the model's name in messages
-    :raises ModelError: for a tokenizer that is not there, or that cannot be converted exactly
+    :param name: the model's name, for errors
+    :raises ModelError: if the folder has no tokenizer, or one that cannot be converted exactly
     """
     if not (folder / TOKENIZER).is_file():
         _convert(folder, name)
@@ -72,14 +72,14 @@ def complete_tokenizer(folder: Path, name: str) -> None:
 def _convert(folder: Path, name: str) -> None:
     options = _read(folder / OPTIONS, name)
     config = _read(folder / "config.json", name)
-    wanted = str(options.get("tokenizer_class") or "").removesuffix("Fast")
-    kind = CLASSES.get(wanted) if wanted else _kind_of(str(config.get("model_type")))
+    named_class = str(options.get("tokenizer_class") or "").removesuffix("Fast")
+    kind = CLASSES.get(named_class) if named_class else _kind_of(str(config.get("model_type")))
     conversion = CONVERSIONS.get(kind or "")
     if conversion is None or not all((folder / file).is_file() for file in conversion.files):
         raise _refused(folder, name, "and no vocabulary that can be converted exactly")
-    if (unlike := options.get("never_split")) or options.get("do_basic_tokenize") is False:
+    if (unsplit := options.get("never_split")) or options.get("do_basic_tokenize") is False:
         raise _refused(
-            folder, name, f"and its {OPTIONS} has {'never_split' if unlike else 'do_basic_tokenize = false'}"
+            folder, name, f"and its {OPTIONS} has {'never_split' if unsplit else 'do_basic_tokenize = false'}"
         )
     if unset := [option for option in conversion.needs if option not in options]:
         raise _refused(folder, name, f"and its {OPTIONS} does not set {', '.join(unset)}")
@@ -107,7 +107,7 @@ def _kind_of(architecture: str) -> str | None:
 
 
 def _named_tokens(folder: Path, conversion: Conversion, options: Mapping[str, Any]) -> Mapping[str, int] | None:
-    """Return the ids that the folder's files give tokens; None for SentencePiece, whose builder reads no other file."""
+    """Return the token ids in the folder's files; None for SentencePiece, whose builder reads no other file."""
     added = folder / "added_tokens.json"
     more: dict[str, int] = json.loads(added.read_text(encoding="utf-8")) if added.is_file() else {}
     more |= {str(each["content"]): int(number) for number, each in options.get("added_tokens_decoder", {}).items()}
@@ -136,5 +136,5 @@ def _read(file: Path, name: str) -> Mapping[str, Any]:
 def _refused(folder: Path, name: str, why: str) -> ModelError:
     return ModelError(
         f"model {name!r}: {folder} has no {TOKENIZER}, {why}; load the tokenizer that the model was trained with, and "
-        f"save it there with transformers' save_pretrained, which writes {TOKENIZER}"
+        f"save it to that folder with save_pretrained of transformers, which writes {TOKENIZER}"
     )

@@ -1,4 +1,4 @@
-"""Texts to the tokens that a model reads: cut at its maximum, or read in overlapping windows."""
+"""Tokenizing texts: truncation at the model's maximum, or sliding windows over long texts."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from tokenizers import Encoding, Tokenizer
 from review_scoring.errors import ConfigurationError
 
 SLICE_TEXTS = 256
-"""Texts that are tokenised at once."""
+"""Texts per call of the tokenizer."""
 
 SORTED_TEXTS = 4096
-"""Texts that are tokenised ahead at most, and sorted together for little padding."""
+"""Texts that are tokenised ahead, and sorted by length together to reduce padding."""
 
 POLL_S = 0.5
-"""Seconds between two looks whether to go on waiting."""
+"""Seconds between two calls of `waiting`."""
 
 CHARACTERS_A_TOKEN = 100
-"""No text is expected to need more; one that does is tokenised whole, and slower."""
+"""Upper bound of characters per token. A text that exceeds it is tokenised as a whole, which is slower."""
 
 PROBE = "bien"
-"""A text that every tokenizer and every model can read, unless it can read none."""
+"""A text that every working tokenizer and model can read."""
 
 OVERLAP = 4
-"""One window in so many parts repeats the end of the window before it."""
+"""Each window starts with the last quarter (1 / `OVERLAP`) of the window before it."""
 
 
 T = TypeVar("T")
 
 
 class LongTexts(StrEnum):
-    """What becomes of a text that has more tokens than the model reads at once."""
+    """How to read a text with more tokens than the model's maximum."""
 
     TRUNCATE = "truncate"
     WINDOWS = "windows"
@@ -45,9 +45,9 @@ class LongTexts(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What the model reads of a text: one window, or several for a long text; each with its special tokens.
+    """The token ids of a text: one window, or several for a long text; each with its special tokens.
 
-    `failure` is the class of the error with which the tokenizer failed on the text; there are no windows then.
+    `failure` is the class of the error if the tokenizer failed on the text; there are no windows then.
     """
 
     windows: tuple[list[int], ...]
@@ -57,25 +57,25 @@ class Tokens:
 
     @property
     def count(self) -> int:
-        """Tokens that the model reads, those that two windows share counted twice."""
+        """Tokens that the model reads; those in the overlap of two windows count twice."""
         return sum(map(len, self.windows))
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Texts to classify; `first` are the tokens of the first `SORTED_TEXTS` of them."""
+    """Texts to classify; `first` has the tokens of the first `SORTED_TEXTS` of them."""
 
     texts: Sequence[str]
     first: Sequence[Tokens]
 
 
 class Tokeniser:
-    """A model's tokenizer with its limit, for any number of threads.
+    """A model's tokenizer with its maximum length. Thread-safe.
 
-    :param max_tokens: what the model reads at once, special tokens included
+    :param max_tokens: the model's maximum, special tokens included
     :param long_texts: a value of :class:`LongTexts`
-    :param cut: the side on which `truncate` cuts a long text off; None for the one that the tokenizer names
-    :raises ConfigurationError: for a `long_texts` that is none, and a `max_tokens` that leaves no room for a text
+    :param cut: the side on which `truncate` cuts a long text; None for the tokenizer's own
+    :raises ConfigurationError: for an unknown `long_texts`, or a `max_tokens` that the special tokens use up
     """
 
     def __init__(
@@ -96,8 +96,8 @@ class Tokeniser:
         content = max_tokens - tokenizer.num_special_tokens_to_add(is_pair=False)
         if content < 1:
             raise ConfigurationError(
-                f"the model reads {max_tokens} tokens, and its special ones are {max_tokens - content}: that leaves "
-                "none for a text; correct max_tokens in its catalogue entry, or model_max_length in "
+                f"the model reads {max_tokens} tokens, of which {max_tokens - content} are special tokens, so none are "
+                "left for the text; correct max_tokens in its catalogue entry, or model_max_length in "
                 "tokenizer_config.json"
             )
         tokenizer.enable_truncation(
@@ -108,15 +108,15 @@ class Tokeniser:
 
     @property
     def vocabulary(self) -> int:
-        """How many token ids there can be: one more than the largest."""
+        """The size of the vocabulary: one more than the largest token id."""
         return max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
     def prepare(self, texts: Sequence[str], between_slices: Callable[[], None]) -> Prepared:
-        """Tokenise the first `SORTED_TEXTS` texts, and leave the others to :func:`tokenised_ahead`."""
+        """Tokenise the first `SORTED_TEXTS` texts; :func:`tokenised_ahead` does the others."""
         return Prepared(texts, self.tokenise(texts[:SORTED_TEXTS], between_slices))
 
     def tokenise(self, texts: Sequence[str], between_slices: Callable[[], None] = lambda: None) -> list[Tokens]:
-        """Tokenise slice by slice, and keep no more of a text than the model reads of it.
+        """Tokenise texts in slices, and keep only the tokens that the model reads.
 
         :param between_slices: called after each slice; may raise
         """
@@ -129,7 +129,7 @@ class Tokeniser:
     def _slice(self, texts: Sequence[str]) -> list[Tokens]:
         if self._in_windows:
             return self._encoded(texts, self._windows)
-        # A long text costs as much as all of it, so the part that is kept is tried first.
+        # The tokenizer reads all of a text even if it truncates it, so long texts are cut before.
         longest = self.max_tokens * CHARACTERS_A_TOKEN
         part = slice(-longest, None) if self._cuts_left else slice(longest)
         found = self._encoded([text[part] for text in texts], self._part)
@@ -139,9 +139,9 @@ class Tokeniser:
         return found
 
     def _encoded(self, texts: Sequence[str], tokens: Callable[[Encoding], Tokens]) -> list[Tokens]:
-        """Encode texts together; if that fails, one by one, so that one text's failure is its own.
+        """Encode texts together; if that fails, one by one, so that only the texts that fail are rejected.
 
-        :raises Exception: the tokenizer's own, if it fails on any text
+        :raises Exception: the tokenizer's error, if it fails on `PROBE` as well
         """
         together = _attempted(partial(self._tokenizer.encode_batch, list(texts)))
         if not isinstance(together, BaseException):
@@ -167,7 +167,7 @@ class Tokeniser:
 
 
 def _attempted(call: Callable[[], T]) -> T | BaseException:
-    """Return what a call of the tokenizer gives, or its error: a panic in Rust is no `Exception`."""
+    """Return the result of a call of the tokenizer, or its error. A Rust panic is not an `Exception`."""
     try:
         return call()
     except BaseException as error:
@@ -179,21 +179,21 @@ def _attempted(call: Callable[[], T]) -> T | BaseException:
 def tokenised_ahead(
     tokeniser: Tokeniser, prepared: Prepared, waiting: Callable[[], None]
 ) -> Iterator[Sequence[Tokens]]:
-    """Give the tokens of `SORTED_TEXTS` texts at a time, and tokenise the next ones in a thread meanwhile.
+    """Yield the tokens of `SORTED_TEXTS` texts at a time, and tokenise the next ones in a thread meanwhile.
 
-    :param waiting: called now and then while there is nothing to give; may raise
+    :param waiting: called every `POLL_S` seconds while the next tokens are not ready; may raise
     """
-    given_up = threading.Event()
+    cancelled = threading.Event()
 
-    def look() -> None:
-        if given_up.is_set():
+    def check() -> None:
+        if cancelled.is_set():
             raise InterruptedError
 
     pool = ThreadPoolExecutor(1, "tokenise")
     try:
         tokenised = prepared.first
         for start in range(SORTED_TEXTS, len(prepared.texts), SORTED_TEXTS):
-            ahead = pool.submit(tokeniser.tokenise, prepared.texts[start : start + SORTED_TEXTS], look)
+            ahead = pool.submit(tokeniser.tokenise, prepared.texts[start : start + SORTED_TEXTS], check)
             yield tokenised
             while not ahead.done():
                 wait([ahead], timeout=POLL_S)
@@ -201,5 +201,5 @@ def tokenised_ahead(
             tokenised = ahead.result()
         yield tokenised
     finally:
-        given_up.set()
+        cancelled.set()
         pool.shutdown(wait=False, cancel_futures=True)

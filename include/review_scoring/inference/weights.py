@@ -1,4 +1,4 @@
-"""A model's weights: read from its mapped file, and compared with what its architecture has."""
+"""A model's weights: reads safetensors with little memory, and refuses missing, mismatched or spare weights."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from review_scoring.errors import ModelError
 log = logging.getLogger(__name__)
 
 NUMBERED = re.compile(r".*?\.(?=\d+\.)")
-"""The name of a stack of layers, before a layer's number."""
+"""Matches the part of a weight's name before the number of its layer."""
 
 CONSTANT = re.compile(r".*\.((attn|attention)\.(masked_)?bias|inv_freq|position_ids)")
-"""What older versions of transformers saved although it is computed: causal masks, frequencies, positions."""
+"""Buffers that older versions of transformers saved, though they are computed: masks, frequencies, positions."""
 
 SHOWN = 3
-"""Weights that a message names of many."""
+"""Maximum number of weights that a message names."""
 
 
 def read_weights(file: Path, dtype: torch.dtype) -> Mapping[str, torch.Tensor]:
-    """Read each tensor through a mapping of its own.
+    """Read each tensor through its own memory mapping.
 
-    The pages of a mapping count as resident until it is closed: through one for the whole file, a model that is
-    converted on the way is in memory twice.
+    The pages of a mapping count as resident memory until it is closed. With one mapping for the whole file, a model
+    that is converted to another dtype would be in memory twice.
     """
     with safe_open(file, framework="pt") as opened:
         names = list(opened.keys())
@@ -43,18 +43,17 @@ def read_weights(file: Path, dtype: torch.dtype) -> Mapping[str, torch.Tensor]:
 
 
 def check_weights(name: str, model: nn.Module, info: Mapping[str, Any]) -> None:
-    """See that every weight of a model came from its file. What the model has no use for is logged in one line.
+    """Check that every weight of a model came from its file. Weights that the model does not use are logged.
 
-    :param name: the model's name in messages
-    :param info: the loading info of transformers' `from_pretrained`
-    :raises ModelError: for weights that are missing or of another shape, and for spare ones that belong to the model's
-        own layers
+    :param name: the model's name, for errors
+    :param info: the loading info of `from_pretrained` of transformers
+    :raises ModelError: for weights that are missing or have another shape, and for spare ones in the model's layers
     """
     if mismatched := sorted(info.get("mismatched_keys", ())):
         key, found, expected = mismatched[0]
         more = f", and {len(mismatched) - 1} more differ" if len(mismatched) > 1 else ""
         raise ModelError(
-            f"model {name!r}: the weight {key} has the shape {tuple(found)}, and config.json makes it "
+            f"model {name!r}: the weight {key} has the shape {tuple(found)}, but by config.json it must be "
             f"{tuple(expected)}{more}; use the config.json that the weights were saved with"
         )
     if missing := info.get("missing_keys"):
@@ -65,18 +64,18 @@ def check_weights(name: str, model: nn.Module, info: Mapping[str, Any]) -> None:
     spare = info.get("unexpected_keys") or ()
     if own := [key for key in spare if _is_of_own_layer(key, model)]:
         raise ModelError(
-            f"model {name!r} has {len(own)} weights in its layers that its config.json does not account for "
-            f"({_some(own)}), as a quantized model has, one with adapters, or one with more layers; save it as a plain "
-            "model, with its own config.json"
+            f"model {name!r} has {len(own)} weights in its layers that its config.json does not describe "
+            f"({_some(own)}); quantized models, models with adapters and models with more layers have such weights. "
+            "Save it as a plain model, with its own config.json"
         )
     if spare:
-        log.info("model %s: ignoring %d weights that a classifier does not have: %s", name, len(spare), _some(spare))
+        log.info("model %s: ignoring %d weights that the classifier does not use: %s", name, len(spare), _some(spare))
 
 
 def _is_of_own_layer(key: str, model: nn.Module) -> bool:
-    """Say whether a spare weight would change what the model computes.
+    """Return whether a spare weight would change the model's output.
 
-    It would if it is in one of the model's stacks of numbered layers, or in a module that has parameters and no parts.
+    It would if it belongs to one of the model's numbered layers, or to a module that has parameters and no submodules.
     """
     if CONSTANT.fullmatch(key):
         return False

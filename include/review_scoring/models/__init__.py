@@ -1,1 +1,1 @@
-"""The models that a job can choose: what they are called, where they are, and what their labels mean."""
+"""Models: the catalogue, imported model folders with their labels, the model store, downloads, Spark NLP conversion."""

@@ -146,7 +146,7 @@ class CatalogueEntry(CheckedModel):
 
     @property
     def shown(self) -> str:
-        """The title in forms, which says whether the model was checked against the real files."""
+        """The title in forms, marked if the entry has not been checked against the real files."""
         return f"{self.title} (unverified)" if self.unverified else self.title
 
     @property

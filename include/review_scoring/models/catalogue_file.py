@@ -1,6 +1,6 @@
-"""Catalogue files: entries by name, in which every name and alias means one model.
+"""Catalogue files: the valid entries by name, the problems of the invalid ones, and unique names and aliases.
 
-An entry that is wrong is left out, with the reason: it must not take the others with it.
+An invalid entry is left out and its problem is kept, so that the other entries can be used.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from review_scoring.errors import ModelError
 from review_scoring.models.catalogue_entry import CHAMPION, CatalogueEntry, ModelKind, read_entry
 
 WHOLE_FILE = ""
-"""Stands for the file where a problem is not of one entry."""
+"""Key of a problem that concerns the file instead of one entry."""
 
 
 @dataclass(frozen=True)
 class Entries:
-    """The entries of one or two files that can be used, by name, and what is wrong with the others, by name."""
+    """The valid entries of one or two files by name, and the problems of the others by name."""
 
     usable: Mapping[str, CatalogueEntry]
     problems: Mapping[str, ModelError]
@@ -31,8 +31,8 @@ class Entries:
 def read_catalogue(path: Path, modified: int, *, own: bool = False) -> Entries:
     """Read one catalogue file.
 
-    :param modified: when the file was last changed, so that a change is noticed
-    :param own: whether it is a deployment's own file, which has no bundled models
+    :param modified: time of the last change of the file, so that the cache notices a change
+    :param own: whether it is the file of a deployment, which has no bundled models
     """
     del modified
     try:
@@ -48,13 +48,13 @@ def read_catalogue(path: Path, modified: int, *, own: bool = False) -> Entries:
             usable[name] = _read(name, values, path, own=own)
         except ModelError as error:
             problems[name] = error
-    return joined({}, Entries(usable, problems), path)
+    return merged({}, Entries(usable, problems), path)
 
 
 def unreadable(path: Path, error: OSError) -> Entries:
     """Return the entries of a file that cannot be read: none."""
-    told = f"the catalogue {path} cannot be read ({error.strerror}); correct the setting that names it"
-    return Entries({}, {WHOLE_FILE: ModelError(told)})
+    message = f"the catalogue {path} cannot be read ({error.strerror}); correct the setting that names it"
+    return Entries({}, {WHOLE_FILE: ModelError(message)})
 
 
 def _read(name: str, values: Any, path: Path, *, own: bool) -> CatalogueEntry:
@@ -64,10 +64,10 @@ def _read(name: str, values: Any, path: Path, *, own: bool) -> CatalogueEntry:
     return entry
 
 
-def joined(first: Mapping[str, CatalogueEntry], more: Entries, path: Path) -> Entries:
-    """Return two catalogues as one, in which every name and alias means one model.
+def merged(first: Mapping[str, CatalogueEntry], more: Entries, path: Path) -> Entries:
+    """Merge two catalogues, in which every name and alias must mean one model.
 
-    :param path: the file of the second, an entry of which is left out if its name or an alias is taken
+    :param path: the file of the second; an entry of it whose name or alias is taken is left out
     """
     taken = {CHAMPION: "the model promoted for a job"}
     taken |= {name: entry.name for entry in first.values() for name in (entry.name, *entry.aliases)}
@@ -90,4 +90,4 @@ def _refuse_taken(
         if "@" in name or taken.get(name, entry.name) != entry.name or (name == entry.name and name in first):
             where = "name" if name == entry.name else "key 'aliases'"
             reason = "`@` is for revisions" if "@" in name else f"it already means {taken[name]!r}"
-            raise ModelError(f"{path}, [{entry.name}], {where}: {name!r} cannot be taken, {reason}")
+            raise ModelError(f"{path}, [{entry.name}], {where}: {name!r} cannot be used, {reason}")

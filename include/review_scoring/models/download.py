@@ -1,74 +1,55 @@
-"""Download a file: https only, from hosts that are allowed, at addresses that are public.
+"""Download a file over https from allowed hosts at public addresses, with timeout, size limit and checksum.
 
-The check of the address and the connection use the same answer of the resolver, at the first request and at every
-redirect: a name that means another address a moment later gains nothing. A proxy would take that away, so none is used.
+The address is checked and then connected to, at the first request and at every redirect, so that a second DNS answer
+(DNS rebinding) cannot lead to another address. For the same reason no proxy is used.
 """
 
 from __future__ import annotations
 
 import hashlib
 import http.client
-import ipaddress
 import logging
-import socket
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from review_scoring.errors import DownloadFailedError, DownloadRefusedError, ModelError
 from review_scoring.models.catalogue_entry import https_form
+from review_scoring.models.public_address import HTTPS_PORT, is_public, open_tls, resolve, shown
 
 log = logging.getLogger(__name__)
 
 MOST_BYTES = 8 * 1024**3
-"""Of any one file. XLM-RoBERTa large, the largest of its kind, has 2.3 GB."""
+"""Largest file in bytes. XLM-RoBERTa large, the largest supported model, has 2.3 GB."""
 
 MOST_REDIRECTS = 5
-TIMEOUT_S = 30.0
 PROGRESS_S = 10.0
 _CHUNK = 1024**2
-_HTTPS = 443
 _REDIRECTS = {301, 302, 303, 307, 308}
-_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-"""All IPv6 addresses that hosts of the public internet have (RFC 4291). Beyond it are those of translators, compatible
-and site-local ones, which lead to other addresses, or into a network."""
-
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str], Sequence[str]]
 Opener = Callable[[str, str], http.client.HTTPConnection]
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file that was downloaded: the address that it came from in the end, its size in bytes and its checksum."""
+    """A downloaded file: its address after redirects, its size in bytes and its checksum."""
 
     address: str
     size: int
     sha256: str
 
 
-def resolve(host: str) -> Sequence[str]:
-    """Return the addresses of a host."""
-    return [str(answer[4][0]) for answer in socket.getaddrinfo(host, _HTTPS, type=socket.SOCK_STREAM)]
-
-
-def open_tls(host: str, address: str) -> http.client.HTTPConnection:
-    """Return a connection to exactly this address, whose certificate has to be the host's."""
-    return _PinnedConnection(host, address)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Downloader:
     """Downloads files.
 
-    :param hosts: the hosts that may be asked
-    :param resolver: gives a host's addresses; they are checked, whoever gives them
-    :param opener: gives a connection to a host at one of its addresses
-    :param between_chunks: called after each piece of a file; may raise
+    :param hosts: the allowed hosts
+    :param resolver: returns the addresses of a host, which are then checked
+    :param opener: returns a connection to a host at one of its addresses
+    :param between_chunks: called after each chunk of a file; may raise
     """
 
     hosts: frozenset[str]
@@ -80,11 +61,11 @@ class Downloader:
         """Download one file.
 
         :param address: https or s3
-        :param to: the file to write; it must not exist. After an error it does not, either
-        :param size: bytes that the file must have, if they are known
-        :param sha256: checksum that it must have, if it is known
-        :raises DownloadRefusedError: for an address that is not allowed, and a file that is not what was expected
-        :raises DownloadFailedError: for a host that does not answer, or not to the end
+        :param to: the file to write; it must not exist, and does not exist after an error
+        :param size: the expected size in bytes, if known
+        :param sha256: the expected checksum, if known
+        :raises DownloadRefusedError: for an address that is not allowed, and for a file with another size or checksum
+        :raises DownloadFailedError: for a host that does not answer or closes the connection early
         """
         current = https_form(address)
         for _ in range(MOST_REDIRECTS + 1):
@@ -104,13 +85,14 @@ class Downloader:
             found = list(self.resolver(host))
         except (OSError, UnicodeError) as error:
             why = getattr(error, "strerror", None) or type(error).__name__
-            raise DownloadFailedError(f"the host {host} is not found ({why}): is there a network?") from None
+            raise DownloadFailedError(
+                f"the host {host} cannot be resolved ({why}); check the network connection"
+            ) from None
         for each in found:
             if not is_public(each):
                 raise DownloadRefusedError(
-                    f"the host {host} has the address {each}, which is not a public one: nothing is fetched from "
-                    "inside a network. Download the file yourself, and name it as `archive` in a catalogue entry of "
-                    "your own"
+                    f"the host {host} has the address {each}, which is not public: downloads from private networks are "
+                    "refused. Download the file yourself, and set it as `archive` in a catalogue entry of your own"
                 )
         if not found:
             raise DownloadFailedError(f"the host {host} has no address")
@@ -123,14 +105,14 @@ class Downloader:
         except ValueError:
             raise DownloadRefusedError(f"{shown(address)} is not an address") from None
         host = (parts.hostname or "").lower()
-        if parts.scheme != "https" or parts.username is not None or port not in {None, _HTTPS} or not host:
+        if parts.scheme != "https" or parts.username is not None or port not in {None, HTTPS_PORT} or not host:
             raise DownloadRefusedError(
-                f"{shown(address)} cannot be fetched: an address is https://, at the usual port, without a user"
+                f"{shown(address)} is refused: an address must be https://, on the default port, without a user"
             )
         if host not in self.hosts:
             raise DownloadRefusedError(
-                f"nothing may be fetched from the host {host}; allowed are {', '.join(sorted(self.hosts)) or 'none'}. "
-                "AIRFLOW__REVIEW_SCORING__MODEL_HOSTS adds hosts"
+                f"the host {host} is not allowed; allowed are {', '.join(sorted(self.hosts)) or 'none'}. "
+                "[review_scoring] model_hosts adds hosts"
             )
         return host
 
@@ -142,15 +124,12 @@ class Downloader:
             response = connection.getresponse()
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise _failed(address, error) from None
-        if (
-            response.status >= http.HTTPStatus.INTERNAL_SERVER_ERROR
-            or response.status == http.HTTPStatus.TOO_MANY_REQUESTS
-        ):
-            raise DownloadFailedError(f"{shown(address)} answers {response.status}; try again later")
-        if response.status not in {http.HTTPStatus.OK, *_REDIRECTS}:
+        if response.status >= 500 or response.status == 429:
+            raise DownloadFailedError(f"{shown(address)} returned {response.status}; try again later")
+        if response.status not in {200, *_REDIRECTS}:
             raise DownloadRefusedError(
-                f"{shown(address)} answers {response.status}; look whether the model is still there, and download it "
-                "yourself if it moved: a catalogue entry of your own can name the file as `archive`"
+                f"{shown(address)} returned {response.status}; check whether the model still exists there. If it has "
+                "moved, download it yourself, and set it as `archive` in a catalogue entry of your own"
             )
         return response
 
@@ -170,26 +149,26 @@ class Downloader:
                 raise _unexpected(address, f"it has {total} bytes", size)
             if sha256 not in {None, digest}:
                 raise DownloadRefusedError(
-                    f"{shown(address)} is not the file that the catalogue means: its SHA-256 is {digest}, not {sha256}"
+                    f"{shown(address)} is not the file of the catalogue: its SHA-256 is {digest}, not {sha256}"
                 )
         except BaseException:
             to.unlink(missing_ok=True)
             raise
-        log.info("fetched %s: %.1f MB, SHA-256 %s", shown(address), total / 1e6, digest)
+        log.info("downloaded %s: %.1f MB, SHA-256 %s", shown(address), total / 1e6, digest)
         return Fetched(shown(address), total, digest)
 
     def _copy(self, response: http.client.HTTPResponse, address: str, file: IO[bytes], most: int) -> tuple[int, str]:
-        """Write what comes, piece by piece, and return its size and checksum."""
-        total, digest, told = 0, hashlib.sha256(), time.monotonic()
+        """Write the response chunk by chunk, and return its size and checksum."""
+        total, digest, logged = 0, hashlib.sha256(), time.monotonic()
         while chunk := self._read(response, address):
             total += len(chunk)
             if total > most:
-                raise _unexpected(address, f"it goes on after {most} bytes", most)
+                raise _unexpected(address, f"it has more than {most} bytes", most)
             file.write(chunk)
             digest.update(chunk)
             self.between_chunks()
-            if time.monotonic() - told >= PROGRESS_S:
-                told = time.monotonic()
+            if time.monotonic() - logged >= PROGRESS_S:
+                logged = time.monotonic()
                 of = f" of {(total + response.length) / 1e6:.0f}" if response.length else ""
                 log.info("%.0f%s MB of %s", total / 1e6, of, shown(address))
         return total, digest.hexdigest()
@@ -204,50 +183,16 @@ class Downloader:
 
 def _redirected(address: str, location: str | None) -> str:
     if location is None:
-        raise DownloadRefusedError(f"{shown(address)} redirects, and does not say where to")
+        raise DownloadRefusedError(f"{shown(address)} redirects without a Location")
     try:
         return urljoin(address, location)
     except ValueError:
-        raise DownloadRefusedError(f"{shown(address)} redirects to what is not an address") from None
-
-
-def is_public(address: str) -> bool:
-    """Say whether an IP address is one of the public internet, and hides no other address."""
-    ip: IpAddress = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        elif ip.sixtofour is not None or ip.teredo is not None or ip not in _GLOBAL_UNICAST:
-            return False
-    return ip.is_global and not ip.is_multicast
-
-
-def shown(address: str) -> str:
-    """Return an address as messages show it: without a query or a user, either of which may hold a credential."""
-    try:
-        parts = urlsplit(address)
-        return SplitResult(parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "").geturl()
-    except ValueError:
-        return "what is no address"
-
-
-class _PinnedConnection(http.client.HTTPSConnection):
-    """A TLS connection to an address that was checked."""
-
-    def __init__(self, host: str, address: str) -> None:
-        self._tls = ssl.create_default_context()
-        super().__init__(host, _HTTPS, timeout=TIMEOUT_S, context=self._tls)
-        self._address = address
-
-    def connect(self) -> None:
-        """Connect to the address, and ask for the host's certificate."""
-        plain = socket.create_connection((self._address, self.port), self.timeout)
-        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+        raise DownloadRefusedError(f"{shown(address)} redirects to an invalid address") from None
 
 
 def _failed(address: str, error: Exception) -> DownloadFailedError:
     return DownloadFailedError(
-        f"{shown(address)} cannot be fetched ({type(error).__name__}: {error}): is there a network?"
+        f"{shown(address)} cannot be downloaded ({type(error).__name__}: {error}); check the network connection"
     )
 
 

@@ -1,4 +1,4 @@
-"""A model's folder in Hugging Face layout, checked as far as that goes without loading it."""
+"""A model folder in Hugging Face layout: check files, labels and head, and compute the revision, without loading."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from review_scoring.errors import ModelError
 from review_scoring.models.source_folder import check_content, lacking
 
 SHOWN, LONGEST_LABEL = 10, 50
-"""Labels that a message names of many, and the characters of each."""
+"""Most labels that a message lists, and most characters of each."""
 
 Side: TypeAlias = Literal["left", "right"]
 
@@ -22,12 +22,12 @@ REQUIRED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokeniz
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model ready to be loaded.
+    """A model that is ready to be loaded.
 
-    `labels` are the warehouse's names of the classes, in the order of the model's outputs; outputs of the same name are
-    one class. `revision` is the SHA-256 of the files, so two folders with the same revision give the same scores.
-    `max_tokens` are read of a text at most, special tokens included; what is beyond them is cut off on the side `cut`,
-    or the one that tokenizer.json names where that is None.
+    :param revision: SHA-256 of the files, so two folders with the same revision give the same scores
+    :param labels: labels in the warehouse, in the order of the outputs; outputs with the same label are one class
+    :param max_tokens: longest text in tokens, special tokens included
+    :param cut: the side on which longer texts are truncated; None for that of tokenizer.json
     """
 
     name: str
@@ -41,12 +41,12 @@ class ModelFolder:
 def open_folder(
     path: Path, *, name: str, labels: Mapping[str, str] | None, max_tokens: int, revision: str | None = None
 ) -> ModelFolder:
-    """Check a model's files and labels, and compute its revision.
+    """Check the files and labels of a model, and compute its revision.
 
-    :param labels: the model's label -> the warehouse's label; None where the warehouse takes the model's own
-    :param max_tokens: what is read of a text at most; less if the model's own tokenizer_config.json says so
-    :param revision: the revision, where the files' checksums were just looked at
-    :raises ModelError: for missing files, an unreadable config, or labels that do not map
+    :param labels: label of the model -> label in the warehouse; None to keep the labels of the model
+    :param max_tokens: longest text in tokens; a lower limit in tokenizer_config.json has precedence
+    :param revision: the revision, if the checksums of the files have just been checked
+    :raises ModelError: for missing files, an unreadable config, and labels that are not mapped
     """
     missing = [file for file in REQUIRED_FILES if not (path / file).is_file()]
     if missing:
@@ -65,12 +65,12 @@ def open_folder(
 
 
 def content_hash(path: Path) -> str:
-    """Return the SHA-256 over the names and contents of the files that decide a score, as hexadecimal."""
+    """Return the SHA-256 over the names and contents of the files that determine a score, as hexadecimal."""
     return revision_of({file: file_hash(path / file) for file in REQUIRED_FILES})
 
 
 def revision_of(hashes: Mapping[str, str]) -> str:
-    """Return the revision of files by their SHA-256; files that decide nothing do not count."""
+    """Return the revision of files, by their SHA-256; only files that determine a score count."""
     digest = hashlib.sha256()
     for file in REQUIRED_FILES:
         digest.update(f"{file}:{hashes[file]}\n".encode())
@@ -87,7 +87,7 @@ def _mapped_labels(config_file: Path, name: str, labels: Mapping[str, str] | Non
     try:
         config = json.loads(config_file.read_text(encoding="utf-8"))
         attention = str(config.get("attn_implementation", config.get("_attn_implementation", "")))
-        # transformers leaves the key out where it says no more than its default: two labels, LABEL_0 and LABEL_1.
+        # transformers omits the key for its default: two labels, LABEL_0 and LABEL_1.
         id2label = config.get("id2label") or {str(n): f"LABEL_{n}" for n in range(int(config.get("num_labels", 2)))}
         own = [str(id2label[str(index)]) for index in range(len(id2label))]
         problem = config.get("problem_type")
@@ -95,8 +95,8 @@ def _mapped_labels(config_file: Path, name: str, labels: Mapping[str, str] | Non
         raise ModelError(f"model {name!r}: {config_file} has no usable id2label ({type(error).__name__})") from None
     if "/" in attention:
         raise ModelError(
-            f"model {name!r}: its config asks for the attention code {attention!r} of a hub; nothing of a model is "
-            "executed: remove that key"
+            f"model {name!r}: its config requires the attention code {attention!r} from the hub; code of a model is "
+            "never executed: remove that key"
         )
     _check_head(name, own, problem)
     if labels is None:
@@ -110,8 +110,8 @@ def _mapped_labels(config_file: Path, name: str, labels: Mapping[str, str] | Non
     mapped = tuple(labels[label] for label in own)
     if len(set(mapped)) == 1:
         raise ModelError(
-            f"model {name!r}: its catalogue entry maps all of its labels to {mapped[0]!r}, so every review would be "
-            "that; map them to two labels at least"
+            f"model {name!r}: its catalogue entry maps all of its labels to {mapped[0]!r}, so every review would get "
+            "that label; map them to at least two labels"
         )
     return mapped
 
@@ -122,26 +122,26 @@ def _some(labels: Iterable[str]) -> str:
 
 
 def _check_head(name: str, labels: Sequence[str], problem: object) -> None:
-    """See that the outputs are classes that exclude each other, whose probabilities softmax gives.
+    """Check that the outputs are classes that exclude each other, with softmax probabilities.
 
-    :param problem: `problem_type` of the config, as transformers' `PretrainedConfig` documents it
+    :param problem: `problem_type` of the config; see `PretrainedConfig` of transformers
     """
     if len(labels) == 1 or problem == "regression":
         raise ModelError(
             f"model {name!r} has {'one output, which is a number' if len(labels) == 1 else 'outputs that are numbers'} "
-            "and not the class of a review (regression); take a model with one output for each class"
+            "and not the class of a review (regression); use a model with one output for each class"
         )
     if problem == "multi_label_classification":
         raise ModelError(
             f"model {name!r} has classes that do not exclude each other (multi_label_classification in its config): "
-            "none of them is the label of a review; take a model of single-label classification"
+            "none of them is the label of a review; use a model of single-label classification"
         )
 
 
 def _text_limits(tokenizer_config: Path, name: str) -> tuple[int | None, Side | None]:
-    """Return how many tokens of a text a model reads, and on which side it cuts off the rest; None for what is open.
+    """Return the longest text in tokens and the side of truncation; None for what the file does not set.
 
-    `max_len` is what transformers called `model_max_length` until version 3, and still reads.
+    `max_len` is the name of `model_max_length` until transformers 3, which is still supported.
     """
     try:
         content = json.loads(tokenizer_config.read_text(encoding="utf-8"))

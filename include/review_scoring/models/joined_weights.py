@@ -1,7 +1,7 @@
-"""Weights in several safetensors files, as large models are published, joined into the one file that the store keeps.
+"""Join sharded safetensors weights (`model.safetensors.index.json`) into one file.
 
-The formats: https://github.com/huggingface/safetensors#format, and the `model.safetensors.index.json` of
-`save_pretrained`. Tensors are copied as bytes, in whatever type they are: a model never has to fit into memory.
+The formats: https://github.com/huggingface/safetensors#format, and the index file of `save_pretrained`. Tensors are
+copied as bytes, whatever their type, so the model need not fit into memory.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 _LENGTH_BYTES = 8
 _LONGEST_HEADER = 100_000_000
-"""Bytes, as in the safetensors library."""
+"""Bytes; the limit of the safetensors library."""
 
 
 def weight_files(folder: Path) -> Sequence[Path]:
-    """Return the files that a folder's index names, in order.
+    """Return the weight files that the index of a folder names, in order.
 
-    :raises ModelError: for an index that cannot be read, and for files that are not there
+    :raises ModelError: for an index that cannot be read, and for files that do not exist
     """
     index = folder / INDEX
     try:
@@ -33,16 +33,16 @@ def weight_files(folder: Path) -> Sequence[Path]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         plain = False
     if not plain:
-        raise ModelError(f"{index} does not say which file has which weight; save the model again")
+        raise ModelError(f"{index} does not map weights to files; save the model again")
     if missing := [name for name in names if not (folder / name).is_file()]:
-        raise ModelError(f"{folder} lacks {missing[0]}, one of {len(names)} files of weights; download them all")
+        raise ModelError(f"{folder} lacks {missing[0]}, one of its {len(names)} weight files; download them all")
     return [folder / name for name in names]
 
 
 def join_weights(shards: Sequence[Path], to: Path) -> None:
     """Write all tensors of several files into a new one.
 
-    :raises ModelError: for a file that is no safetensors, or holds a tensor of another one once more
+    :raises ModelError: for a file that is not a safetensors file, or repeats a tensor of another one
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     starts = []
@@ -52,7 +52,7 @@ def join_weights(shards: Sequence[Path], to: Path) -> None:
         starts.append(start)
         for name, tensor in tensors.items():
             if name in header:
-                raise ModelError(f"{shard} holds the weight {name}, as another file of the model does; save it again")
+                raise ModelError(f"{shard} repeats the weight {name} of another file of the model; save it again")
             header[name] = {**tensor, "data_offsets": [end + offset for offset in tensor["data_offsets"]]}
         end += shard.stat().st_size - start
     encoded = json.dumps(header).encode()
@@ -65,13 +65,13 @@ def join_weights(shards: Sequence[Path], to: Path) -> None:
 
 
 def _read_header(shard: Path) -> tuple[int, dict[str, Any]]:
-    """Return where a file's tensors begin, and what they are."""
+    """Return the offset of the tensors in a file, and their descriptions."""
     try:
         with shard.open("rb") as file:
             length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
             tensors: dict[str, Any] = json.loads(file.read(min(length, _LONGEST_HEADER)))
         tensors.pop("__metadata__", None)
-        assert all(len(tensor["data_offsets"]) == len(("start", "end")) for tensor in tensors.values())
+        assert all(len(tensor["data_offsets"]) == 2 for tensor in tensors.values())
     except (ValueError, AttributeError, KeyError, TypeError, AssertionError):
-        raise ModelError(f"{shard} is no safetensors file; download it again") from None
+        raise ModelError(f"{shard} is not a safetensors file; download it again") from None
     return _LENGTH_BYTES + length, tensors

@@ -1,4 +1,4 @@
-"""What a deployment decides about models: where they are kept, which ones there are, where they may come from."""
+"""Settings of models: the folder of the model store, the catalogue file, and hosts for downloads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def default_store() -> Path:
-    """Return the folder of imported models where no setting names one: beside the rest of this Airflow."""
+    """Return the default folder of imported models, in AIRFLOW_HOME."""
     return Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser() / "review_scoring" / "models"
 
 
@@ -16,9 +16,9 @@ def default_store() -> Path:
 class ModelSettings:
     """The settings of a deployment.
 
-    :param store: the folder of imported models; on a cluster one that every worker which scores can read
-    :param catalogue: a file with catalogue entries of the deployment's own, or None
-    :param hosts: hosts that models may be fetched from, beside those that the catalogue names
+    :param store: the folder of imported models; on a cluster, every scoring worker must be able to read it
+    :param catalogue: a file with further catalogue entries, or None
+    :param hosts: allowed hosts for downloads, in addition to those of the catalogue
     """
 
     store: Path = field(default_factory=default_store)

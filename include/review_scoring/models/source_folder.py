@@ -1,4 +1,4 @@
-"""A model's folder as a user has it: copied if it is whole, and if not, what it lacks and what to do about it."""
+"""A user's model folder in Hugging Face layout: copy it for an import, report missing files and Git LFS pointers."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def copy_model(source: Path, into: Path, name: str) -> None:
-    """Copy the files that make a classifier; weights in several files become one.
+    """Copy the files of a classifier; sharded weights become one file.
 
-    :param name: the model's name in messages
-    :raises ModelError: for a folder that is not there or lacks something, by its own path
+    :param name: the name of the model in messages
+    :raises ModelError: for a folder that does not exist or lacks files
     """
     if not (source / CONFIG).is_file():
         raise lacking(source, name, [CONFIG])
@@ -51,18 +51,18 @@ def copy_model(source: Path, into: Path, name: str) -> None:
 def lacking(folder: Path, name: str, missing: Sequence[str]) -> ModelError:
     """Return the error for files that a folder lacks, with what its other files suggest to do."""
     if not folder.is_dir():
-        return ModelError(f"model {name!r}: there is no folder {folder}; correct its path")
+        return ModelError(f"model {name!r}: the folder {folder} does not exist; correct its path")
     lacks = f"model {name!r}: folder {folder} lacks {', '.join(missing)}"
     if CONFIG in missing and (inside := [*folder.glob(f"*/{CONFIG}"), *folder.glob(f"*/*/{CONFIG}")]):
-        return ModelError(f"{lacks}, and {min(inside).parent} has it; name that folder")
+        return ModelError(f"{lacks}, and {min(inside).parent} has it; use that folder")
     if CONFIG in missing and (folder / "metadata").is_dir():
         return ModelError(
-            f"{lacks} and looks like a Spark NLP model; zip it, and name the file as `archive` in an entry of the kind "
+            f"{lacks} and looks like a Spark NLP model; zip it, and set the file as `archive` in an entry of the kind "
             "`spark-nlp`"
         )
     if WEIGHTS in missing and (folder / INDEX).is_file():
         return ModelError(
-            f"{lacks} and has its weights in several files; import it by a catalogue entry of the kind `folder`"
+            f"{lacks} and has its weights in several files; import it with a catalogue entry of the kind `folder`"
         )
     if WEIGHTS in missing and (other := [file for file in OTHER_WEIGHTS if (folder / file).is_file()]):
         return ModelError(
@@ -73,15 +73,15 @@ def lacking(folder: Path, name: str, missing: Sequence[str]) -> ModelError:
 
 
 def check_content(file: Path) -> None:
-    """See that a file is not a Git LFS pointer, which a clone without LFS has in its place.
+    """Check that a file is not a Git LFS pointer, which a clone without LFS has in its place.
 
-    :raises ModelError: if it is one
+    :raises ModelError: for a pointer
     """
     if is_pointer(file):
         raise ModelError(f"{file} is a Git LFS pointer and not the file itself; run `git lfs pull` in {file.parent}")
 
 
 def is_pointer(file: Path) -> bool:
-    """Say whether a file is a Git LFS pointer."""
+    """Return whether a file is a Git LFS pointer."""
     with file.open("rb") as opened:
         return opened.read(len(_POINTER)) == _POINTER

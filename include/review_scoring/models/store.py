@@ -1,39 +1,42 @@
-"""The model store: a folder of imported models, each whole and unchanged, or not there.
+"""The model store: a folder of imported models by name and revision, complete and verified by checksums.
 
-`<store>/<name>/<revision>/` holds a model's files and `manifest.json`, which is written last. A model is made in a
-folder beside, `.partial-…`, and appears by one rename. Several workers may share the store, mounted or synced: what a
-sync has not finished has no manifest yet, or files that do not agree with it, and is not there.
+`<store>/<name>/<revision>/` has the files of a model and `manifest.json`, which is written last. A model is written to
+a temporary folder, `.partial-…`, and appears by one rename. Several workers may share the store, mounted or synced: a
+model that is not fully synced has no manifest, or files that do not match it, and is ignored.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from review_scoring.errors import ModelError
-from review_scoring.models.folder import REQUIRED_FILES, file_hash, revision_of
+from review_scoring.models.manifest import (
+    MANIFEST,
+    changed,
+    check_files,
+    is_complete,
+    read_manifest,
+    sync,
+    write_manifest,
+)
 
 log = logging.getLogger(__name__)
 
-MANIFEST = "manifest.json"
-FORMAT = 1
 PARTIAL = ".partial-"
 LOCK = "lock"
 
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model of the store whose files are as its manifest says. `source` tells where they came from."""
+    """A model of the store whose files match its manifest. `source` is where they were imported from."""
 
     name: str
     revision: str
@@ -44,15 +47,15 @@ class StoredModel:
 
 @dataclass(frozen=True)
 class ModelStore:
-    """A folder of models. It is made when the first model is put into it."""
+    """A folder of models. It is created with the first model."""
 
     root: Path
 
     def put(self, name: str, make: Callable[[Path, Path], Mapping[str, Any]]) -> StoredModel:
-        """Make a model's files and keep them. What fails before the end leaves nothing.
+        """Store a model. A failure before the end has no effect.
 
-        :param make: writes the model's files into the first folder, which is there, may use the second for what it
-            needs meanwhile, and returns where they came from, as JSON can say it
+        :param make: writes the files of the model into the first folder, may use the second one for temporary files,
+            and returns the source of the files as values for JSON
         :raises ModelError: for a disk that fails or is full, and whatever `make` raises
         """
         try:
@@ -62,15 +65,15 @@ class ModelStore:
                 scratch.mkdir()
                 source = make(folder, scratch)
                 shutil.rmtree(scratch)
-                revision = _write_manifest(folder, name, source)
+                revision = write_manifest(folder, name, source)
                 self._publish(folder, name, revision)
         except OSError as error:
             raise ModelError(
-                f"model {name!r} cannot be put into the model store {self.root}: {error.strerror or error}; make sure "
-                "that the folder can be written and that there is room. The store is as it was before"
+                f"model {name!r} cannot be stored in the model store {self.root}: {error.strerror or error}; make sure "
+                "that the folder is writable and has free space. The store is unchanged"
             ) from error
         place = self.root / name / revision
-        return self._checked(place, _read_manifest(place / MANIFEST))
+        return self._checked(place, read_manifest(place / MANIFEST))
 
     def find(self, name: str, revision: str = "") -> StoredModel | None:
         """Return a model whose files were all checked, or None if it is not there.
@@ -89,33 +92,33 @@ class ModelStore:
                 f"model {name!r} has several revisions that begin with {revision}: {found}; give more digits"
             )
         manifests.sort(key=lambda each: (each["imported_at"], each["revision"]), reverse=True)
-        complete = [each for each in manifests if _is_complete(self.root / name / each["revision"], each)]
+        complete = [each for each in manifests if is_complete(self.root / name / each["revision"], each)]
         if len(complete) < len(manifests):
-            log.warning("a revision of model %s is incomplete, as while it is copied: it is not looked at", name)
+            log.warning("a revision of model %s is incomplete and ignored; it may still be copied", name)
         manifest = (complete or manifests)[0]
         return self._checked(self.root / name / manifest["revision"], manifest)
 
     def revisions(self, name: str) -> list[tuple[str, str]]:
-        """Return the revisions of a model with the times of their imports, the newest first. No file is checked."""
+        """Return the revisions of a model with the times of their imports, the newest first. Files are not checked."""
         manifests, _ = self._manifests(name, "")
         found = [(str(manifest["imported_at"]), str(manifest["revision"])) for manifest in manifests]
         return [(revision, imported_at) for imported_at, revision in sorted(found, reverse=True)]
 
     def _checked(self, folder: Path, manifest: Mapping[str, Any]) -> StoredModel:
-        _check_files(folder, manifest)
+        check_files(folder, manifest)
         return StoredModel(manifest["name"], manifest["revision"], folder, manifest["imported_at"], manifest["source"])
 
     def _manifests(self, name: str, revision: str) -> tuple[list[dict[str, Any]], list[ModelError]]:
-        """Return the manifests of the revisions that begin so, and what is wrong with those that cannot be used."""
+        """Return the manifests of the revisions with a prefix, and the errors of those that cannot be used."""
         manifests, unusable = [], []
         for file in sorted((self.root / name).glob(f"*/{MANIFEST}")):
             if not file.parent.name.startswith(revision):
                 continue
             try:
-                manifest = _read_manifest(file)
+                manifest = read_manifest(file)
                 if (manifest["name"], manifest["revision"]) != (name, file.parent.name):
                     found = f"its manifest is of {manifest['name']!r}, revision {manifest['revision']}"
-                    raise _changed(file.parent, found)
+                    raise changed(file.parent, found)
                 manifests.append(manifest)
             except ModelError as error:
                 log.warning("%s", error)
@@ -124,10 +127,10 @@ class ModelStore:
 
     @contextmanager
     def _workshop(self) -> Iterator[Path]:
-        """Give a folder to work in, on the store's own disk, locked while its maker lives; sweep those of the dead."""
+        """Create a temporary folder on the disk of the store, locked by this process; delete abandoned ones."""
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / f".{LOCK}").open("w") as gate:
-            fcntl.flock(gate, fcntl.LOCK_EX)  # or a sweep could take a folder that is not locked yet
+            fcntl.flock(gate, fcntl.LOCK_EX)  # otherwise a sweep could delete a folder before it is locked
             self._sweep()
             work = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self.root))
             lock = (work / LOCK).open("w")
@@ -144,28 +147,28 @@ class ModelStore:
                 with (work / LOCK).open("r+") as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                continue  # another import is at work there
+                continue  # in use by another import
             except FileNotFoundError:
-                pass  # its maker died before it locked it
+                pass  # its process died before locking it
             shutil.rmtree(work, ignore_errors=True)
 
     def _publish(self, folder: Path, name: str, revision: str) -> None:
-        """Give a finished folder its place, unless the same model is there already."""
+        """Move a finished folder to its place, unless the store has the same model already."""
         place = self.root / name / revision
         place.parent.mkdir(exist_ok=True)
         while not _moved(folder, place):
             try:
-                _check_files(place, _read_manifest(place / MANIFEST))
-            except ModelError:  # what stands there is damaged, and is replaced
+                check_files(place, read_manifest(place / MANIFEST))
+            except ModelError:  # the stored one is damaged and is replaced
                 place.rename(folder.with_name("damaged"))
-            else:  # the same files: only the time of the import is new
+            else:  # the same files: only the time of import is new
                 (folder / MANIFEST).replace(place / MANIFEST)
                 break
-        _sync(place.parent)
+        sync(place.parent)
 
 
 def _moved(folder: Path, place: Path) -> bool:
-    """Move a folder to a place; return False if that is taken."""
+    """Move a folder to a place; return False if the place is taken."""
     try:
         folder.rename(place)
     except OSError:
@@ -173,85 +176,3 @@ def _moved(folder: Path, place: Path) -> bool:
             raise
         return False
     return True
-
-
-def _write_manifest(folder: Path, name: str, source: Mapping[str, Any]) -> str:
-    """Write the checksums of a folder's files, once these are on the disk, and return its revision."""
-    files = sorted(path for path in folder.iterdir())
-    missing = set(REQUIRED_FILES) - {path.name for path in files}
-    if missing or not all(path.is_file() and not path.is_symlink() for path in files):
-        raise ModelError(f"model {name!r}: what was made of it lacks {', '.join(sorted(missing)) or 'plain files'}")
-    for path in files:
-        _sync(path)
-    hashes = {path.name: file_hash(path) for path in files}
-    revision = revision_of(hashes)
-    manifest = {
-        "format": FORMAT,
-        "name": name,
-        "revision": revision,
-        "imported_at": datetime.now(UTC).isoformat(timespec="microseconds"),
-        "source": dict(source),
-        "files": {path.name: {"size": path.stat().st_size, "sha256": hashes[path.name]} for path in files},
-    }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    _sync(folder / MANIFEST)
-    _sync(folder)
-    return revision
-
-
-def _read_manifest(file: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-        sound = (
-            manifest["format"] == FORMAT
-            and all(isinstance(manifest[key], str) for key in ("name", "revision", "imported_at"))
-            and isinstance(manifest["source"], dict)
-            and all({"size", "sha256"} <= each.keys() for each in manifest["files"].values())
-            and set(REQUIRED_FILES) <= manifest["files"].keys()
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        sound = False
-    if not sound:
-        raise _changed(file.parent, f"its {MANIFEST} cannot be used")
-    return dict(manifest)
-
-
-def _is_complete(folder: Path, manifest: Mapping[str, Any]) -> bool:
-    """Say whether every file is there in full, as it is not while a store is copied."""
-    sizes = {name: (folder / name).stat().st_size if (folder / name).is_file() else -1 for name in manifest["files"]}
-    return all(sizes[name] >= said["size"] for name, said in manifest["files"].items())
-
-
-def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Compare every file with the manifest, and the manifest with the revision.
-
-    :raises ModelError: naming the first difference
-    """
-    listed: Mapping[str, Mapping[str, Any]] = manifest["files"]
-    present = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - {MANIFEST}
-    if strange := sorted(present ^ listed.keys()):
-        raise _changed(folder, f"{strange[0]} is there or in its manifest, and not both")
-    for name, said in listed.items():
-        path = folder / name
-        if path.is_symlink() or not path.is_file():
-            raise _changed(folder, f"{name} is no plain file")
-        if path.stat().st_size != said["size"] or file_hash(path) != said["sha256"]:
-            raise _changed(folder, f"{name} is not what was imported")
-    if revision_of({name: each["sha256"] for name, each in listed.items()}) != folder.name:
-        raise _changed(folder, "its manifest is not of this revision")
-
-
-def _changed(folder: Path, found: str) -> ModelError:
-    return ModelError(
-        f"the model in {folder} was changed or damaged: {found}; import it again (DAG import_model), "
-        "which replaces it, or delete the folder"
-    )
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on the disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

@@ -21,12 +21,13 @@ LAST_COMMIT_S = 3.0
 class Commits:
     """Everything that a run writes under its lease, in order and one at a time: commits, renewals, and its end.
 
-    :param lease: as taken; `self.lease` is the one after the last commit
+    :param lease: as taken; `self.lease` is the one after the last commit, and `self.before` its counts before the first
     :param stop: ends the waiting for a commit
     """
 
     def __init__(self, ledger: Ledger, lease: Lease, stop: StopFlag) -> None:
         self.lease = lease
+        self.before = lease.counts
         self._ledger = ledger
         self._stop = stop
         self._thread = BackgroundThread("commit")

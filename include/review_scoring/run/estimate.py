@@ -1,4 +1,4 @@
-"""What a run would take, found out without writing anything."""
+"""Estimates a dry run: how many reviews and tokens wait, and how long classifying them would take."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from review_scoring.run.report import DryRunReport
 from review_scoring.warehouse.selection.candidates import Candidates
 
 SAMPLE_REVIEWS = 1000
-"""Texts that are tokenised; all of them if no more are waiting."""
+"""Reviews of the sample that is tokenised; all of them if no more wait."""
 
 TIMED_REVIEWS = 64
-"""Texts of the sample that are classified, to time it."""
+"""Reviews of the sample that are classified, to measure the speed."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What waits, and what it would take on this worker. `tokens` is exact if every review was in the sample."""
+    """What waits, and how long it would take on this worker. `tokens` is exact if every review was in the sample."""
 
     waiting: int
     unscorable: int
@@ -51,9 +51,9 @@ class Estimate:
 
 
 def estimate(candidates: Candidates, classifier: Classifier, stop: StopFlag) -> Estimate:
-    """Count what waits, tokenise a random sample of it, and time the model on a part of the sample.
+    """Count what waits, tokenise a random sample of it, and measure the model's speed on a part of the sample.
 
-    Texts pass by one chunk at a time; only the sample is kept (Vitter's algorithm R, ACM TOMS 11(1), 1985).
+    Texts are read one chunk at a time; only the sample is kept (Vitter's algorithm R, ACM TOMS 11(1), 1985).
     """
     chosen = random.Random(0)  # noqa: S311 a sample, not a secret; the same one each time
     sample: list[object] = []

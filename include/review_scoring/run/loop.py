@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from review_scoring.concurrency.cancellation import StopFlag
@@ -17,14 +17,13 @@ from review_scoring.reviews import Prediction, RejectReason
 from review_scoring.run.classifier import LazyClassifier, TextClassifier
 from review_scoring.run.commits import Commits
 from review_scoring.run.heartbeat import Heartbeat
-from review_scoring.run.planning import finish_one_shard, plan_one_shard
-from review_scoring.run.preflight import Prepared
+from review_scoring.run.planning import finish_one_shard, plan_or_resume
+from review_scoring.run.preflight import PreparedJob
 from review_scoring.run.reader import Reader, ReadyChunk
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.ledger.chunk import Chunk, ChunkResult, Outcome, Recorded
 from review_scoring.warehouse.ledger.leases import FAILED, GAVE_WAY
 from review_scoring.warehouse.ledger.ledger import Ledger
-from review_scoring.warehouse.selection.candidates import Candidates
 from review_scoring.warehouse.selection.shards import Shard
 from review_scoring.warehouse.source.ranges import overlap
 
@@ -32,17 +31,17 @@ log = logging.getLogger(__name__)
 
 
 def score_run(
-    prepared: Prepared, request: RunRequest, load_classifier: Callable[[], TextClassifier], stop: StopFlag
+    prepared: PreparedJob, request: RunRequest, load_classifier: Callable[[], TextClassifier], stop: StopFlag
 ) -> RunReport:
     """Score all of a run as one shard, and return what was done. Otherwise as :func:`score_shard`."""
-    shard = plan_one_shard(prepared, request)
+    shard = plan_or_resume(prepared, request)
     report = score_shard(prepared, request, shard, load_classifier, stop)
-    finish_one_shard(prepared.existing_ledger, request.key, shard)
+    finish_one_shard(prepared.existing_ledger, request, shard)
     return report
 
 
 def score_shard(
-    prepared: Prepared,
+    prepared: PreparedJob,
     request: RunRequest,
     shard: Shard,
     load_classifier: Callable[[], TextClassifier],
@@ -60,7 +59,8 @@ def score_shard(
     ledger = prepared.existing_ledger
     request = replace(request, selection=shard.selection, budget=shard.budget)
     ranges_overlap = partial(overlap, prepared.source)
-    lease = ledger.leases.take(request, scan=shard.scan.as_text(), overlap=ranges_overlap)
+    scan = shard.scan.as_text() if request.is_complete else None
+    lease = ledger.leases.take(request, scan=scan, overlap=ranges_overlap)
     classifier = LazyClassifier(load_classifier, stop)
     with closing(Commits(ledger, lease, stop)) as commits:
         try:
@@ -70,7 +70,10 @@ def score_shard(
                 done_by=frozenset(each.id for each in ledger.shards.of(request.key)),
             )
             with ExitStack() as threads:
-                _Loop(candidates, ledger, classifier, commits, stop).run(threads)
+                heartbeat = threads.enter_context(closing(Heartbeat(commits.renew)))
+                progress = threads.enter_context(closing(Progress(candidates.count, limit=candidates.limit)))
+                reader = threads.enter_context(closing(Reader(candidates, classifier, stop)))
+                _Loop(request, ledger, classifier, commits, heartbeat, progress, stop).run(reader)
             commits.end()
         except BaseException as error:
             stop.set()
@@ -90,41 +93,33 @@ def score_shard(
     )
 
 
+@dataclass(frozen=True)
 class _Loop:
     """The loop over the chunks of a shard."""
 
-    def __init__(
-        self, candidates: Candidates, ledger: Ledger, classifier: LazyClassifier, commits: Commits, stop: StopFlag
-    ) -> None:
-        self._candidates = candidates
-        self._ledger = ledger
-        self._classifier = classifier
-        self._commits = commits
-        self._stop = stop
-        self._before = commits.lease.counts
+    request: RunRequest
+    ledger: Ledger
+    classifier: LazyClassifier
+    commits: Commits
+    heartbeat: Heartbeat
+    progress: Progress
+    stop: StopFlag
 
-    def run(self, threads: ExitStack) -> None:
-        """Score all candidates; the last commit may still be on its way at the end.
-
-        :param threads: closed by the caller, whatever happens
-        """
-        self._heartbeat = threads.enter_context(closing(Heartbeat(self._commits.renew)))
+    def run(self, reader: Reader) -> None:
+        """Score all chunks; the last commit may still be on its way at the end."""
         self._yield_if_requested()  # before the model is loaded in vain
-        progress = Progress(self._candidates.count, limit=self._candidates.limit)
-        self._progress = threads.enter_context(closing(progress))
-        reader = threads.enter_context(closing(Reader(self._candidates, self._classifier, self._stop)))
         for ready in reader:
             self._between_batches(0)
             self._yield_if_requested()
-            self._commits.add(self._classify(ready))
+            self.commits.add(self._classify(ready))
 
     def _classify(self, ready: ReadyChunk) -> ChunkResult:
         """Turn a chunk into what is to be committed."""
         chunk, outcomes, seconds = ready.chunk, list(ready.rejects), 0.0
-        self._progress.begin_chunk(len(chunk.reviews), len(ready.waiting), ready.tokens)
+        self.progress.begin_chunk(len(chunk.reviews), len(ready.waiting), ready.tokens)
         if ready.waiting:
             started = time.monotonic()
-            results = self._classifier.get().classify(ready.prepared, between_batches=self._between_batches)
+            results = self.classifier.get().classify(ready.prepared, between_batches=self._between_batches)
             seconds = time.monotonic() - started
             outcomes += [Outcome(*each, result) for each, result in zip(ready.waiting, results, strict=True)]
         again = [review for review in ready.unchanged if chunk.is_met_again(review)]
@@ -132,7 +127,7 @@ class _Loop:
             outcomes,
             ready.unchanged,
             unkeyed=_unkeyed(chunk),
-            device=self._classifier.device or "",
+            device=self.classifier.device or "",
             device_seconds=seconds,
             relabelled=sum(_is_relabelled(outcome, chunk.recorded.get(outcome.review.id)) for outcome in outcomes),
             retimed=[review for review in ready.unchanged if review.updated_at != chunk.recorded[review.id].updated_at],
@@ -142,19 +137,19 @@ class _Loop:
 
     def _yield_if_requested(self) -> None:
         """End here, with everything committed, if another run requests the job."""
-        if self._candidates.request.yields and self._ledger.preemption.is_requested():
-            self._commits.flush()
+        if self.request.yields and self.ledger.preemption.is_requested():
+            self.commits.flush()
             raise GaveWayError(
-                "a run with new reviews wants the job; what was committed stays, and the rest comes later"
+                "a run with new reviews requests the job; this rescore keeps its commits and continues later"
             )
 
     def _between_batches(self, done_of_chunk: int) -> None:
         """Check whether to stop and whether the lease still holds, and log how far the run is."""
-        self._stop.check()
-        self._heartbeat.check()
-        counts = self._commits.lease.counts
-        committed = counts.read - self._before.read
-        self._progress.tick(committed + done_of_chunk, committed, counts.rejected, done_of_chunk=done_of_chunk)
+        self.stop.check()
+        self.heartbeat.check()
+        counts = self.commits.lease.counts
+        committed = counts.read - self.commits.before.read
+        self.progress.tick(committed + done_of_chunk, committed, counts.rejected, done_of_chunk=done_of_chunk)
 
 
 def _unkeyed(chunk: Chunk) -> dict[str, int]:

@@ -8,7 +8,7 @@ from operator import add
 
 from review_scoring.errors import UnaccountedError
 from review_scoring.request import RunKey, RunRequest
-from review_scoring.run.preflight import Prepared
+from review_scoring.run.preflight import PreparedJob
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.ledger.counts import Counts
 from review_scoring.warehouse.ledger.leases import SUCCESS
@@ -19,7 +19,7 @@ from review_scoring.warehouse.selection.cursor import FULL_SCAN, Scan, next_scan
 from review_scoring.warehouse.selection.shards import Shard, ShardLimits, split
 
 
-def plan_run(prepared: Prepared, request: RunRequest, limits: ShardLimits) -> list[Shard]:
+def plan_run(prepared: PreparedJob, request: RunRequest, limits: ShardLimits) -> list[Shard]:
     """Split a run into shards. If it is planned again, shards of the earlier plan that this one lacks are abandoned.
 
     A run that looks for all new reviews makes a pass by the job's cursor; :func:`finish_run` records its end. Unless
@@ -45,12 +45,23 @@ def plan_run(prepared: Prepared, request: RunRequest, limits: ShardLimits) -> li
     return shards
 
 
-def plan_one_shard(prepared: Prepared, request: RunRequest) -> Shard:
-    """Plan a run as one shard. Another try of it makes the same pass over the source."""
-    before = [] if prepared.ledger is None else prepared.ledger.shards.of(request.key)
-    kept = next((run.scan for run in before if run.map_index == request.key.map_index), None)
-    scan = _scan_of(prepared, request) if kept is None else Scan.from_text(kept)
-    return Shard(selection=request.selection, budget=request.budget, limit=request.budget.reviews, scan=scan)
+def plan_one_shard(prepared: PreparedJob, request: RunRequest, scan: Scan | None = None) -> Shard:
+    """Plan a run as one shard.
+
+    :param scan: which rows of the source the run reads; those that the job's cursor selects if None
+    """
+    return Shard(
+        selection=request.selection,
+        budget=request.budget,
+        limit=request.budget.reviews,
+        scan=_scan_of(prepared, request) if scan is None else scan,
+    )
+
+
+def plan_or_resume(prepared: PreparedJob, request: RunRequest) -> Shard:
+    """Plan a run as one shard, with the scan that an earlier try of the same run has begun, if there is one."""
+    earlier = prepared.existing_ledger.shards.scan_of(request.key) if request.is_complete else None
+    return plan_one_shard(prepared, request, None if earlier is None else Scan.from_text(earlier))
 
 
 def finish_run(ledger: Ledger, key: RunKey, shards: Sequence[Shard]) -> RunReport:
@@ -60,25 +71,30 @@ def finish_run(ledger: Ledger, key: RunKey, shards: Sequence[Shard]) -> RunRepor
     :param shards: the plan; the shard at each place was scored by the task with that map index
     :raises UnaccountedError: if a shard is not done, or the tables do not hold what the shards have counted
     """
-    return _finish(ledger, key, dict(enumerate(shards)), ledger.shards.of(key))
+    report = _finish(ledger, key, dict(enumerate(shards)), ledger.shards.of(key))
+    ledger.preemption.withdraw(key)
+    return report
 
 
-def finish_one_shard(ledger: Ledger, key: RunKey, shard: Shard) -> RunReport:
+def finish_one_shard(ledger: Ledger, request: RunRequest, shard: Shard) -> RunReport:
     """Finish a run that one task has scored by itself, as :func:`finish_run` does."""
+    key = request.key
     mine = [run for run in ledger.shards.of(key) if run.map_index == key.map_index]
-    return _finish(ledger, key, {key.map_index: shard}, mine)
+    report = _finish(ledger, key, {key.map_index: shard}, mine)
+    if not request.yields:  # otherwise the request is that of another task of the DAG run
+        ledger.preemption.withdraw(key)
+    return report
 
 
 def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Sequence[ShardRun]) -> RunReport:
     done = {run.map_index for run in found if run.state == SUCCESS}
     if missing := [f"{index} ({shard})" for index, shard in plan.items() if index not in done]:
         raise UnaccountedError(
-            f"of the {len(plan)} shards of {key.task_id} of {key.run_id}, these are not done: {', '.join(missing)}; "
-            f"clear them in Airflow, and {key.task_id} goes on where they stopped"
+            f"of the {len(plan)} shard(s) of {key.task_id} of {key.run_id}, these are not done: {', '.join(missing)}; "
+            f"clear them in Airflow: they continue where they stopped"
         )
     counts = reduce(add, (run.counts for run in found), Counts())
     _compare_with_tables(ledger, found, counts)
-    ledger.preemption.withdraw(key)
     first = next(iter(plan.values()))
     if first.scan.highest is not None:
         ledger.cursor.advance(first.scan.highest, is_full_pass=first.scan.is_full)
@@ -98,7 +114,7 @@ def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Seque
     )
 
 
-def _scan_of(prepared: Prepared, request: RunRequest) -> Scan:
+def _scan_of(prepared: PreparedJob, request: RunRequest) -> Scan:
     """Return which rows of the source a run looks at: what the cursor says where it looks for all new reviews.
 
     The same for a dry run, which then finds what the run would.
@@ -117,6 +133,6 @@ def _compare_with_tables(ledger: Ledger, found: Sequence[ShardRun], counts: Coun
     if wrong or replaced > ledger.shards.done_by_others(found):
         raise UnaccountedError(
             f"rows unaccounted for: the shards have counted {counts}, {sum(counts.unkeyed.values())} of the rejects "
-            f"without a key, and the tables hold {kept.scored} scores and {kept.rejected} rejects of theirs; did "
-            "somebody change the tables while the run was at work?"
+            f"without a key, the tables contain {kept.scored} of their scores and {kept.rejected} of their rejects; "
+            "check whether something else has changed the tables during the run"
         )

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a job's set-up, found before a device is loaded and told at once."""
+"""Preflight: finds everything that is wrong with a job's set-up before a model is loaded, and lists it at once."""
 
 from __future__ import annotations
 
@@ -25,8 +25,22 @@ from review_scoring.warehouse.source.review_source import ReviewSource
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """The ways to a job's databases and model. Each may raise ConfigurationError or WarehouseUnavailableError.
+
+    :param source: returns an engine of the database with the reviews
+    :param target: returns an engine of the database for the scores
+    :param model: returns the model's folder
+    """
+
+    source: Callable[[], Engine]
+    target: Callable[[], Engine]
+    model: Callable[[], ModelFolder]
+
+
 @dataclass(frozen=True)
-class Prepared:
+class PreparedJob:
     """A job that is ready to be scored; `ledger` is None only for a dry run of a job that has nothing recorded."""
 
     job: ScoringJob
@@ -43,24 +57,21 @@ class Prepared:
 
 def preflight(
     job: ScoringJob,
-    *,
-    source_engine: Callable[[], Engine],
-    target_engine: Callable[[], Engine],
-    model: Callable[[], ModelFolder],
+    resources: Resources,
     stop: StopFlag,
+    *,
     migrate_tables: bool = True,
     dry_run: bool = False,
     benchmark: str | None = None,
-) -> Prepared:
-    """Check connections, table, columns, model and rights, and bring the project's own tables up to date.
+) -> PreparedJob:
+    """Check connections, table, columns, model and privileges, and create or migrate the project's own tables.
 
-    :param source_engine: gives the engine of the reviews; like the two below it may raise ConfigurationError
-    :param migrate_tables: False where the tables are somebody else's to create: then they are only checked
+    :param migrate_tables: False where a DBA creates the tables: then they are only checked
     :param dry_run: write nothing, not even the project's tables
     :param benchmark: what :func:`~review_scoring.evaluation.champion.require_benchmark` requires of the model; None for
         nothing
     :raises PreflightError: with everything that is wrong
-    :raises WarehouseUnavailableError: if nothing is wrong but that a server does not answer, which may pass
+    :raises WarehouseUnavailableError: if the only problem is a server that does not answer, which may pass
     """
     problems: list[str] = []
     away: list[str] = []
@@ -68,10 +79,10 @@ def preflight(
     found_model: ModelFolder | None = None
     target: Engine | None = None
     with _collected(problems, away):
-        found_source = checked_source(source_engine(), job, stop)
+        found_source = checked_source(resources.source(), job, stop)
     with _collected(problems, away):
-        target = engine = target_engine()
-        # As long as it takes: a migration may build an index over all scores.
+        target = engine = resources.target()
+        # Without a timeout: a migration may build an index over all scores.
         _of_target(
             job,
             stop,
@@ -79,8 +90,8 @@ def preflight(
             endless=True,
         )
     of_model: list[str] = []
-    with _collected(of_model, away):  # behind the tables, which may have to say who is the champion
-        found_model = of_job = _of_target(job, stop, model)
+    with _collected(of_model, away):  # after the tables, which may have to name the champion
+        found_model = of_job = _of_target(job, stop, resources.model)
         if benchmark is not None and target is not None:
             store, required = BenchmarkStore(target, job.target_schema), benchmark
             _of_target(job, stop, lambda: require_benchmark(store, of_job, required))
@@ -98,11 +109,11 @@ def preflight(
         raise PreflightError(problems)
     if away:
         raise WarehouseUnavailableError(away[0])
-    return Prepared(job, found_source, ledger, found_model)
+    return PreparedJob(job, found_source, ledger, found_model)
 
 
 def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_run: bool) -> None:
-    """See that the project's tables are there, of this version, and may be written."""
+    """Check that the project's tables exist, are of this version, and may be written."""
     schema = job.target_schema
     revision = migrate.current(target, schema)
     migrate.refuse_newer(revision)
@@ -111,7 +122,7 @@ def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_
     if migrate_tables:
         migrate.upgrade(target, schema)
     elif revision != migrate.head():
-        found = f"at revision {revision}" if revision else "not there"
+        found = f"at revision {revision}" if revision else "missing"
         raise PreflightError(
             [
                 f"the scoring tables in connection {target_conn_id(job)!r} are {found}, this version needs "
@@ -123,19 +134,19 @@ def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_
 
 
 def target_conn_id(job: ScoringJob) -> str:
-    """Return the connection that takes the scores."""
+    """Return the id of the connection for the scores."""
     return job.target_conn_id or job.source_conn_id
 
 
 def _of_target(job: ScoringJob, stop: StopFlag, look: Callable[[], T], *, endless: bool = False) -> T:
-    """Look at what is beside the scores, and turn a database's error into one that says what is missing."""
+    """Check something in the target database, and explain a database error."""
     schema = f"schema {job.target_schema!r} of " if job.target_schema else ""
     return with_explained_errors(
         look,
         where=f"{schema}connection {target_conn_id(job)!r}",
-        cannot="cannot take scores",
+        cannot="cannot store scores",
         otherwise=(
-            "its user needs to read and write the scoring tables and their sequences, and to create them where "
+            "its user needs privileges to read and write the scoring tables and their sequences, and to create them if "
             "migrate=True"
         ),
         stop=stop,
@@ -145,7 +156,7 @@ def _of_target(job: ScoringJob, stop: StopFlag, look: Callable[[], T], *, endles
 
 @contextmanager
 def _collected(problems: list[str], away: list[str]) -> Iterator[None]:
-    """Keep what is wrong, and which servers are away, for later, so that the other checks still run."""
+    """Collect problems and unreachable servers, so that the other checks still run."""
     try:
         yield
     except PreflightError as error:

@@ -1,4 +1,4 @@
-"""Reads the next chunk, screens and tokenises it, in a thread, while the last one is classified."""
+"""Reads, screens and tokenises the next chunk in a thread, while the last one is classified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQLAlchemy engines as this project needs them: no rows in errors, and sessions that hold what a run relies on."""
+"""SQLAlchemy engines: no rows or values in errors and logs, session settings, pool size, and timeouts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ADDRESS = "review_scoring_address"
 class Address:
     """Where a database is and how its driver connects.
 
-    :param connect_args: what the driver takes beside the URL, in the driver's own types
+    :param connect_args: arguments of the driver in addition to the URL, in the driver's own types
     """
 
     url: URL
@@ -38,12 +38,12 @@ def make_engine(
     read_only: bool = False,
     held_s: float | None = None,
 ) -> Engine:
-    """Return an engine whose errors and logs never show bound values or rows, since those are review texts.
+    """Return an engine whose errors and logs never contain bound values or rows, since those are review texts.
 
-    Idle connections are checked before use, so that one dropped overnight costs nothing.
+    Idle connections are checked before use, so that a connection dropped overnight does not matter.
 
-    :param held_s: seconds after which a connection is cut that is still in use; None for no limit
-    :param read_only: for DuckDB, which knows this of a whole file alone; see `readonly.py` for the others
+    :param held_s: timeout in seconds of a connection that is checked out; None for no timeout
+    :param read_only: for DuckDB, which opens a whole file read-only; see `readonly.py` for other databases
     """
     if not isinstance(address, Address):
         address = Address(make_url(address))
@@ -71,15 +71,15 @@ def make_engine(
 def writing(engine: Engine) -> Engine:
     """Return the same engine for transactions that write.
 
-    SQLite then takes its write lock when the transaction begins, and cannot fail half way for want of it.
+    SQLite then takes its write lock when the transaction begins, so that it cannot fail later for lack of it.
     """
     return engine.execution_options(review_scoring_writes=True)
 
 
 def same_database(one: Engine, other: Engine) -> bool:
-    """Say whether both engines reach the same database as the same user, so one statement may name tables of both.
+    """Return whether both engines reach the same database as the same user, so that a statement may use tables of both.
 
-    Another user may lack the rights on the other tables, and other options may mean another search path.
+    Another user may lack privileges on the other tables, and other options may set another search path.
     """
 
     def place(engine: Engine) -> tuple[object, ...]:
@@ -90,6 +90,6 @@ def same_database(one: Engine, other: Engine) -> bool:
 
 
 def _hide_rows(context: ExceptionContext) -> None:
-    """Leave the type and code of a driver's error, and none of its words, before anything can log them."""
+    """Reduce a driver's error to its type and code before anything can log its message."""
     if isinstance(context.sqlalchemy_exception, DBAPIError):
         without_words(context.sqlalchemy_exception)

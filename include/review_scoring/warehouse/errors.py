@@ -1,6 +1,6 @@
-"""What a database error means, by its SQLSTATE, vendor number or type; never by its words, which follow the locale.
+"""Classifies database errors by SQLSTATE, vendor number or type; never by text, which is in the server's language.
 
-SQLite and DuckDB, which have few codes, always speak English: of them alone, the beginning of a message is looked at.
+Only for SQLite and DuckDB, which have few codes and always use English, the beginning of the message is compared.
 
 Sources: PostgreSQL's documentation, appendix A; the error references of MySQL 8.4 and MariaDB 10.11; SQLite's result
 codes (sqlite.org/rescode.html).
@@ -15,21 +15,21 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 NO_TLS = "28TLS"
-"""In place of an SQLSTATE: the server answers, and the encrypted connection fails (`dialects/postgresql_login.py`)."""
+"""Used as an SQLSTATE: the server answers, but TLS fails (`dialects/postgresql_login.py`)."""
 
 
 class Fault(Enum):
-    """The kinds of database errors that call for different answers."""
+    """Kinds of database errors that are handled differently."""
 
     AWAY = "the server does not answer, or the connection broke"
     BUSY = "a lock, a deadlock, or no free connection"
     FULL = "no space left"
     TIMEOUT = "a statement took longer than the server allows"
     LOGIN = "the server refuses the user, the password or the client's address"
-    TLS = "no encrypted connection comes about"
-    DATABASE = "there is no such database"
+    TLS = "the encrypted connection fails"
+    DATABASE = "the database does not exist"
     RIGHTS = "the user lacks a privilege"
-    READ_ONLY = "nothing may be written here"
+    READ_ONLY = "the database is read-only"
     MISSING = "a table, schema or column does not exist"
     DATA = "a value cannot be computed or converted"
     POOLER = "a pooler between client and server loses prepared statements"
@@ -37,9 +37,9 @@ class Fault(Enum):
 
 
 PASSING = frozenset({Fault.AWAY, Fault.BUSY})
-"""The same call may succeed later."""
+"""Transient errors: the same call may succeed later."""
 
-# By code, or by its class: the first two characters. The longer one counts.
+# By code, or by its class, which is its first two characters. The longer match wins.
 _SQLSTATES: Mapping[str, Fault] = {
     **dict.fromkeys(("08", "57P01", "57P02", "57P03", "57P05", "25P03"), Fault.AWAY),
     **dict.fromkeys(("40001", "40P01", "55P03", "53300"), Fault.BUSY),
@@ -102,7 +102,7 @@ _UNKNOWN_DATABASE = 1049
 
 
 def fault_of(error: BaseException) -> Fault:
-    """Sort an error that SQLAlchemy raised; an error of anything else is OTHER."""
+    """Return the kind of an error that SQLAlchemy raised; any other error is OTHER."""
     if isinstance(error, PoolTimeoutError):
         return Fault.BUSY
     if not isinstance(error, DBAPIError) or error.orig is None:
@@ -110,28 +110,28 @@ def fault_of(error: BaseException) -> Fault:
     if error.connection_invalidated:
         return Fault.AWAY
     if _code(error.orig) == _UNKNOWN_DATABASE and error.statement is not None:
-        return Fault.MISSING  # MySQL calls a schema a database: here a statement has named one
+        return Fault.MISSING  # MySQL calls a schema a database, and this statement names one
     kept = getattr(error.orig, "review_scoring_fault", None)
     return kept if isinstance(kept, Fault) else _sorted(error)
 
 
 def is_passing(error: BaseException) -> bool:
-    """Say whether the same call may succeed later: a lost connection, a deadlock, a lock held by another."""
+    """Return whether the same call may succeed later: a lost connection, a deadlock, a lock held by another."""
     return fault_of(error) in PASSING
 
 
 def took_too_long(error: BaseException) -> bool:
-    """Say whether a statement was ended because its time was up."""
+    """Return whether a statement was cancelled because it exceeded its time limit."""
     return fault_of(error) is Fault.TIMEOUT
 
 
 def lacks_tables(error: BaseException) -> bool:
-    """Say whether a statement failed because the project's tables are not there, or of an earlier version."""
+    """Return whether a statement failed because the project's tables are missing or from an earlier version."""
     return fault_of(error) is Fault.MISSING
 
 
 def describe(error: BaseException | None) -> str:
-    """Name a database error by its type and code, without the statement, the values or the server's address."""
+    """Return the type and code of a database error, without the statement, its values or the server's address."""
     original = getattr(error, "orig", None) or error
     code = _code(original)
     name = type(original).__name__
@@ -139,14 +139,14 @@ def describe(error: BaseException | None) -> str:
 
 
 def without_words(error: DBAPIError) -> None:
-    """Take the driver's words out of an error, in place: they can quote the row that was read or written.
+    """Remove the driver's message from an error, in place: it can quote the row that was read or written.
 
-    Type, code and statement stay, and what the words meant for :func:`fault_of`. The statement has no values.
+    Type, code, the statement without its values, and the result of :func:`fault_of` stay.
     """
     original = error.orig
     if original is None:
         return
-    original.review_scoring_fault = _sorted(error)  # type: ignore[attr-defined]  # a note for fault_of
+    original.review_scoring_fault = _sorted(error)  # type: ignore[attr-defined]  # read by fault_of
     code, type_ = _code(original), type(original)
     original.args = (code,) if isinstance(code, int) else (code or type_.__name__,)
     error.args = (f"({type_.__module__}.{type_.__name__}) {code or ''}".rstrip(),)
@@ -165,12 +165,12 @@ def _sorted(error: DBAPIError) -> Fault:
             return next((fault for name, fault in _SQLITE.items() if code.startswith(name)), _by_words(original))
         return _SQLSTATES.get(code, _SQLSTATES.get(code[:2], _by_type(original)))
     if type(original).__module__.startswith("psycopg") and isinstance(error, OperationalError | InterfaceError):
-        return Fault.AWAY  # the server sent no code because it sent nothing
+        return Fault.AWAY  # no code: the server sent nothing
     return _by_words(original)
 
 
 def _by_type(original: BaseException) -> Fault:
-    """Sort by the class of the driver's exception where its code is not listed."""
+    """Classify by the class of the driver's exception if its code is not listed."""
     return Fault.DATA if type(original).__name__ == "DataError" else Fault.OTHER
 
 
@@ -181,15 +181,15 @@ def _by_words(original: BaseException) -> Fault:
 
 
 def _cause_is_tls(original: BaseException) -> bool:
-    """Say whether PyMySQL, which numbers all failures to connect alike, was stopped by TLS."""
+    """Return whether TLS made PyMySQL fail, which has one number for all failures to connect."""
     cause = getattr(original, "original_exception", None)
     return any(base.__module__ == "ssl" for base in type(cause).__mro__)
 
 
 def _code(original: BaseException | None) -> str | int | None:
-    """Return what a driver calls its error: MySQL's number, an SQLSTATE, or SQLite's name."""
+    """Return the driver's code of an error: MySQL's number, an SQLSTATE, or SQLite's name."""
     first = original.args[0] if original is not None and original.args else None
     if isinstance(first, int):
-        return first  # and not the SQLSTATE beside it, which is HY000 for a lock wait and for much else
+        return first  # not the SQLSTATE, which is HY000 for a lock wait and for many other errors
     code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
     return str(code) if code else None

@@ -1,4 +1,4 @@
-"""What a person does about a database error, told where a set-up is looked at: by the connection that has it."""
+"""Explains database errors found by preflight: names the connection, what is wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from review_scoring.warehouse.retry import retried
 T = TypeVar("T")
 
 PATIENCE_S = 5.0
-"""Seconds of retries while a set-up is looked at: enough for a lost connection. Airflow tries the task again, too."""
+"""Seconds of retries during preflight: enough for a lost connection. Airflow retries the task as well."""
 
 LIMITS = "`statement_timeout`, `max_statement_time` or `max_execution_time`"
 
 _FOUND: Mapping[Fault, tuple[str, str]] = {
-    Fault.AWAY: ("does not answer", "if it never does, check its host and port"),
-    Fault.BUSY: ("is busy", "if it always is, look for locks and for connections that nobody closes"),
-    Fault.FULL: ("has no space left", "make room"),
-    Fault.TIMEOUT: ("allows a statement less time than it took", f"raise {LIMITS} for its user"),
+    Fault.AWAY: ("does not answer", "if that does not pass, check its host and port"),
+    Fault.BUSY: ("is busy", "if that does not pass, look for locks and for connections that are never closed"),
+    Fault.FULL: ("has no disk space left", "free some space"),
+    Fault.TIMEOUT: ("cancelled a statement at its time limit", f"raise {LIMITS} for its user"),
     Fault.LOGIN: ("refuses the login", "check its login and password, and which hosts the server accepts"),
     Fault.TLS: (
-        "answers, and no encrypted connection comes about",
+        "answers, but the encrypted connection fails",
         "check its TLS extras and the server's certificate",
     ),
-    Fault.DATABASE: ("leads to no such database", "check the name of its database or file"),
-    Fault.READ_ONLY: ("takes no writes", "name the primary server, and a user whose transactions may write"),
+    Fault.DATABASE: ("names a database that does not exist", "check the name of its database or file"),
+    Fault.READ_ONLY: ("is read-only", "use the primary server, and a user whose transactions may write"),
     Fault.DATA: (
-        "holds a value that cannot be read",
-        "see that ids are valid text in the database's encoding, and that the view, if it is one, can compute them",
+        "contains a value that cannot be read",
+        "check that ids are valid text in the database's encoding, and that a view can compute them",
     ),
     Fault.POOLER: (
-        "leads to a pooler that loses prepared statements",
+        "goes through a pooler that loses prepared statements",
         "set its extra `prepare_threshold` to null, which is the default",
     ),
 }
@@ -55,20 +55,20 @@ def with_explained_errors(
     stop: StopFlag,
     endless: bool = False,
 ) -> T:
-    """Look at a set-up, again if that fails for a passing reason; see :func:`explained` and :func:`retried`."""
+    """Run a check of the set-up; retry transient errors and explain others (:func:`retried`, :func:`explained`)."""
     with explained(where, cannot=cannot, otherwise=otherwise):
-        return retried(look, what=f"looking at {where}", stop=stop, patience_s=PATIENCE_S, endless=endless)
+        return retried(look, what=f"checking {where}", stop=stop, patience_s=PATIENCE_S, endless=endless)
 
 
 @contextmanager
 def explained(where: str, *, cannot: str, otherwise: str) -> Iterator[None]:
-    """Turn a database's error into one that names the connection and says what to do.
+    """Turn a database error into one that names the connection and what to do.
 
     :param where: names the connection
-    :param cannot: what cannot be done with it, such as "cannot be read"
-    :param otherwise: what to do if the error says nothing better: usually the privilege that is missing
-    :raises WarehouseUnavailableError: for an error that may pass
-    :raises PreflightError: for one that a person has to see to
+    :param cannot: what fails, such as "cannot read the table"
+    :param otherwise: what to do if the kind of error does not tell: usually the missing privilege
+    :raises WarehouseUnavailableError: for a transient error
+    :raises PreflightError: for any other
     """
     try:
         yield

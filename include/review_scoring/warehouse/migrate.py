@@ -1,4 +1,4 @@
-"""Bring the project's tables to this version, or print the DDL for those whose DBAs do it."""
+"""Migrations: creates or upgrades the project's tables, or prints the DDL for a DBA to run."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def current(engine: Engine, schema: str | None) -> str | None:
 
 
 def upgrade(engine: Engine, schema: str | None) -> None:
-    """Create or migrate the tables in one transaction, under a lock that lets one process do it.
+    """Create or migrate the tables in one transaction, under a lock that admits one process.
 
-    MySQL commits at every statement: there, one that was done before its process died is passed over the next time.
+    MySQL commits after every DDL statement: a statement that an earlier, killed attempt has done is skipped.
 
     :raises PreflightError: if the tables were made by a newer version of the package
     """
@@ -51,7 +51,7 @@ def upgrade(engine: Engine, schema: str | None) -> None:
 
 
 def refuse_newer(revision: str | None) -> None:
-    """Raise unless this package knows how to go on from a revision."""
+    """Raise unless this version of the package knows a revision."""
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     if revision is not None and revision not in known:
         raise PreflightError(
@@ -63,7 +63,7 @@ def refuse_newer(revision: str | None) -> None:
 
 
 def probe_rights(engine: Engine, schema: str | None) -> None:
-    """Do what a run does, and take it back; the database's own error tells which right lacks."""
+    """Do what a run does and roll it back; the database's error names the missing privilege."""
     tables_ = tables(schema)
     with writing(engine).connect() as connection:
         now = dialect_of(connection).now(connection)

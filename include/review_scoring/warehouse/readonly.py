@@ -1,7 +1,7 @@
-"""Engines for those who only look: nothing can be written, and nothing takes long.
+"""Read-only engines with short timeouts, for the pages.
 
-Pages are made inside Airflow's API server, which has other things to do: two connections at most, every statement is
-ended by the database after `STATEMENT_S` seconds, and a server that has fallen silent is given up soon after.
+Pages are rendered in Airflow's API server and must not slow it down: at most two connections, the database cancels
+every statement after `STATEMENT_S` seconds, and requests to a silent server time out soon after.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from review_scoring.warehouse.engine import Address, make_engine
 STATEMENT_S = 5.0
 CONNECT_S = 3
 GRACE_S = 2
-"""Seconds longer than a statement may take that a server's word is waited for."""
+"""Seconds after the statement timeout until the client gives up."""
 
 HELD_S = 30.0
-"""Seconds that a page may hold a connection: behind a proxy, a silent server is no dead peer to TCP."""
+"""Timeout in seconds of a page's connection: behind a proxy, TCP does not notice a silent server."""
 
 POOL_SIZE = 2
 PROGRESS_OPCODES = 10_000
-"""SQLite's virtual machine looks at the time this often: some milliseconds."""
+"""Opcodes of SQLite's virtual machine between two checks of the deadline: a few milliseconds."""
 
 
 def reading_engine(address: Address | URL) -> Engine:
     """Return an engine whose transactions are read-only and whose statements end after `STATEMENT_S` seconds.
 
-    DuckDB has no limit of time. It opens a file for reading only while no other process writes to it.
+    DuckDB has no statement timeout. It opens a file for reading only while no other process writes to it.
     """
     address = address if isinstance(address, Address) else Address(address)
     url, connect_args = address.url, address.connect_args
@@ -63,10 +63,10 @@ def reading_engine(address: Address | URL) -> Engine:
 
 
 def _client_limits(backend: str) -> dict[str, Any]:
-    """Return what ends the waiting on this side, whatever a Connection says: a run may wait longer than a page.
+    """Return the driver's timeouts, which overrule the Connection's: a run may wait longer than a page.
 
-    PyMySQL's `connect_timeout` ends with TCP's part of it; greeting, login and answers are reads. libpq's goes to the
-    end of the login; a peer that is gone after that is noticed by TCP, which gives up after minutes by itself.
+    PyMySQL's `connect_timeout` covers the TCP connection only; greeting, login and answers are reads. libpq's covers
+    the login as well; TCP keepalives detect a peer that disappears later.
     """
     silent_s = math.ceil(STATEMENT_S + GRACE_S)
     if backend == "postgresql":
@@ -76,7 +76,7 @@ def _client_limits(backend: str) -> dict[str, Any]:
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    """Set what holds for this transaction alone; `jit` would compile for longer than these statements run."""
+    """Set this transaction's limits; `jit` would compile for longer than these statements run."""
     connection.exec_driver_sql(
         "SELECT set_config('transaction_read_only', 'on', true),"
         f" set_config('statement_timeout', '{STATEMENT_S * 1000:.0f}', true), set_config('jit', 'off', true)"
@@ -88,7 +88,7 @@ def _begin_mysql(connection: Connection) -> None:
     if connection.dialect.name == "mysql" and not getattr(connection.dialect, "is_mariadb", False):
         limit = f"max_execution_time = {STATEMENT_S * 1000:.0f}"
     connection.exec_driver_sql(f"SET SESSION {limit}")
-    # Of the session, not of the transaction: a statement that creates something would end that, and be done.
+    # For the session, not the transaction: DDL commits implicitly, which would end a read-only transaction.
     connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
     connection.exec_driver_sql("START TRANSACTION")
 
@@ -102,5 +102,5 @@ def _prepare_sqlite(connection: DBAPIConnection, record: ConnectionPoolEntry) ->
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Give the whole transaction the time that a statement has: SQLite knows no other limit."""
+    """Apply the statement timeout to the whole transaction: SQLite has no other limit."""
     connection.info["deadline"] = time.monotonic() + STATEMENT_S

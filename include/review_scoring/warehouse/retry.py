@@ -1,4 +1,4 @@
-"""How long a run waits for what passes by itself, and what it says when that was not enough."""
+"""Retries of database work: which errors, for how long, with which pauses, and the error after the last one."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PATIENCE_S = 120.0
-"""Seconds of retries after which a run gives up and leaves the rest to Airflow's own retry."""
+"""Seconds of retries, for instance after a lost connection. Then the task fails, and Airflow retries it."""
 
 _GIVEN_UP = {
-    Fault.FULL: "failed: the database has no space left ({error}). Nothing half done is left; make room and run again",
+    Fault.FULL: (
+        "failed: the database has no disk space left ({error}). Nothing was half written; free some space and run again"
+    ),
     Fault.TIMEOUT: (
-        "took longer than the server allows a statement ({error}). Nothing half done is left; raise that limit for the "
+        "was cancelled at the server's time limit ({error}). Nothing was half written; raise the limit for the "
         "connection's user (`statement_timeout`, `max_statement_time`, `max_execution_time`), or use smaller chunks "
         "(`chunk_rows`)"
     ),
     Fault.POOLER: (
-        "failed: a pooler before the server loses prepared statements ({error}). Set the extra `prepare_threshold` of "
-        "the connection to null, which is the default, and run again"
+        "failed: a pooler in front of the server loses prepared statements ({error}). Set the extra "
+        "`prepare_threshold` of the connection to null, which is the default, and run again"
     ),
 }
 
@@ -43,14 +45,14 @@ def with_retries(
     patience_s: float | None = None,
     endless: bool = False,
 ) -> T:
-    """Call until it succeeds: errors that pass are retried with growing pauses, others raised at once.
+    """Call until it succeeds: transient errors are retried with growing pauses, others are raised at once.
 
     :param call: repeatable; it opens its own connection and transaction
     :param what: names the step in the log and in the error
-    :param stop: ends the waiting, for another try at once and for the server within seconds
-    :param endless: one try may take as long as it takes, and not :data:`watch.ANSWER_WITHIN_S` seconds at most
-    :raises WarehouseUnavailableError: when it did not succeed within `patience_s` (`PATIENCE_S`) seconds, met a limit
-        of the server, or there was no space
+    :param stop: ends a pause at once, and a call that waits for the server within seconds
+    :param endless: a call has no timeout, in place of :data:`watch.ANSWER_WITHIN_S` seconds
+    :raises WarehouseUnavailableError: if it did not succeed within `patience_s` (`PATIENCE_S`) seconds, met a time
+        limit of the server, or the disk is full
     :raises ScoringInterruptedError: when `stop` was set while waiting
     """
     patience_s = PATIENCE_S if patience_s is None else patience_s
@@ -60,8 +62,8 @@ def with_retries(
         fault = fault_of(error)
         if fault in PASSING:
             raise WarehouseUnavailableError(
-                f"{what} did not go through for {patience_s:.0f} s: {describe(error)}. "
-                "Nothing half done is left; run again when the database answers."
+                f"{what} failed for {patience_s:.0f} s: {describe(error)}. "
+                "Nothing was half written; run again when the database answers."
             ) from None
         if fault in _GIVEN_UP:
             raise WarehouseUnavailableError(f"{what} {_GIVEN_UP[fault].format(error=describe(error))}.") from None
@@ -69,7 +71,7 @@ def with_retries(
 
 
 def retried(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: float, endless: bool = False) -> T:
-    """Do what :func:`with_retries` does, and leave it to the caller what the last error means.
+    """Retry like :func:`with_retries`, and raise the last error unchanged.
 
     :raises sqlalchemy.exc.SQLAlchemyError: as the database raised it
     :raises ScoringInterruptedError: when `stop` was set while waiting
@@ -79,20 +81,20 @@ def retried(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: flo
         with watched(what, stop, endless=endless):
             return call()
 
-    def told(state: RetryCallState) -> None:
+    def log_retry(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        log.warning("%s failed (%s), trying again", what, describe(error))
+        log.warning("%s failed (%s), retrying", what, describe(error))
 
     retrying = Retrying(
         retry=retry_if_exception(lambda error: is_passing(error) and not stop.is_set()),
         wait=backoff(multiplier=0.2, max=10.0),
         stop=stop_after_delay(patience_s),
         sleep=stop.pause,
-        before_sleep=told,
+        before_sleep=log_retry,
         reraise=True,
     )
     try:
         return retrying(once)
     except SQLAlchemyError:
-        stop.check()  # the connection may have been cut for it
+        stop.check()  # the watch may have cut the connection for it
         raise

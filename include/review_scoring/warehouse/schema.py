@@ -1,4 +1,4 @@
-"""The tables that this project owns, as SQLAlchemy sees them. A test holds them and `migrations/` together."""
+"""The project's tables as SQLAlchemy metadata: columns, types, keys, indexes. A test compares it with `migrations/`."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from review_scoring.reviews import MAX_ID_LENGTH, MAX_TIME_LENGTH
 
 VERSION_TABLE = "review_scoring_version"
-"""Alembic's own table, under a name that cannot clash with Airflow's or the user's."""
+"""Alembic's version table, under a name that cannot clash with Airflow's or the user's."""
 
 CERTAINTY = ("job_id", "score", "review_id")
 FILTERS = ("label", "model", "truncated", "scored_at")
-"""What the pages order scores by, and what they filter by."""
+"""Columns by which the pages order scores, and by which they filter."""
 
 ONLY, EXCEPT = "only", "except"
 MYSQL = frozenset({"mysql", "mariadb"})
-"""In `info` of an index that not every database has: which have it, or have not. The migrations make them."""
+"""Keys in `info` of an index that only some databases have: which ones have it, or do not."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -45,7 +45,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[datetime]:
-        """Pick the column type of the database at hand."""
+        """Return the column type of the database."""
         if dialect.name == "postgresql":
             return dialect.type_descriptor(DateTime(timezone=True))
         if dialect.name in {"mysql", "mariadb"}:
@@ -53,7 +53,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return dialect.type_descriptor(DateTime())
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive time, which could mean anything, and turn the rest into UTC."""
+        """Refuse a naive time, which is ambiguous, and convert others to UTC."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -62,7 +62,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Give every time back aware, in UTC."""
+        """Return every time aware, in UTC."""
         if value is None:
             return None
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
@@ -79,7 +79,7 @@ class ByteText(TypeDecorator[str]):
         self.length = length
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
-        """Pick the collation that does it on the database at hand; a `mysql://` address may lead to MariaDB."""
+        """Return the type with a binary collation of the database; a `mysql://` address may lead to MariaDB."""
         if dialect.name == "postgresql":
             return dialect.type_descriptor(postgresql.VARCHAR(self.length, collation="C"))
         if dialect.name in {"mysql", "mariadb"}:
@@ -89,12 +89,12 @@ class ByteText(TypeDecorator[str]):
 
 
 def surrogate_id_type() -> TypeEngine[int]:
-    """Return a 64-bit key that SQLite, too, fills by itself."""
+    """Return a 64-bit key that every database fills by itself, SQLite included."""
     return BigInteger().with_variant(Integer(), "sqlite")
 
 
 def long_text_type() -> TypeEngine[str]:
-    """Return a text type without a limit that a review could reach."""
+    """Return a text type long enough for any review."""
     return Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 
 
@@ -156,8 +156,8 @@ class Tables:
             UniqueConstraint("job_id", "dag_id", "task_id", "run_id", "map_index", name="scoring_runs_task_key"),
             Index("scoring_runs_job_state", "job_id", "state"),
         )
-        # No foreign keys on the two tables below: PostgreSQL would look both up for every row, and every commit
-        # already holds the run's row locked, whose own foreign key names the job.
+        # The two tables below have no foreign keys: PostgreSQL would check them for every row, and every commit
+        # already locks the run's row, whose own foreign key names the job.
         self.scores = Table(
             "review_scores",
             self.metadata,
@@ -175,7 +175,7 @@ class Tables:
             Column("scored_at", UtcDateTime, nullable=False),
             Column("run_id", BigInteger, nullable=False),
             Index("review_scores_run", "run_id"),
-            # The least certain first, whatever else is asked for: what one filters by is in the index, too.
+            # Least certain reviews first, under any filter: the index includes the columns of the filters.
             Index("review_scores_certainty", *CERTAINTY, postgresql_include=FILTERS, info={EXCEPT: MYSQL}),
             Index("review_scores_certainty_filters", *CERTAINTY, *FILTERS, info={ONLY: MYSQL}),
         )
@@ -198,8 +198,8 @@ class Tables:
         self._add_benchmarks(prefix)
 
     def _add_benchmarks(self, prefix: str) -> None:
-        """Add what was evaluated, on what, with which outcome, and who chose a champion and why."""
-        # A benchmark set whose content changed under its name is a new row, which names the one before.
+        """Add the tables of benchmark sets, evaluations and promotions."""
+        # A benchmark set whose content changed under its name is a new row, which refers to the previous one.
         self.benchmark_sets = Table(
             "benchmark_sets",
             self.metadata,
@@ -245,7 +245,7 @@ class Tables:
             Column("compared_with", BigInteger),
             Column("passed", Boolean, nullable=False),
             Column("explanation", Text, nullable=False),
-            Column("metrics", long_text_type(), nullable=False),
+            Column("figures", long_text_type(), key="metrics", nullable=False),
             Column("dag_id", String(250), nullable=False),
             Column("task_id", String(250), nullable=False),
             Column("run_id", String(250), nullable=False),
@@ -265,8 +265,8 @@ class Tables:
             Column("f1", Double, nullable=False),
             Column("support", BigInteger, nullable=False),
         )
-        # `predicted` is neg or pos, as it is compared; `label` is what the model says, such as `neu`; both are NULL for
-        # a review that the model rejects.
+        # `predicted` is neg or pos, as it is compared; `label` is the model's own label, such as `neu`; both are NULL
+        # for a reject.
         self.benchmark_predictions = Table(
             "benchmark_predictions",
             self.metadata,

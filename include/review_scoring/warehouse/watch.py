@@ -1,8 +1,8 @@
-"""Nobody waits for a silent server without end: a thread looks after every step that waits for a database.
+"""Timeouts for silent database servers: a thread watches every step that waits for a database.
 
-A server can fall silent while its connection stays open, behind a proxy for instance. A step that waits is told in the
-log every minute. Its connection is cut when it has waited `ANSWER_WITHIN_S` seconds, or when its run was told to stop,
-and the driver then raises an ordinary lost connection.
+A server can stop answering while its connection stays open, for instance behind a proxy. The log has a warning every
+minute that a step waits. The connection is cut after `ANSWER_WITHIN_S` seconds, or when the run is cancelled; the
+driver then raises an ordinary lost connection.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from review_scoring.concurrency.cancellation import StopFlag
 
 log = logging.getLogger(__name__)
 
-TOLD_EVERY_S = 60.0
+WARN_EVERY_S = 60.0
 ANSWER_WITHIN_S = 1800.0
-"""Seconds that one transaction may take. Planning a night over hundreds of millions of rows takes minutes."""
+"""Timeout of one transaction, in seconds. Planning a run over hundreds of millions of rows takes minutes."""
 
 LAST_ANSWER_S = 3.0
-"""Seconds that a step may still take when its run was told to stop. Airflow kills the task two seconds later."""
+"""Seconds that a step may still take when its run is cancelled. Airflow kills the task two seconds later."""
 
-_LOOK_EVERY_S = 0.25
+_CHECK_EVERY_S = 0.25
 
 
 @dataclass(eq=False)
 class _Step:
-    """A step that waits for a database, and the connections that it has taken from a pool."""
+    """A step that waits for a database, and the connections that it has checked out."""
 
     what: str
     stop: StopFlag
@@ -45,14 +45,14 @@ class _Step:
     within_s: float | None = None
     connections: list[Any] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
-    told: int = 0
+    warnings: int = 0
     stopping_since: float | None = None
 
-    def look(self, now: float) -> None:
-        """Tell how long the step has waited, and cut its connections when it is over."""
+    def check(self, now: float) -> None:
+        """Log how long the step has waited, and cut its connections after the timeout."""
         waited = now - self.started
-        if waited >= TOLD_EVERY_S * (self.told + 1):
-            self.told += 1
+        if waited >= WARN_EVERY_S * (self.warnings + 1):
+            self.warnings += 1
             log.warning("%s: the database has not answered for %d s", self.what, waited)
         if self.stop.is_set() and self.stopping_since is None:
             self.stopping_since = now
@@ -64,7 +64,7 @@ class _Step:
 
 
 class _Watch:
-    """The steps that are waiting now, and the thread that looks after them."""
+    """The steps that wait now, and the thread that watches them."""
 
     def __init__(self) -> None:
         self.of_thread = threading.local()
@@ -76,30 +76,30 @@ class _Watch:
         with self._lock:
             self._steps.add(step)
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._look, name="database watch", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="database watch", daemon=True)
                 self._thread.start()
 
     def remove(self, step: _Step) -> None:
         with self._lock:
             self._steps.discard(step)
 
-    def _look(self) -> None:
+    def _run(self) -> None:
         while True:
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_CHECK_EVERY_S)
             with self._lock:
                 if not self._steps:
                     self._thread = None
                     return
                 steps = list(self._steps)
             for step in steps:
-                step.look(time.monotonic())
+                step.check(time.monotonic())
 
 
 _watch = _Watch()
 
 
 def _after_fork() -> None:
-    """Begin anew in a forked task: threads do not survive a fork, and a lock may have been held."""
+    """Start with a new watch in a forked task: threads do not survive a fork, and a lock may have been held."""
     global _watch  # noqa: PLW0603 one for each process
     _watch = _Watch()
 
@@ -109,10 +109,10 @@ os.register_at_fork(after_in_child=_after_fork)
 
 @contextmanager
 def watched(what: str, stop: StopFlag, *, endless: bool = False) -> Iterator[None]:
-    """Look after what this thread does with databases in the block.
+    """Watch what this thread does with databases in the block.
 
     :param what: names the step in the log
-    :param endless: the step may take as long as it takes; only a stop ends it
+    :param endless: the step has no timeout; only cancelling the run ends it
     """
     outer = getattr(_watch.of_thread, "step", None)
     step = _watch.of_thread.step = _Step(what, stop, endless)
@@ -125,18 +125,18 @@ def watched(what: str, stop: StopFlag, *, endless: bool = False) -> Iterator[Non
 
 
 def waited_for(connection: Any) -> None:
-    """Have the step that this thread is at, if any, know of a connection that it waits for."""
+    """Register a connection with the current step of this thread, if there is one."""
     step: _Step | None = getattr(_watch.of_thread, "step", None)
     if step is not None:
         step.connections.append(connection)
 
 
 def watch(engine: Engine, *, ping: bool, within_s: float | None = None) -> None:
-    """Have steps know which connections of an engine they wait for.
+    """Register the connections of an engine with the steps that check them out.
 
-    :param within_s: seconds after which a connection is cut that no step is responsible for; None for no limit
-    :param ping: see that an idle connection still answers before it is used; SQLAlchemy's own `pool_pre_ping` does so
-        before anybody can know of the connection
+    :param within_s: timeout in seconds of a connection that is used outside of steps; None for no timeout
+    :param ping: check that an idle connection answers before it is used. SQLAlchemy's `pool_pre_ping` does so before
+        the connection is registered, so that a silent server could not be interrupted
     """
 
     def connected(_connection: Any, record: ConnectionPoolEntry) -> None:
@@ -160,7 +160,7 @@ def watch(engine: Engine, *, ping: bool, within_s: float | None = None) -> None:
     def checked_in(connection: Any, record: ConnectionPoolEntry) -> None:
         current: _Step | None = getattr(_watch.of_thread, "step", None)
         if current is not None and connection in current.connections:
-            current.connections.remove(connection)  # another thread may have it next
+            current.connections.remove(connection)  # another thread may use it next
         if (step := record.info.pop("step", None)) is not None:
             _watch.remove(step)
 
@@ -170,14 +170,14 @@ def watch(engine: Engine, *, ping: bool, within_s: float | None = None) -> None:
 
 
 def _cut(connection: Any) -> None:
-    """End what a driver's connection waits for, from another thread."""
-    with suppress(Exception):  # closed meanwhile, which is what is wanted
+    """Interrupt a driver's connection from another thread."""
+    with suppress(Exception):  # already closed
         if hasattr(connection, "interrupt"):  # SQLite and DuckDB, in this process
             connection.interrupt()
             return
         pgconn = getattr(connection, "pgconn", None)
         if pgconn is None:
-            connection._sock.shutdown(socket.SHUT_RDWR)  # PyMySQL has no public name for it
+            connection._sock.shutdown(socket.SHUT_RDWR)  # no public name in PyMySQL
             return
         with socket.socket(fileno=os.dup(pgconn.socket)) as line:
             line.shutdown(socket.SHUT_RDWR)

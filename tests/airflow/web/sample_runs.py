@@ -20,7 +20,7 @@ from review_scoring.models.catalogue import DEFAULT_MODEL, catalogue, find_model
 from review_scoring.models.folder import ModelFolder
 from review_scoring.request import RunKey, RunRequest
 from review_scoring.run.loop import score_run
-from review_scoring.run.preflight import preflight
+from review_scoring.run.preflight import Resources, preflight
 from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.schema import tables
@@ -46,9 +46,7 @@ def make(path: Path, newest: datetime) -> None:
             first = (connection.scalar(select(func.max(reviews.c.id))) or 0) + 1
             connection.execute(reviews.insert(), [{"id": first + n, "text": row} for n, row in enumerate(rows)])
         stop = StopFlag()
-        ready = preflight(
-            JOB, source_engine=lambda: engine, target_engine=lambda: engine, model=lambda: model, stop=stop
-        )
+        ready = preflight(JOB, Resources(source=lambda: engine, target=lambda: engine, model=lambda: model), stop)
         key = RunKey("score_reviews", "score", f"scheduled__{began.isoformat()}")
         report = score_run(
             ready, RunRequest(key=key, model=model.name, revision=model.revision), lambda: classifier, stop

@@ -28,7 +28,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """One archive. Sizes default to the smallest that are worth a test."""
+    """Specification of an archive. The default sizes are small."""
 
     architecture: str = "bert"
     hidden: int = 8
@@ -39,9 +39,9 @@ class Spec:
     rows: int = 40
     """Rows of the word embeddings; the vocabulary may have fewer tokens."""
     tokens: dict[str, int] = field(default_factory=dict)
-    """Token -> id for BERT and DistilBERT; nothing for a full one."""
+    """Token -> id for BERT and DistilBERT; empty for a full vocabulary."""
     words: tuple[tuple[str, float], ...] = ()
-    """Pieces and scores for XLM-RoBERTa; nothing for as many as there are rows."""
+    """Pieces and scores for XLM-RoBERTa; empty for one piece for each row."""
     charsmap: bytes = b""
     labels: dict[str, int] = field(default_factory=lambda: {"neg": 0, "pos": 1})
     case_sensitive: bool = True
@@ -55,7 +55,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Member:
-    """One file of the archive before it is packed: its bytes, or how to write them."""
+    """One file of the archive before packing: its bytes, or a function that writes them."""
 
     name: str
     content: bytes | Callable[[IO[bytes]], None]
@@ -65,13 +65,13 @@ Edit = Callable[[str, bytes], bytes | None]
 
 
 def keep(_name: str, content: bytes) -> bytes | None:
-    """The edit that changes nothing. An edit returns a file's new content, or None to leave the file out."""
+    """The edit that changes nothing. An edit returns the new content of a file, or None to omit the file."""
     return content
 
 
 @dataclass(frozen=True)
 class Edits:
-    """What is changed on the way: files, the entries of the checkpoint's index in place, its object graph."""
+    """Edits of an archive: its files, the index entries of the checkpoint, the object graph."""
 
     files: Edit
     index: Callable[[dict[bytes, bytes]], object]
@@ -128,7 +128,7 @@ def _members(spec: Spec, edits: Edits) -> Iterator[Member]:
 
 
 def _map(name: str, entries: dict[str, int], spec: Spec) -> Iterator[Member]:
-    """Write a map over several parts, in no order."""
+    """Write a map to several parts, unordered."""
     pairs = list(entries.items())
     random.Random(spec.seed).shuffle(pairs)  # noqa: S311 - a test's order
     for part in range(spec.parts):
@@ -159,7 +159,7 @@ def _inner(stream: IO[bytes], spec: Spec, edits: Edits) -> None:
 
 
 def _write_tensors(data: IO[bytes], spec: Spec, entries: dict[bytes, bytes], edits: Edits) -> None:
-    """Write the tensors in a shuffled order and add their entries: numbers say nothing of names."""
+    """Write the tensors in a shuffled order, so that numbers do not reveal names, and add their entries."""
     named = list(variables(spec).items())
     random.Random(spec.seed).shuffle(named)  # noqa: S311 - a test's order
     offset, names = 0, {}
@@ -176,7 +176,7 @@ def _write_tensors(data: IO[bytes], spec: Spec, entries: dict[bytes, bytes], edi
 
 
 def values(spec: Spec, name: str, shape: tuple[int, ...]) -> Any:
-    """Return a variable's random float32 values, the same each time."""
+    """Return random float32 values of a variable, the same each time."""
     import numpy as np
 
     seed = [spec.seed, *name.encode()]
@@ -184,7 +184,7 @@ def values(spec: Spec, name: str, shape: tuple[int, ...]) -> Any:
 
 
 def variables(spec: Spec) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every TensorFlow variable, by its name behind the scope."""
+    """Return the shape of every TensorFlow variable, by its name after the scope."""
     h, i, count = spec.hidden, spec.intermediate, len(spec.labels)
     body = {"bert": "bert", "distilbert": "distilbert", "xlm_roberta": "roberta"}[spec.architecture]
     found: dict[str, tuple[int, ...]] = {

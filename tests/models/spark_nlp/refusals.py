@@ -1,4 +1,4 @@
-"""How the tests see an archive refused: the message, and that nothing was left behind."""
+"""Helpers of the tests: refuse an archive, return the message, and check that nothing was left behind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.models.spark_nlp.generator import Edit, Spec, generate, keep
 
 
 def refusal(archive: Path) -> str:
-    """Convert an archive that must be refused, and return what was said."""
+    """Convert an archive that must be refused, and return the message."""
     before = sorted(archive.parent.rglob("*"))
     with pytest.raises(ArchiveError) as caught:
         convert_archive(archive, archive.parent / "model")
@@ -29,7 +29,7 @@ def generated_refusal(
     edit_index: Callable[[dict[bytes, bytes]], object] = id,
     edit_object_graph: Callable[[bytes], bytes] = bytes,
 ) -> str:
-    """Generate an archive, edited, and return what is said when it is refused."""
+    """Generate an archive with edits, and return the message of its refusal."""
     generate(
         folder / "archive.zip",
         spec or Spec(),
@@ -41,5 +41,5 @@ def generated_refusal(
 
 
 def replacing(name: str, change: Callable[[bytes], bytes | None]) -> Edit:
-    """Return the edit that changes one file, named by its path or the end of it."""
+    """Return the edit of one file, given by its path or the end of its path."""
     return lambda path, content: change(content) if path.endswith(name) else content

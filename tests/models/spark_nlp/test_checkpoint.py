@@ -1,4 +1,4 @@
-"""TensorFlow's checkpoint: checksums, the table, the tensors, their names, and the graph beside them."""
+"""TensorFlow checkpoints: checksums, the table, the tensors, their names, and the graph."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from review_scoring.errors import ArchiveError
 from review_scoring.models.spark_nlp.architectures import BERT, check_weights
 from review_scoring.models.spark_nlp.formats.crc32c import crc32c, masked
+from review_scoring.models.spark_nlp.formats.object_graph import OBJECT_GRAPH_KEY
 from review_scoring.models.spark_nlp.formats.sstable import read_table
 from review_scoring.models.spark_nlp.formats.tensor_bundle import TensorBundle
-from review_scoring.models.spark_nlp.graph_def import GraphConstants, read_constants
-from review_scoring.models.spark_nlp.object_graph import OBJECT_GRAPH_KEY
+from review_scoring.models.spark_nlp.graph_constants import GraphConstants, read_constants
 from review_scoring.models.spark_nlp.weight_names import torch_name
 from tests.models.spark_nlp import formats
 from tests.models.spark_nlp.generator import Spec, variables
@@ -118,14 +118,14 @@ def test_a_checkpoint_in_two_data_files_is_refused(tmp_path: Path) -> None:
     def change(entries: Entries) -> None:
         entries[b""] = formats.bundle_header(shards=2)
 
-    assert "its tensors lie in 2 data files, not in one" in generated_refusal(tmp_path, edit_index=change)
+    assert "its tensors are in 2 data files, not in one" in generated_refusal(tmp_path, edit_index=change)
 
 
 def test_a_tensor_in_another_data_file_is_refused(tmp_path: Path) -> None:
     def change(entries: Entries) -> None:
         entries[FIRST_VARIABLE] += formats.number(3, 1)
 
-    assert "it lies in the data file 1, and only number 0 is read" in generated_refusal(tmp_path, edit_index=change)
+    assert "it is in data file 1, and only number 0 is supported" in generated_refusal(tmp_path, edit_index=change)
 
 
 def test_a_tensor_beyond_the_end_of_the_data_is_refused(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_tensors_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
     data.write_bytes(bytes(400))
     shared = formats.bundle_entry(1, (100,), 0, 400, crc32c(bytes(400)))
     index = formats.table({b"": formats.bundle_header(), b"a": shared, b"b": shared})
-    with pytest.raises(ArchiveError, match="its tensors have 800 bytes together, and their file 400"):
+    with pytest.raises(ArchiveError, match="its tensors have 800 bytes in total, and the data file has 400"):
         TensorBundle(index, data, "index")
 
 
@@ -195,7 +195,7 @@ def test_a_message_stays_short_whatever_the_names_in_an_archive(tmp_path: Path) 
     more = formats.text(1, formats.text(2, formats.text(2, "x" * 9_999) + formats.text(3, "y" * 9_999)))
     said = generated_refusal(tmp_path, edit_object_graph=lambda graph: graph + more)
     assert len(said) < 1_000
-    assert said.endswith("the archive is damaged or was tampered with: fetch it again")
+    assert said.endswith("the archive is damaged or was tampered with: download it again")
 
 
 def test_two_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     assert "it has no bert_classification_tensorflow" in said
 
 
-def test_a_missing_layer_is_told_as_missing_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_layer_is_reported_as_missing_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.models.spark_nlp import generator
 
     whole = generator.variables(Spec(layers=3))
@@ -245,15 +245,15 @@ def test_a_missing_layer_is_told_as_missing_weights(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(generator, "variables", lambda _: without)
     said = generated_refusal(tmp_path, Spec(layers=3))
     assert "with 2 layers: 16 missing ['bert.encoder.layer.1.attention" in said
-    assert "16 left over ['bert.encoder.layer.2." in said
+    assert "16 unexpected ['bert.encoder.layer.2." in said
 
 
-def test_a_weight_too_many_is_told_as_left_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_extra_weight_is_reported_as_unexpected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.models.spark_nlp import generator
 
     more = {**generator.variables(Spec()), "bert/adapter/kernel": (8, 8)}
     monkeypatch.setattr(generator, "variables", lambda _: more)
-    assert "0 missing [], 1 left over ['bert.adapter.weight']" in generated_refusal(tmp_path)
+    assert "0 missing [], 1 unexpected ['bert.adapter.weight']" in generated_refusal(tmp_path)
 
 
 def test_a_single_missing_weight_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +261,7 @@ def test_a_single_missing_weight_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 
     fewer = {name: shape for name, shape in generator.variables(Spec()).items() if name != "classifier/bias"}
     monkeypatch.setattr(generator, "variables", lambda _: fewer)
-    assert "1 missing ['classifier.bias'], 0 left over []" in generated_refusal(tmp_path)
+    assert "1 missing ['classifier.bias'], 0 unexpected []" in generated_refusal(tmp_path)
 
 
 def test_a_weight_of_another_shape_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +314,9 @@ def test_layers_with_different_numbers_of_heads_are_refused() -> None:
         read_constants(graph(*nodes), "graph")
 
 
-@pytest.mark.parametrize(("heads", "said"), [(3, "a hidden size of 8 has no 3 heads"), (0, "its number of heads is 0")])
+@pytest.mark.parametrize(
+    ("heads", "said"), [(3, "a hidden size of 8 cannot have 3 heads"), (0, "its number of heads is 0")]
+)
 def test_a_number_of_heads_that_does_not_divide_the_hidden_size_is_refused(
     tmp_path: Path, heads: int, said: str
 ) -> None:
@@ -328,7 +330,7 @@ def test_a_senseless_epsilon_is_refused(tmp_path: Path, epsilon: float) -> None:
 
 def test_a_distilbert_with_an_epsilon_that_transformers_does_not_have_is_refused(tmp_path: Path) -> None:
     said = generated_refusal(tmp_path, Spec(architecture="distilbert", graph_epsilon=1e-5))
-    assert "its LayerNorm epsilon is 1e-05, and a DistilBERT of transformers has 1e-12" in said
+    assert "its LayerNorm epsilon is 1e-05, and DistilBERT in transformers has 1e-12" in said
 
 
 def test_another_activation_than_gelu_is_refused() -> None:
@@ -340,7 +342,7 @@ def test_another_activation_than_gelu_is_refused() -> None:
 def test_a_saved_model_in_place_of_a_bare_graph_is_refused(tmp_path: Path) -> None:
     saved_model = formats.number(1, 1) + formats.text(2, formats.text(2, graph()))
     said = generated_refusal(tmp_path, edit=replacing("saved_model.pb", lambda _: saved_model))
-    assert "saved_model.pb: field 1 holds a number where bytes belong" in said
+    assert "saved_model.pb: field 1 has a number in place of bytes" in said
 
 
 @given(st.binary(max_size=60))

@@ -1,4 +1,4 @@
-"""The folder: whole or not there at all."""
+"""The converted folder is complete, or does not exist."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def test_the_folder_has_exactly_the_files_that_a_model_needs(archive: Path) -> N
     assert sorted(path.name for path in (archive.parent / "model").iterdir()) == sorted(REQUIRED_FILES)
 
 
-def test_each_step_that_takes_its_time_is_told(archive: Path) -> None:
+def test_each_long_step_reports_its_progress(archive: Path) -> None:
     told: list[str] = []
     convert_archive(archive, archive.parent / "model", progress=told.append)
     assert [line.split()[0] for line in told] == ["unpacking", "building", "checking"]
 
 
-def test_a_full_disk_leaves_nothing_and_says_so(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> NoReturn:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -50,11 +50,11 @@ def test_a_full_disk_leaves_nothing_and_says_so(archive: Path, monkeypatch: pyte
 def test_a_folder_that_is_in_use_is_left_as_it_is(archive: Path) -> None:
     (archive.parent / "model").mkdir()
     (archive.parent / "model" / "config.json").write_text("{}")
-    assert "make sure that it can be read, that the new folder is not there yet" in refusal(archive)
+    assert "make sure that it can be read, that the new folder does not exist yet" in refusal(archive)
     assert (archive.parent / "model" / "config.json").read_text() == "{}"
 
 
-def test_an_archive_that_is_not_there_is_told_by_its_path(tmp_path: Path) -> None:
+def test_a_missing_archive_is_reported_by_its_path(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match=r"missing\.zip cannot be converted .* No such file or directory"):
         convert_archive(tmp_path / "missing.zip", tmp_path / "model")
 

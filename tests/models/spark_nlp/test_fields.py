@@ -1,4 +1,4 @@
-"""Metadata, Hadoop SequenceFiles and Java streams: what is read, and what is refused by name."""
+"""Metadata, Hadoop SequenceFiles and Java streams: valid content is read, other content is refused by name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def with_metadata(**changes: Any) -> Any:
 
 def test_another_class_than_the_three_is_refused_by_name(tmp_path: Path) -> None:
     said = generated_refusal(tmp_path, edit=with_metadata(**{"class": "com.johnsnowlabs.nlp.NerDLModel"}))
-    assert "its class is 'NerDLModel'; what can be converted is Spark NLP's BertForSequenceClassification" in said
+    assert "its class is 'NerDLModel'; supported are BertForSequenceClassification" in said
 
 
 def test_a_set_parameter_wins_over_its_default(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_labels_that_are_not_numbered_from_zero_are_refused(tmp_path: Path, labe
 def test_more_labels_than_outputs_are_refused(tmp_path: Path) -> None:
     parts = [formats.sequence_file([formats.java_pairs([(name, n)])]) for n, name in enumerate("abc")]
     edit = lambda path, content: parts[int(path[-1])] if "labels/part" in path else content  # noqa: E731
-    assert "it has 2 outputs, and fields/labels 3 labels" in generated_refusal(tmp_path, edit=edit)
+    assert "it has 2 outputs and 3 labels" in generated_refusal(tmp_path, edit=edit)
 
 
 def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         tmp_path,
         edit=replacing("labels/part-00002", lambda _: formats.sequence_file([formats.java_pairs([("neg", 5)])])),
     )
-    assert "fields/labels: 'neg' is there twice" in said
+    assert "fields/labels: it has 'neg' twice" in said
 
 
 def test_two_tokens_with_one_id_are_refused(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_two_tokens_with_one_id_are_refused(tmp_path: Path) -> None:
 
 def test_an_archive_without_labels_is_refused(tmp_path: Path) -> None:
     said = generated_refusal(tmp_path, edit=lambda path, content: None if "labels/part" in path else content)
-    assert "fields/labels: there is nothing in it" in said
+    assert "fields/labels: it is empty" in said
 
 
 # --- SequenceFile -------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_modified_utf8_is_read(text: str) -> None:
 
 @pytest.mark.parametrize("data", [b"\xed\xa0\xbd", b"\xff", b"\xc3", b"\xed\xb8\x80\xed\xa0\xbd"])
 def test_half_characters_are_refused(data: bytes) -> None:
-    with pytest.raises(ArchiveError, match="is not modified UTF-8, or has half a character"):
+    with pytest.raises(ArchiveError, match="is not modified UTF-8, or has a lone surrogate"):
         decode_modified_utf8(data, "part")
 
 
@@ -166,14 +166,14 @@ def test_half_characters_are_refused(data: bytes) -> None:
 def test_a_foreign_java_class_is_refused_by_name(tmp_path: Path, name: str) -> None:
     record = formats.java_pairs([("neg", 0)], number_class=name)
     said = generated_refusal(tmp_path, edit=replacing("labels/part-00000", lambda _: formats.sequence_file([record])))
-    assert f"fields/labels/part-00000: it holds an object of the Java class '{name}', which is not read" in said
+    assert f"fields/labels/part-00000: it has an object of the Java class '{name}', which is not supported" in said
 
 
 @pytest.mark.parametrize(
     ("flags", "what"),
-    [(3, "writes itself"), (4, "writes itself"), (12, "writes itself"), (18, "writes itself")],
+    [(3, "serialises itself"), (4, "serialises itself"), (12, "serialises itself"), (18, "serialises itself")],
 )
-def test_a_java_class_with_writing_of_its_own_is_refused(flags: int, what: str) -> None:
+def test_a_java_class_that_serialises_itself_is_refused(flags: int, what: str) -> None:
     at = PAIRS.index(bytes.fromhex("2e94667d5b92f9f5")) + 8
     with pytest.raises(ArchiveError, match=what):
         read_pairs(PAIRS[:at] + bytes([flags]) + PAIRS[at + 1 :], "part")
@@ -182,7 +182,7 @@ def test_a_java_class_with_writing_of_its_own_is_refused(flags: int, what: str) 
 def test_a_java_object_that_refers_to_itself_is_refused() -> None:
     at = PAIRS.index(b"\x74\x00\x03neg")
     data = PAIRS[:at] + b"\x71" + struct.pack(">I", 0x7E0004) + PAIRS[at + 6 :]
-    with pytest.raises(ArchiveError, match="a pair holds neither text nor a number"):
+    with pytest.raises(ArchiveError, match="a pair has neither text nor a number"):
         read_pairs(data, "part")
 
 

@@ -1,4 +1,4 @@
-"""The three miniatures whose answers the original model gave: what was trained is what comes out."""
+"""Converted miniatures give the outputs of the original models."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def test_the_labels_are_in_the_order_of_the_outputs(fixture: Fixture) -> None:
     assert config["id2label"] == expected["config"]["id2label"]
 
 
-def test_the_config_says_what_the_original_one_said(fixture: Fixture) -> None:
+def test_the_config_equals_the_original_one(fixture: Fixture) -> None:
     _, folder, _, expected = fixture
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     original = {**expected["config"], "dtype": "float32"}
     assert {key: original.get(key) for key in config} == {**config, "pad_token_id": original["pad_token_id"]}
 
 
-def test_what_is_told_of_the_model_is_what_the_archive_says(fixture: Fixture) -> None:
+def test_the_properties_of_a_converted_model_are_those_of_the_archive(fixture: Fixture) -> None:
     _, folder, converted, expected = fixture
     assert converted.architecture == expected["config"]["model_type"]
     assert (converted.max_tokens, converted.case_sensitive) == (512, True)

@@ -74,14 +74,14 @@ def test_mutated_archives_are_converted_or_refused_and_leave_nothing_behind(
 
 
 def _use(folder: Path) -> None:
-    """Tokenise with what came out: a table that would stop the process must not get this far."""
+    """Tokenise with the converted tokenizer: a table that would abort the process must be refused before."""
     from tokenizers import Tokenizer
 
     Tokenizer.from_file(str(folder / "tokenizer.json")).encode(SENTENCE)
 
 
 def _sources(folder: Path) -> list[bytes]:
-    """Return unmutated archives: the miniatures, and smaller ones of which a mutation hits more."""
+    """Return unmutated archives: the miniatures, and smaller ones, of which a mutation affects a larger part."""
     found = [(FIXTURES / f"{name}.zip").read_bytes() for name in SCOPES]
     for name in SCOPES:
         path = folder / f"{name}.zip"
@@ -92,7 +92,7 @@ def _sources(folder: Path) -> list[bytes]:
 
 
 def _write_mutated(chance: random.Random, sources: list[bytes], archive: Path) -> None:
-    """Write an archive with something wrong in it; sometimes below the checksums, so that they match."""
+    """Write a mutated archive; some mutations are made before the checksums are computed."""
     if chance.random() < 0.7:
         archive.write_bytes(_mutated(chance, chance.choice(sources)))
         return

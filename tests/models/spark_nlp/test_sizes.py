@@ -79,7 +79,7 @@ def test_transformers_loads_any_archive_with_no_weight_missing_or_left_over(spec
 
 @settings(max_examples=25, deadline=None)
 @given(spec=specs())
-def test_what_is_told_of_any_archive_is_what_went_into_it(spec: Spec) -> None:
+def test_the_properties_of_any_archive_are_those_it_was_made_of(spec: Spec) -> None:
     with tempfile.TemporaryDirectory() as folder:
         converted = _converted(Path(folder), spec)
     assert [spec.labels[label] for label in converted.labels] == list(range(len(spec.labels)))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from review_scoring.errors import ArchiveError
 from review_scoring.models.spark_nlp.convert import convert_archive
 from review_scoring.models.spark_nlp.formats.charsmap import check_charsmap
-from review_scoring.models.spark_nlp.sentencepiece import build_unigram
+from review_scoring.models.spark_nlp.unigram import build_unigram
 from review_scoring.models.spark_nlp.wordpiece import build_wordpiece
 from tests.models.spark_nlp import formats
 from tests.models.spark_nlp.generator import Spec, generate
@@ -77,7 +77,7 @@ def test_a_vocabulary_without_a_special_token_is_refused(token: str) -> None:
 
 
 def test_an_id_without_an_embedding_is_refused() -> None:
-    with pytest.raises(ArchiveError, match="it has the id 11, and the model embeddings for 11 tokens"):
+    with pytest.raises(ArchiveError, match="it has the id 11, and the model has embeddings for 11 tokens"):
         build_wordpiece(SHUFFLED, 11, lowercase=False)
 
 
@@ -130,7 +130,7 @@ def test_the_mask_has_the_last_embedding_when_there_is_room_for_it() -> None:
 
 def test_more_pieces_than_embeddings_are_refused(tmp_path: Path) -> None:
     said = generated_refusal(tmp_path, Spec(architecture="xlm_roberta", rows=11, words=WORDS))
-    assert "xlmroberta_spp: it has 12 tokens, and the model embeddings for 11" in said
+    assert "xlmroberta_spp: it has 12 tokens, and the model has embeddings for 11" in said
 
 
 def test_a_byte_pair_model_is_refused(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_another_order_of_the_special_pieces_is_refused() -> None:
         build_unigram(model, 20, "spp", lowercase=False)
 
 
-def test_a_model_without_sentencepiece_says_so(tmp_path: Path) -> None:
+def test_a_model_without_sentencepiece_is_refused(tmp_path: Path) -> None:
     said = generated_refusal(
         tmp_path, Spec(architecture="xlm_roberta"), edit=replacing("xlmroberta_spp", lambda _: None)
     )
@@ -196,7 +196,7 @@ def trie(texts: bytes, value: int, path: bytes = b"a") -> bytes:
     return struct.pack("<I1024I", 4096, *units) + texts
 
 
-def test_a_table_of_ones_own_replaces_text() -> None:
+def test_a_custom_table_replaces_text() -> None:
     from tokenizers import normalizers
 
     table = trie(b"x\0\xc3\xa9t\xc3\xa9\0", 2)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
 from review_scoring.errors import PreflightError
+from review_scoring.job import Rescore
 from review_scoring.request import RunKey
 from review_scoring.run.planning import plan_one_shard
 from review_scoring.warehouse.selection import cursor
@@ -52,6 +54,21 @@ def test_a_limited_run_leaves_the_cursor_where_it_was(warehouse: Warehouse) -> N
     insert(warehouse, *((n, n) for n in range(30, 60)))
     warehouse.score("limited", limit=3)
     assert warehouse.score("second").counts.scored == 27
+
+
+@pytest.mark.parametrize("options", [{"limit": 3}, {"rescore": Rescore.ALL}])
+def test_another_try_with_other_options_neither_uses_nor_moves_the_cursor(
+    warehouse: Warehouse, options: dict[str, Any]
+) -> None:
+    insert(warehouse, (104, 3), *((n, n) for n in range(30, 60)))
+    warehouse.classifier.before_batch = fail
+    with pytest.raises(ZeroDivisionError):
+        warehouse.score("second")
+    warehouse.classifier.before_batch = lambda texts: None
+    warehouse.score("second", **options)
+    assert warehouse.run("SELECT cursor_seen FROM scoring_jobs")[0].cursor_seen == '["seq", 20]'
+    warehouse.score("third")
+    assert len(warehouse.scores()) == (50 if "limit" in options else 51)
 
 
 def test_a_run_that_fails_leaves_the_cursor_where_it_was(warehouse: Warehouse) -> None:

@@ -102,7 +102,7 @@ def test_a_rescore_gives_way_between_two_chunks_and_goes_on_later(warehouse: War
     with pytest.raises(GaveWayError):
         warehouse.score("again", Rescore.ALL, chunk_rows=5, yields=True)
     assert (warehouse.runs()[-1].state, warehouse.runs()[-1].scored) == (runs.GAVE_WAY, 15)
-    with pytest.raises(GaveWayError, match="'films' is wanted by night of 1"):
+    with pytest.raises(GaveWayError, match="'films' is requested by night of 1"):
         warehouse.score("again", Rescore.ALL, chunk_rows=5, yields=True)
     lease = books.leases.take(asked(NIGHT))
     books.leases.end(lease, runs.SUCCESS)
@@ -175,6 +175,14 @@ def test_the_end_of_one_run_leaves_the_wish_of_another(warehouse: Warehouse) -> 
     books.leases.end(lease, runs.SUCCESS)
     books.preemption.withdraw(day)
     assert not books.preemption.is_requested()
+
+
+def test_the_end_of_a_rescore_leaves_the_request_of_another_task_of_its_dag_run(warehouse: Warehouse) -> None:
+    books = ledger(warehouse)
+    warehouse.classifier.before_batch = lambda texts: books.preemption.request(RunKey("dag", "other", "1"))
+    warehouse.run("UPDATE reviews SET body = 'autre' WHERE id = 1")
+    warehouse.score("1", Rescore.CHANGED, yields=True)
+    assert books.preemption.is_requested()
 
 
 def test_a_night_that_is_planned_wants_the_job_until_it_is_added_up(warehouse: Warehouse) -> None:

@@ -161,6 +161,13 @@ def test_a_limit_holds_for_a_run_that_is_planned_anew(shared: Warehouse) -> None
     assert len(shared.scores()) == 40
 
 
+def test_a_shard_that_another_version_has_planned_is_refused_with_what_to_do() -> None:
+    values = Shard().as_json()
+    del values["rescore"]
+    with pytest.raises(ConfigurationError, match=r"another version .*it has no rescore.*clear the task that plans"):
+        Shard.from_json(values, "integer")
+
+
 def test_more_than_a_thousand_shards_are_refused_by_name() -> None:
     with pytest.raises(ConfigurationError, match="number of shards is 1001; it must be from 1 to 1000"):
         ShardLimits(most=1001)

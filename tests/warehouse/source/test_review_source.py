@@ -119,7 +119,7 @@ def test_an_id_type_that_is_no_id_is_told(warehouse: Warehouse) -> None:
 def test_a_column_that_does_not_tell_reviews_apart_is_told(warehouse: Warehouse) -> None:
     warehouse.create("INTEGER")
     warehouse.insert(*((n % 3, "texte") for n in range(60)))
-    with pytest.raises(PreflightError, match="57 of 60 rows looked at repeat another row's id"):
+    with pytest.raises(PreflightError, match="57 of 60 rows checked repeat another row's id"):
         opened(warehouse)
 
 
@@ -135,7 +135,7 @@ def test_a_server_that_does_not_answer_is_told_without_its_password_and_may_be_t
 def test_a_database_that_is_not_there_is_a_mistake_and_not_tried_again(postgres_engine: Engine) -> None:
     warehouse = Warehouse(postgres_engine)
     wrong = make_engine(warehouse.engine.url.set(database="nowhere_at_all"))
-    with pytest.raises(PreflightError, match=r"connection 'reviews' leads to no such database .*3D000"):
+    with pytest.raises(PreflightError, match=r"connection 'reviews' names a database that does not exist .*3D000"):
         checked_source(wrong, warehouse.job, StopFlag())
 
 
@@ -154,7 +154,7 @@ def test_a_table_that_may_not_be_written_is_told(postgres_engine: Engine) -> Non
     warehouse.score()
     with limited_user(warehouse, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}") as reader:
         reader.job = warehouse.job
-        with pytest.raises(PreflightError, match=r"cannot take scores \(InsufficientPrivilege 42501\)"):
+        with pytest.raises(PreflightError, match=r"cannot store scores \(InsufficientPrivilege 42501\)"):
             reader.prepare()
 
 
@@ -179,7 +179,7 @@ def test_the_grants_of_the_operations_guide_are_enough(postgres_engine: Engine) 
     sql = [grant.replace("scorer", "{}") for grant in grants if grant.strip()]
     with limited_user(warehouse, "GRANT SELECT ON reviews TO {}", *sql[:-1]) as scorer:
         scorer.job = warehouse.job
-        with pytest.raises(PreflightError, match="cannot take scores .*sequences"):
+        with pytest.raises(PreflightError, match="cannot store scores .*sequences"):
             scorer.prepare(migrate_tables=False)
     with limited_user(warehouse, "GRANT SELECT ON reviews TO {}", *sql) as scorer:
         scorer.job = warehouse.job

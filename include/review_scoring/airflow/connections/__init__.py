@@ -1,1 +1,1 @@
-"""From an Airflow Connection to a SQLAlchemy engine."""
+"""SQLAlchemy engines from Airflow Connections: drivers, extras, TLS."""

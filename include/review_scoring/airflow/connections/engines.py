@@ -1,4 +1,4 @@
-"""From an Airflow Connection to a SQLAlchemy engine, without the provider packages' hooks."""
+"""Creates the SQLAlchemy engine of an Airflow Connection (type, driver, URL), without the hooks of the providers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DRIVERS = {
     "sqlite": "sqlite",
     "duckdb": "duckdb+duckdb_sqlalchemy",
 }
-"""Airflow connection type -> SQLAlchemy driver, for the databases that are tested."""
+"""Airflow connection type -> SQLAlchemy driver, for the tested databases."""
 
 FILES = frozenset({"sqlite", "duckdb"})
 
@@ -35,8 +35,8 @@ FILES = frozenset({"sqlite", "duckdb"})
 def engine_of(conn_id: str) -> Engine:
     """Return the engine of an Airflow Connection.
 
-    :raises ConfigurationError: if there is no such Connection, its type or driver is not supported, or its extras are
-        not what the driver takes
+    :raises ConfigurationError: if the Connection does not exist, its type or driver is not supported, or the driver
+        does not accept its extras
     """
     connection = connection_named(conn_id)
     with told_as_configuration(connection):
@@ -45,7 +45,7 @@ def engine_of(conn_id: str) -> Engine:
 
 @contextmanager
 def told_as_configuration(connection: Connection) -> Iterator[None]:
-    """Turn what making an engine of a Connection raises into a ConfigurationError that names the Connection."""
+    """Convert errors in creating an engine into a ConfigurationError that names the Connection."""
     named = f"connection {connection.conn_id!r}"
     try:
         yield
@@ -54,13 +54,13 @@ def told_as_configuration(connection: Connection) -> Iterator[None]:
             f"{named} of type {connection.conn_type!r} needs a driver that is not installed ({error})"
         ) from None
     except ArgumentError:
-        raise ConfigurationError(f"{named} does not make a database address; check its fields") from None
+        raise ConfigurationError(f"the fields of {named} are not a valid database URL; check them") from None
 
 
 def connection_named(conn_id: str) -> Connection:
     """Return an Airflow Connection.
 
-    :raises ConfigurationError: if there is none of this name
+    :raises ConfigurationError: if it does not exist
     """
     try:
         connection: Connection = Connection.get(conn_id)
@@ -73,13 +73,13 @@ def connection_named(conn_id: str) -> Connection:
 
 
 def address_of(connection: Connection) -> Address:
-    """Return where an Airflow Connection leads, and what its extras tell the driver.
+    """Return the URL of an Airflow Connection, and the driver's arguments from its extras.
 
-    Other connection types than those of `DRIVERS` are let through if SQLAlchemy has a dialect of that name; their
-    extras that are text or numbers go into the URL, as SQLAlchemy's dialects read them, and the others to the driver.
+    Connection types other than those of `DRIVERS` are accepted if SQLAlchemy has a dialect of that name. Their extras
+    go into the URL if they are text or numbers, as SQLAlchemy's dialects expect, and otherwise to the driver.
 
-    :raises ConfigurationError: for a connection type that no installed dialect is named after, a file that does not
-        exist, or extras that the driver does not take
+    :raises ConfigurationError: for a connection type without an installed dialect, a file that does not exist, or
+        extras that the driver does not accept
     """
     scheme = scheme_of(connection)
     driver = DRIVERS.get(connection.conn_type or "") or _tested(scheme or connection.conn_type)
@@ -89,9 +89,9 @@ def address_of(connection: Connection) -> Address:
     connect_args = connect_args_of(connection, backend)
     if backend in FILES:
         return Address(URL.create(driver, database=_file(connection)), connect_args)
-    if not connection.schema and backend != "postgresql":  # whose databases are named like their users by default
+    if not connection.schema and backend != "postgresql":  # PostgreSQL defaults to the database named like the login
         raise ConfigurationError(
-            f"connection {connection.conn_id!r} names no database; put its name into the field Schema or Database"
+            f"connection {connection.conn_id!r} names no database; set its name in the field Schema or Database"
         )
     return Address(_url(driver, connection), connect_args)
 
@@ -108,10 +108,10 @@ def _url(driver: str, connection: Connection) -> URL:
 
 
 def _file(connection: Connection) -> str:
-    """Return the path of a database in a file. A database makes a missing one, and a typo would go unnoticed."""
+    """Return the path of a database file. It must exist: the driver would create an empty one, and hide a typo."""
     path = connection.schema or connection.host
     if not path:
-        raise ConfigurationError(f"connection {connection.conn_id!r} names no file; put its path into host")
+        raise ConfigurationError(f"connection {connection.conn_id!r} names no file; set its path in the field Host")
     if not Path(path).is_file():
         raise ConfigurationError(
             f"connection {connection.conn_id!r}: there is no file {path!r}; correct the path, or create the database"
@@ -120,7 +120,7 @@ def _file(connection: Connection) -> str:
 
 
 def _tested(name: str | None) -> str | None:
-    """Return the driver of `DRIVERS` that SQLAlchemy's name of a dialect means, if it is one."""
+    """Return the driver in `DRIVERS` that has the same SQLAlchemy dialect, or None."""
     try:
         named = URL.create(name or "").get_dialect()
     except (NoSuchModuleError, ArgumentError, ValueError):
@@ -129,17 +129,17 @@ def _tested(name: str | None) -> str | None:
 
 
 def _untested_address(connection: Connection, scheme: str | None) -> Address:
-    """Return the address for a dialect that SQLAlchemy has, and that nobody has tried with this package."""
+    """Return the address for a SQLAlchemy dialect that is not tested with this package."""
     name = scheme or connection.conn_type or ""
     try:
         URL.create(name).get_dialect()
     except (NoSuchModuleError, ArgumentError, ValueError):
         raise ConfigurationError(
-            f"connection {connection.conn_id!r} is of type {connection.conn_type!r}; reviews are read from and scores "
-            f"written to {', '.join(sorted(set(DRIVERS)))}, and what else SQLAlchemy has a dialect for: none named "
-            f"{name!r} is installed. Install the package that brings it, or name it in the extra {SCHEME!r}"
+            f"connection {connection.conn_id!r} is of type {connection.conn_type!r}, which is not supported: supported "
+            f"are {', '.join(sorted(set(DRIVERS)))}, and other types with an installed SQLAlchemy dialect. There is no "
+            f"dialect {name!r}: install its package, or name another one in the extra {SCHEME!r}"
         ) from None
-    _tell_untested(name)
+    _warn_untested(name)
     extras = drivers_extras(connection)
     is_text = {key: isinstance(each, str | int) and not isinstance(each, bool) for key, each in extras.items()}
     query = {key: str(each) for key, each in extras.items() if is_text[key]}
@@ -148,5 +148,5 @@ def _untested_address(connection: Connection, scheme: str | None) -> Address:
 
 
 @cache
-def _tell_untested(name: str) -> None:
-    log.warning("this package was never tested with %s; it takes the plain path of standard SQL there", name)
+def _warn_untested(name: str) -> None:
+    log.warning("this package is not tested with %s; it uses standard SQL only", name)

@@ -1,7 +1,7 @@
-"""What the extras of an Airflow Connection mean to a driver.
+"""Connection extras: converted to driver arguments, ignored if they belong to Airflow's hooks, otherwise refused.
 
-Extras arrive as JSON, or as text where the Connection is a URI. Each one reaches the driver in the type that it takes,
-is known to be Airflow's own and left out, or is refused by its name: none is dropped in silence.
+Extras are JSON, or text if the Connection is a URI. An extra that the driver does not know is refused by name; no extra
+is dropped silently.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from review_scoring.errors import ConfigurationError
 from review_scoring.settings import truth
 
 SCHEME = "sqlalchemy_scheme"
-"""Names SQLAlchemy's dialect where the type does not; Airflow's hooks of MSSQL and ODBC read it too."""
+"""The extra that names the SQLAlchemy dialect. Airflow's hooks of MSSQL and ODBC use the same one."""
 
 _AIRFLOWS_OWN = frozenset(
     {SCHEME, "sqlalchemy_query", "__extra__", "client", "cursor", "enable_log_db_messages"}
@@ -25,10 +25,10 @@ _AIRFLOWS_OWN = frozenset(
     | {"azure_conn_id", "azure_oauth_scope", "gcp_conn_id", "dialect", "placeholder", "insert_statement_format"}
     | {"replace_statement_format", "escape_word_format", "escape_column_names"}
 )
-"""Read by Airflow's hooks (providers postgres, mysql, common.sql, amazon, microsoft.azure), and not by a driver."""
+"""Extras of Airflow's hooks (providers postgres, mysql, common.sql, amazon, microsoft.azure), not of a driver."""
 
 _NEEDED = frozenset({"charset", "client_encoding", "use_unicode"})
-"""Texts are fetched as Unicode: what an extra says otherwise is left out, as `{"charset": "utf8"}` often is there."""
+"""Ignored, because texts are always fetched as Unicode. Many Connections have `{"charset": "utf8"}`."""
 
 _TRANSACTIONS = frozenset({"autocommit", "isolation_level"})
 
@@ -40,10 +40,10 @@ _LIBPQ_FILES = frozenset({"sslrootcert", "sslcert", "sslkey", "sslcrl"})
 
 
 def connect_args_of(connection: Connection, backend: str) -> dict[str, Any]:
-    """Return what the driver of a tested database takes of a Connection's extras.
+    """Return the driver arguments in a Connection's extras, for a tested database.
 
     :param backend: SQLAlchemy's name of the database: `postgresql`, `mysql`, `mariadb`, `sqlite` or `duckdb`
-    :raises ConfigurationError: naming each extra that the driver does not know, or whose value it cannot take
+    :raises ConfigurationError: for an extra that the driver does not know, or a value that it does not accept
     """
     given = {name: value for name, value in drivers_extras(connection).items() if name not in _NEEDED}
     named = f"connection {connection.conn_id!r}"
@@ -56,13 +56,13 @@ def connect_args_of(connection: Connection, backend: str) -> dict[str, Any]:
 
 
 def drivers_extras(connection: Connection) -> dict[str, Any]:
-    """Return a Connection's extras without those that are Airflow's own.
+    """Return a Connection's extras without those of Airflow's hooks.
 
-    :raises ConfigurationError: if they are no JSON object, or would take a chunk its transaction
+    :raises ConfigurationError: if they are not a JSON object, or change the transactions
     """
     named = f"connection {connection.conn_id!r}"
     extras = parsed(connection.extra, named)
-    if "__extra__" in extras:  # how a URI carries what its query cannot
+    if "__extra__" in extras:  # Airflow's form for extras that do not fit into the query of a URI
         extras |= parsed(extras["__extra__"], named)
     if undone := sorted(name for name in _TRANSACTIONS & extras.keys() if truth(extras[name]) is not False):
         raise ConfigurationError(
@@ -82,7 +82,7 @@ def scheme_of(connection: Connection) -> str | None:
 
 
 def _postgresql(extras: Extras) -> dict[str, Any]:
-    """Read what psycopg takes: libpq's keywords, which are text, and its own `prepare_threshold`."""
+    """Convert the extras of psycopg: libpq's keywords, which are text, and its own `prepare_threshold`."""
     import psycopg
 
     keywords = frozenset(each.keyword.decode() for each in psycopg.pq.Conninfo.get_defaults()) - FIELDS
@@ -109,7 +109,7 @@ def _postgresql(extras: Extras) -> dict[str, Any]:
 
 
 def _mysql(extras: Extras) -> dict[str, Any]:
-    """Read what PyMySQL takes."""
+    """Convert the extras of PyMySQL."""
     import pymysql
 
     parameters = frozenset(inspect.signature(pymysql.connections.Connection.__init__).parameters)

@@ -1,6 +1,6 @@
-"""The operators, and the asset that tells of imported models. What they do is in the packages that do not know Airflow.
+"""The Airflow operators, and the asset of imported models. They adapt the other layers, which do not import Airflow.
 
-A name is imported when it is used: a DAG file that scores does not pay for the evaluation of models.
+A name is imported at its first use, so that a DAG file that scores does not import the evaluation of models.
 """
 
 from __future__ import annotations

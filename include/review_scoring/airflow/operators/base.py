@@ -1,4 +1,4 @@
-"""The base of the scoring operators: job, model, preflight, and which errors fail a task without a retry."""
+"""Base class of the scoring operators: job, model, preflight, cancellation, and errors that fail without a retry."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from review_scoring.airflow.config import settings
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.jobs import as_job
-from review_scoring.airflow.model_settings import model_settings
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, UnaccountedError
 from review_scoring.evaluation.champion import as_required, model_of_job
 from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue_entry import CHAMPION
 from review_scoring.request import RunKey
-from review_scoring.run.preflight import Prepared, preflight, target_conn_id
+from review_scoring.run.preflight import PreparedJob, Resources, preflight, target_conn_id
 from review_scoring.settings import as_bool
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 class ScoringOperator(BaseOperator):
-    """What the operators of a scoring run share: a job, a model, and the preflight."""
+    """Base class of the operators that need a job, a model and the preflight."""
 
-    # The forms and the documentation say `dry_run`. Operators cannot: `dry_run` is a method of Airflow's BaseOperator.
+    # The parameter is `estimate_only`, not `dry_run` as in the forms: `dry_run` is a method of Airflow's BaseOperator.
     template_fields: Sequence[str] = ("job", "model", "estimate_only", "require_benchmark")
     ui_color = "#e8f0fe"
 
@@ -53,27 +53,30 @@ class ScoringOperator(BaseOperator):
         self._stop = StopFlag()
 
     def on_kill(self) -> None:
-        """Ask the run to stop, which it checks between two batches. Called by Airflow as a signal handler."""
+        """Ask the run to stop; it checks for this between two batches. Airflow calls this in a signal handler."""
         self._stop.set()
 
     @property
     def is_dry_run(self) -> bool:
-        """Whether nothing may be written."""
+        """Whether the task only estimates, and writes nothing."""
         return as_bool(self.estimate_only, "estimate_only")
 
-    def prepare(self) -> Prepared:
-        """Check the set-up of the job, and return what a run needs.
+    def prepare(self) -> PreparedJob:
+        """Run the preflight, and return the source, ledger and model of the run.
 
-        :raises PreflightError: with everything that is wrong
+        :raises PreflightError: with all problems
         """
         job = as_job(self.job)
         target = partial(engine_of, target_conn_id(job))
+        resources = Resources(
+            source=lambda: engine_of(job.source_conn_id),
+            target=target,
+            model=lambda: model_of_job(self.model, job, target, settings().models),
+        )
         return preflight(
             job,
-            source_engine=lambda: engine_of(job.source_conn_id),
-            target_engine=target,
-            model=lambda: model_of_job(self.model, job, target, model_settings()),
-            stop=self._stop,
+            resources,
+            self._stop,
             migrate_tables=as_bool(self.migrate, "migrate"),
             dry_run=self.is_dry_run,
             benchmark=as_required(self.require_benchmark),
@@ -82,7 +85,7 @@ class ScoringOperator(BaseOperator):
 
 @contextmanager
 def fail_without_retry() -> Iterator[None]:
-    """Fail the task without a retry where a retry would give the same error."""
+    """Fail the task without a retry if a retry would give the same error."""
     try:
         yield
     except (ConfigurationError, UnaccountedError) as error:
@@ -90,7 +93,7 @@ def fail_without_retry() -> Iterator[None]:
 
 
 def run_key(context: Context) -> RunKey:
-    """Return the key of the running task: the same for every try of it."""
+    """Return the key of the running task instance, the same for all of its tries."""
     ti = context["ti"]
     map_index = ti.map_index if ti.map_index is not None else -1
     return RunKey(ti.dag_id, ti.task_id, ti.run_id, map_index)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from review_scoring.airflow.config import settings
 from review_scoring.airflow.connections.engines import engine_of
-from review_scoring.airflow.evaluation import own_sets, store_of
+from review_scoring.airflow.evaluation import store_of
 from review_scoring.airflow.jobs import as_job
-from review_scoring.airflow.model_settings import model_settings
 from review_scoring.airflow.operators.base import fail_without_retry, run_key
 from review_scoring.airflow.operators.import_model import MODEL_STORE
 from review_scoring.airflow.operators.rendered import as_int
@@ -66,7 +66,7 @@ class LoadBenchmarkOperator(BaseOperator):
             store = store_of(as_job(self.job))
             if as_bool(self.migrate, "migrate"):
                 migrate.upgrade(store.engine, store.schema)
-            stored = load_set(find_set(self.benchmark_set, own_sets()), store, engine_of)
+            stored = load_set(find_set(self.benchmark_set, settings().benchmark_sets), store, engine_of)
         return {
             "id": stored.id,
             "name": stored.name,
@@ -100,7 +100,7 @@ class BenchmarkModelOperator(BaseOperator):
         self,
         *,
         job: ScoringJob | Mapping[str, Any] | str,
-        loaded: Mapping[str, Any],
+        loaded: Mapping[str, Any] | Any,
         model: str | Path = CHAMPION,
         limit: int | str | None = None,
         device: str = "auto",
@@ -128,12 +128,12 @@ class BenchmarkModelOperator(BaseOperator):
         """Evaluate the model, and return its result for the comparison and the gate."""
         with fail_without_retry():
             job = as_job(self.job)
-            store, settings = store_of(job, self._stop), model_settings()
+            store, configured = store_of(job, self._stop), settings().models
             limit = None if self.limit in {None, "", "None"} else as_int(self.limit, "limit")
             if limit is not None and limit < 1:
                 raise ConfigurationError(f"limit is {limit}; it must be at least 1, or None for all")
             try:
-                model = model_of_job(self.model, job, lambda: store.engine, settings)
+                model = model_of_job(self.model, job, lambda: store.engine, configured)
             except ModelNotImportedError as error:
                 log.warning("%s", error)
                 return SkippedModel(str(self.model), str(error)).as_xcom()
@@ -153,7 +153,7 @@ class BenchmarkModelOperator(BaseOperator):
             request = EvaluationRequest(
                 set_id=int(self.loaded["id"]),
                 model=model,
-                entry=readable_entries(settings.catalogue).usable.get(model.name),
+                entry=readable_entries(configured.catalogue).usable.get(model.name),
                 key=run_key(context),
                 limit=limit,
                 settings=loaded_with,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
 
-from review_scoring.airflow.model_settings import model_settings
+from review_scoring.airflow.config import settings
 from review_scoring.airflow.operators.base import fail_without_retry
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.importing import import_model
@@ -44,7 +44,7 @@ class ImportModelOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Import the model, and return its name and revision."""
         with fail_without_retry():
-            imported = import_model(self.model, model_settings(), between_steps=self._stop.check)
+            imported = import_model(self.model, settings().models, between_steps=self._stop.check)
         found = {"name": imported.name, "revision": imported.revision}
         context["outlet_events"][MODEL_STORE].extra = {**found}
         return {**found, "seconds": imported.seconds}

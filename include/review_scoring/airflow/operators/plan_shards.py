@@ -1,4 +1,4 @@
-"""The operator that plans the shards of a run."""
+"""PlanShardsOperator: splits a run into shards (key ranges of about equal work), for dynamic task mapping."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ RANGE = ("above", "upto", "scored_since", "scored_until")
 class PlanShardsOperator(ScoringOperator):
     """Split a run into key ranges of about equal work, over which :class:`ScoreReviewsOperator` is mapped.
 
-    There is always one shard, even if nothing waits: a review that is committed after the planning has a shard to go
-    to, and the run's report counts it.
+    There is always at least one shard, even if no review is waiting: a review that is committed after the planning
+    belongs to a shard too, and the run's report counts it.
 
     :param job: as of :class:`ScoreReviewsOperator`, like `model`, `rescore`, `estimate_only` and `migrate` (templated)
-    :param limit: score this many reviews at most in the whole run; None for all (templated)
-    :param shards: their number; 0 for one per 20,000 reviews that wait, `most` at most (templated)
-    :param most: the most shards where `shards` is 0: as many as workers score side by side (templated)
-    :param score_task_id: the task that is mapped over them
+    :param limit: maximum number of reviews to score in the whole run; None for all (templated)
+    :param shards: number of shards; 0 for one per 20,000 waiting reviews, up to `most` (templated)
+    :param most: maximum number of shards if `shards` is 0: as many as tasks score in parallel (templated)
+    :param score_task_id: the task that is mapped over the shards
     :param above: only ids above this one, in the source's order (templated)
     :param upto: only ids up to this one (templated)
-    :param scored_since: only reviews scored from this time on, ISO 8601; UTC where it names no zone (templated)
+    :param scored_since: only reviews scored from this time on, ISO 8601; UTC if it has no time zone (templated)
     :param scored_until: only reviews scored before this time (templated)
-    :param yields: whether the run yields to others; if not, rescores of the job yield to it from now on
+    :param yields: whether the run yields to other runs; if not, rescores of the job yield to it
     """
 
     template_fields: Sequence[str] = (*ScoringOperator.template_fields, "limit", "rescore", "shards", "most", *RANGE)
@@ -70,7 +70,7 @@ class PlanShardsOperator(ScoringOperator):
         self.yields = yields
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Plan, and return the shards as plain values."""
+        """Plan the shards and return them as JSON values."""
         with fail_without_retry():
             limits = self._limits()
             budget, rescore, scored = as_budget(self.limit), as_rescore(self.rescore), self._scored()

@@ -1,4 +1,4 @@
-"""The operator that checks a job's set-up before anything is scored (preflight)."""
+"""PreflightScoringOperator: checks Connections, columns, privileges and model before a run; migrates the tables."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ log = logging.getLogger(__name__)
 
 
 class PreflightScoringOperator(ScoringOperator):
-    """Check a scoring job's set-up: connections, table, columns, model and privileges. All problems are listed at once.
+    """Check the Connections, table, columns, model and privileges of a scoring job, and report all problems at once.
 
-    The project's own tables are created or migrated, unless `migrate` is off or it is a dry run.
+    It creates or migrates the project's tables, unless `migrate` is off or it is a dry run.
 
     :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated)
     :param model: name or alias of a model of the catalogue, `name@revision`, or `champion`, the model that was promoted
         for the job (templated); in DAG code also a folder in Hugging Face layout, as a `pathlib.Path`
     :param estimate_only: a dry run: write nothing, not even the project's tables (templated)
-    :param migrate: False where a DBA creates the tables
+    :param migrate: False if a DBA creates the tables
     :param require_benchmark: refuse a model whose revision has not passed its newest evaluation on this benchmark set;
         True or `any` for each set that it was evaluated on (templated)
     """
 
     def execute(self, context: Context) -> str:
-        """Check, fail without a retry if anything is wrong, and return `name@revision` of the model that is meant.
+        """Check the setup, fail without a retry if anything is wrong, and return the model as `name@revision`.
 
-        Tasks that take their model from here score with the same one, even if another is promoted meanwhile.
+        Tasks that use this as their model score with the same one, even if another is promoted meanwhile.
         """
         del context
         with fail_without_retry():

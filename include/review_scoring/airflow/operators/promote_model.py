@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from review_scoring.airflow.config import settings
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.evaluation import store_of
 from review_scoring.airflow.jobs import as_job
-from review_scoring.airflow.model_settings import model_settings
 from review_scoring.airflow.operators.base import fail_without_retry
 from review_scoring.airflow.operators.rendered import as_int
 from review_scoring.evaluation.champion import ANY_SET, as_required
@@ -80,7 +80,7 @@ class PromoteModelOperator(BaseOperator):
                 store_of(job),
                 request,
                 source_engine=lambda: engine_of(job.source_conn_id),
-                settings=model_settings(),
+                settings=settings().models,
             )
         log.info(
             "%s promoted %s at revision %s to champion of job %s",

@@ -1,4 +1,4 @@
-"""Converts the parameters of operators, which Airflow's templates render to strings."""
+"""Conversion of templated operator parameters, which Airflow renders to strings, to numbers, ids and times."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from review_scoring.request import Budget, NativeId
 from review_scoring.warehouse.source.rows import parse_id
 
 NOTHING = (None, "", "None")
-"""What a template renders an empty parameter to."""
+"""Values that an empty parameter is rendered to."""
 
 
 def as_int(value: int | str | None, name: str) -> int:
@@ -36,7 +36,7 @@ def as_budget(limit: int | str | None) -> Budget:
 def as_rescore(value: str) -> Rescore:
     """Convert a rendered choice.
 
-    :raises ConfigurationError: naming the choices
+    :raises ConfigurationError: if it is unknown, with the known ones
     """
     if value not in list(Rescore):
         raise ConfigurationError(f"rescore is {value!r}; it must be one of {', '.join(Rescore)}")
@@ -44,18 +44,18 @@ def as_rescore(value: str) -> Rescore:
 
 
 def as_id(value: str | None, id_type: str) -> NativeId | None:
-    """Convert a rendered id to what the source's driver takes.
+    """Convert a rendered id to the type that the source's driver takes.
 
     :raises ConfigurationError: if it is not an id of that type
     """
     try:
         return None if value in NOTHING else parse_id(str(value).strip(), id_type)
     except ValueError:
-        raise ConfigurationError(f"{value!r} is no id of this source, whose ids are of type {id_type}") from None
+        raise ConfigurationError(f"{value!r} is not an id of this source, whose ids are of type {id_type}") from None
 
 
 def as_time(value: str | None, name: str) -> datetime | None:
-    """Convert a rendered time, ISO 8601; UTC where it names no zone.
+    """Convert a rendered ISO 8601 time; UTC if it has no time zone.
 
     :param name: the parameter, for the error
     :raises ConfigurationError: if it is not a time

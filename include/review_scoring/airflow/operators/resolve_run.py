@@ -1,4 +1,4 @@
-"""The operator that every run of our DAGs begins with: it refuses a mistyped conf, and says what the run is about."""
+"""ResolveRunOperator, the first task of each DAG: refuses unknown conf keys, resolves the job and the Variables."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AIRFLOWS_OWN = "airflow/"
-"""Keys of a conf that begin so are Airflow's, such as `airflow/task_span_detail_level`."""
+"""Prefix of the conf keys that belong to Airflow, such as `airflow/task_span_detail_level`."""
 
 
 class ResolveRunOperator(BaseOperator):
-    """Check the conf of a run, and resolve once what the run is about. Other tasks take it from here.
+    """Check the conf of a run, and resolve its job, shards and required benchmark once, for all tasks of the run.
 
-    The worker that runs a task has parsed the DAG file itself, in its own environment and at its own time: what each
-    task found out for itself could differ within one run.
+    Each worker parses the DAG file again, in its own environment and at another time. If each task resolved these
+    itself, they could differ within one run.
 
-    :param about_a_job: False for a DAG that is not about a scoring job; then only the conf is checked
+    :param about_a_job: False for a DAG that does not use a scoring job; then only the conf is checked
     """
 
     template_fields: Sequence[str] = ()
@@ -46,12 +46,12 @@ class ResolveRunOperator(BaseOperator):
 
     @property
     def require_benchmark(self) -> Any:
-        """What a model must have passed before it may score, for other tasks."""
+        """The benchmark that a model must pass before it scores, for other tasks."""
         return XComArg(self, key="require_benchmark")
 
     @property
     def most_shards(self) -> Any:
-        """Among how many tasks the run is shared at most, for other tasks."""
+        """The maximum number of shards, for other tasks."""
         return XComArg(self, key="most_shards")
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class ResolveRunOperator(BaseOperator):
         for key, value in resolved.items():
             context["ti"].xcom_push(key=key, value=value)
         if self.about_a_job:
-            log.info("the run is about job %s", resolved["job"]["name"])
+            log.info("job: %s", resolved["job"]["name"])
         return resolved
 
     def _resolve(self) -> dict[str, Any]:
@@ -75,29 +75,29 @@ class ResolveRunOperator(BaseOperator):
 
 
 def refuse_unknown_keys(conf: Mapping[str, Any], params: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Refuse a conf that would not do what it says. A value is never told: it may be anything.
+    """Refuse a conf with unknown keys, or one that Airflow ignores. Errors never quote values: they may be secret.
 
-    :param conf: what the run was triggered with
-    :param params: what the tasks see
+    :param conf: the conf that the run was triggered with
+    :param params: the params that the tasks see
     :param known: the keys of the DAG's form
-    :raises ConfigurationError: for a key that no field of the form has, and where Airflow is set to ignore the conf
+    :raises ConfigurationError: for an unknown key, and if Airflow is configured to ignore the conf
     """
     given = {key: value for key, value in conf.items() if not key.startswith(AIRFLOWS_OWN)}
     if unknown := [key for key in given if key not in known]:
-        told = ", ".join(f"{key!r}{_meant(key, known)}" for key in unknown)
+        named = ", ".join(f"{key!r}{_meant(key, known)}" for key in unknown)
         raise ConfigurationError(
-            f"the conf of this run has {'an unknown key' if len(unknown) == 1 else 'unknown keys'}: {told}. "
-            f"Nothing was done. The keys of this DAG are {', '.join(known)}"
+            f"the conf of this run has {'an unknown key' if len(unknown) == 1 else 'unknown keys'}: {named}. "
+            f"Nothing was read or written. The keys of this DAG are {', '.join(known)}"
         )
     if ignored := [key for key, value in given.items() if params.get(key) != value]:
         raise ConfigurationError(
-            f"the conf of this run is ignored ({', '.join(ignored)}): Airflow's setting "
+            f"Airflow ignores the conf of this run ({', '.join(ignored)}), because its setting "
             "[core] dag_run_conf_overrides_params is False. Set it to True, or trigger the run without a conf"
         )
 
 
 def _meant(key: str, known: Sequence[str]) -> str:
-    """Return which key was probably meant; the comparison leaves out case, dashes and underscores."""
+    """Return the known key that is most similar, ignoring case, dashes and underscores, as a hint for the error."""
     plain = {each.replace("_", ""): each for each in known}
     close = get_close_matches(key.lower().replace("-", "").replace("_", ""), plain, n=1, cutoff=0.5)
     return f" (did you mean {plain[close[0]]!r}?)" if close else ""

@@ -1,4 +1,4 @@
-"""The operator that scores reviews: a whole run, or one shard of it."""
+"""ScoreReviewsOperator: scores a whole run or one shard, makes dry runs, and yields to the nightly run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from review_scoring.errors import JobBusyError
 from review_scoring.request import RunRequest, Selection
 from review_scoring.run.loop import score_run, score_shard
 from review_scoring.run.planning import plan_one_shard
-from review_scoring.run.preflight import Prepared
+from review_scoring.run.preflight import PreparedJob
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.selection.shards import Shard
 
@@ -40,22 +40,22 @@ class ScoreReviewsOperator(ScoringOperator):
     :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated)
     :param model: name or alias of a model of the catalogue, `name@revision`, or `champion`, the model that was promoted
         for the job (templated); in DAG code also a folder in Hugging Face layout, as a `pathlib.Path`
-    :param shard: the part of a run that is scored here, as :class:`PlanShardsOperator` returns it; None for all of it
-    :param limit: score this many reviews at most; None for all (templated); a shard has its own from its plan
-    :param estimate_only: a dry run: log how many reviews and tokens wait and how long they would take; write nothing
-        (templated)
+    :param shard: the part of the run to score, as returned by :class:`PlanShardsOperator`; None for the whole run
+    :param limit: maximum number of reviews to score; None for all (templated); a shard has its own limit
+    :param estimate_only: a dry run: log how many reviews and tokens are waiting and how long they would take; write
+        nothing (templated)
     :param rescore: `nothing`, `changed` (texts that changed since they were scored), `revision` (scored by another
-        model or revision than this one) or `all` (templated); a shard has its own from its plan
-    :param chunk_rows: reviews that one transaction commits, the chunk size (templated)
+        model or revision than this one) or `all` (templated); a shard has its own
+    :param chunk_rows: the chunk size, the number of reviews that one transaction commits (templated)
     :param device: `auto`, `cuda`, `mps`, `cpu` or a torch device such as `cuda:1` (templated)
     :param precision: `auto`, `float32`, `bfloat16` or `float16` (templated)
-    :param long_texts: `truncate` reads the beginning of a text that is too long for the model, and records that it did;
+    :param long_texts: `truncate` reads a text up to the model's maximum, and sets `truncated` in the table of scores;
         `windows` reads all of it in overlapping windows, and averages their probabilities by tokens (templated)
-    :param fused: False for transformers' own modules even where the project's faster forward pass fits the model
+    :param fused: False to use transformers' modules even where the packed forward pass supports the model
     :param wait_s: seconds to wait for another run of the same job to end, before the task fails and is retried
-    :param yields: yield to runs that do not: between two chunks the task gives back the job and its slot in the pool,
-        and Airflow starts it again a minute later, to continue when the other run has ended
-    :param migrate: False where a DBA creates the tables
+    :param yields: whether to yield to runs that do not yield. Between two chunks, the task then releases the lease and
+        its pool slot, and is rescheduled every minute until the other run has ended
+    :param migrate: False if a DBA creates the tables
     :param require_benchmark: refuse a model whose revision has not passed its newest evaluation on this benchmark set;
         True or `any` for each set that it was evaluated on (templated)
     """
@@ -126,7 +126,7 @@ class ScoreReviewsOperator(ScoringOperator):
                 again = datetime.now(UTC) + YIELD_FOR
                 raise AirflowRescheduleException(again) from None  # type: ignore[no-untyped-call]  # Airflow's own
 
-    def _score(self, prepared: Prepared, request: RunRequest) -> RunReport:
+    def _score(self, prepared: PreparedJob, request: RunRequest) -> RunReport:
         def load() -> Classifier:
             return self._load(prepared.model)
 
@@ -135,7 +135,7 @@ class ScoreReviewsOperator(ScoringOperator):
         shard = Shard.from_json(self.shard, prepared.source.id_type)
         return score_shard(prepared, request, shard, load, self._stop)
 
-    def _estimate(self, prepared: Prepared, request: RunRequest) -> dict[str, Any]:
+    def _estimate(self, prepared: PreparedJob, request: RunRequest) -> dict[str, Any]:
         from review_scoring.run.estimate import estimate
 
         planned = None if self.shard is None else Shard.from_json(self.shard, prepared.source.id_type)

@@ -1,4 +1,4 @@
-"""The operator that finishes a run: it adds its shards up, checks the sum, and reports what the run did."""
+"""SummariseRunOperator: adds up the counts of the shards, checks the sum against the tables, and logs the report."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class SummariseRunOperator(BaseOperator):
     The report is logged as one line for scripts and as one paragraph for people, which is `paragraph` of the XCom.
 
     :param job: as of :class:`ScoreReviewsOperator` (templated)
-    :param shards: what :class:`PlanShardsOperator` returned (templated)
-    :param results: what the mapped :class:`ScoreReviewsOperator` returned; only a dry run's is used (templated)
+    :param shards: the result of :class:`PlanShardsOperator` (templated)
+    :param results: the results of the mapped :class:`ScoreReviewsOperator`, which only a dry run needs (templated)
     :param score_task_id: the task that was mapped over the shards
     """
 
@@ -55,7 +55,7 @@ class SummariseRunOperator(BaseOperator):
         self.score_task_id = score_task_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Finish the run, without a retry if the tables do not hold what was counted, and return its report."""
+        """Finish the run and return its report; fail without a retry if the tables do not match the counts."""
         dry_runs = (DryRunReport.from_xcom(result) for result in self.results[:] if result)
         report = next((each for each in dry_runs if each), None) or self._finish(context)
         log.info("%s", report.line)

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.staticfiles import StaticFiles
 
-from review_scoring.airflow.config import settings as configured_settings
+from review_scoring.airflow.config import page_settings
 from review_scoring.airflow.web.databases import Databases
 from review_scoring.airflow.web.error_pages import not_found
 from review_scoring.airflow.web.live_counts import LiveCountsCache
@@ -18,7 +18,7 @@ from review_scoring.settings import Settings
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the app. Every page requires the permission to read the scoring DAG; static files are public."""
-    settings = settings or configured_settings()
+    settings = settings or page_settings()
     app = FastAPI(title="Review scoring", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.settings = settings
     app.state.databases = Databases()

@@ -1,6 +1,5 @@
-"""Spark NLP model archives, read without Spark, a JVM or TensorFlow, and turned into Hugging Face folders.
+"""Convert Spark NLP model archives to Hugging Face folders, without Spark, a JVM or TensorFlow.
 
-`convert.convert_archive` is the way in. Every other module here reads one format and knows nothing of the
-others: an archive comes from outside and is data only, so a reader either understands a byte or refuses it by
-name.
+The entry point is `convert.convert_archive`. The modules here know the models; `formats/` has one reader for each file
+format, which knows nothing of models. Archives are untrusted data: a reader understands a byte or refuses the archive.
 """

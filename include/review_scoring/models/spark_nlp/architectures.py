@@ -1,4 +1,4 @@
-"""The three architectures: what each is called on either side, and which weights of which shapes it has.
+"""The supported architectures (BERT, DistilBERT, XLM-RoBERTa): names in Spark NLP and transformers, weights, shapes.
 
 Names and shapes are those of `transformers`: `modeling_bert.py`, `modeling_distilbert.py`,
 `modeling_xlm_roberta.py`.
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from review_scoring.models.spark_nlp.graph_def import GraphConstants
+from review_scoring.models.spark_nlp.graph_constants import GraphConstants
 from review_scoring.models.spark_nlp.refusals import damaged, unsupported
 
 Shape = tuple[int, ...]
@@ -24,8 +24,12 @@ _MOST_TOKENS = 1_000_000
 class Architecture:
     """One architecture.
 
-    In the layers, `dense` maps a name to the sizes (out, in) of its matrix and `norms` names LayerNorms;
-    sizes are h(idden), i(ntermediate) and l(abels).
+    :param annotator: the class in Spark NLP
+    :param scope: the first part of the names of the TensorFlow variables
+    :param layer_dense: dense layer -> the sizes (out, in) of its matrix: h(idden), i(ntermediate), l(abels)
+    :param layer_norms: the LayerNorms of a layer
+    :param heads: dense layers of the classification head -> the sizes of their matrices
+    :param first_position: number of position embeddings before that of the first token
     """
 
     name: str
@@ -45,7 +49,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Sizes:
-    """A model's sizes, as its weights' shapes show them."""
+    """The sizes of a model, derived from the shapes of its weights."""
 
     vocabulary: int
     positions: int
@@ -123,9 +127,9 @@ ARCHITECTURES = {architecture.annotator: architecture for architecture in (BERT,
 
 
 def find_architecture(annotator: str) -> Architecture:
-    """Return the architecture of an annotator's class.
+    """Return the architecture of a Spark NLP annotator.
 
-    :raises ArchiveError: for any other class
+    :raises ArchiveError: for an annotator that is not supported
     """
     if annotator not in ARCHITECTURES:
         raise unsupported("metadata", f"its class is {annotator[:200]!r}")
@@ -133,10 +137,10 @@ def find_architecture(annotator: str) -> Architecture:
 
 
 def check_weights(architecture: Architecture, shapes: Mapping[str, Shape]) -> Sizes:
-    """Return a model's sizes, once its weights are exactly those that the architecture has at these sizes.
+    """Return the sizes of a model whose weights are exactly those of its architecture.
 
     :param shapes: the shape of every weight, by its name in `transformers`
-    :raises ArchiveError: for weights that are missing, left over, or of another shape
+    :raises ArchiveError: for weights that are missing, unexpected, or of another shape
     """
     sizes = _sizes(architecture, shapes)
     if sizes.vocabulary > _MOST_TOKENS:
@@ -144,12 +148,12 @@ def check_weights(architecture: Architecture, shapes: Mapping[str, Shape]) -> Si
             architecture.graph_file, f"it has embeddings for {sizes.vocabulary} tokens, over {_MOST_TOKENS}"
         )
     expected = _expected(architecture, sizes)
-    missing, left_over = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
-    if missing or left_over:
+    missing, unexpected = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
+    if missing or unexpected:
         raise unsupported(
             architecture.graph_file,
             f"its weights are not those of a {architecture.name} classifier with {sizes.layers} layers: "
-            f"{len(missing)} missing {missing[:3]}, {len(left_over)} left over {left_over[:3]}",
+            f"{len(missing)} missing {missing[:3]}, {len(unexpected)} unexpected {unexpected[:3]}",
         )
     for name, shape in shapes.items():
         if shape != expected[name]:
@@ -158,13 +162,13 @@ def check_weights(architecture: Architecture, shapes: Mapping[str, Shape]) -> Si
 
 
 def count_heads(architecture: Architecture, sizes: Sizes, constants: GraphConstants) -> int:
-    """Return the number of heads: the graph's, or else one for each 64 of the hidden size."""
+    """Return the number of attention heads: that of the graph, otherwise one for each 64 of the hidden size."""
     heads = constants.heads or sizes.hidden // _USUAL_HEAD_SIZE
     if heads < 1 or sizes.hidden % heads:
-        source = "the graph says" if constants.heads else "the graph does not say, and one for each 64 would make"
+        source = "from the graph" if constants.heads else "not in the graph; one for each 64"
         raise damaged(
             architecture.graph_file,
-            f"a hidden size of {sizes.hidden} has no {heads} heads ({source} {heads})",
+            f"a hidden size of {sizes.hidden} cannot have {heads} heads ({source})",
         )
     return heads
 
@@ -180,7 +184,7 @@ def _sizes(architecture: Architecture, shapes: Mapping[str, Shape]) -> Sizes:
     def matrix(name: str) -> tuple[int, int]:
         if name not in shapes:
             raise unsupported(architecture.graph_file, f"the weight {name} is missing")
-        rows, columns = shapes[name] if len(shapes[name]) == len(("rows", "columns")) else (0, 0)
+        rows, columns = shapes[name] if len(shapes[name]) == 2 else (0, 0)
         if not (rows and columns):
             raise damaged(architecture.graph_file, f"the weight {name} has the shape {shapes[name]}")
         return rows, columns
@@ -198,7 +202,7 @@ def _sizes(architecture: Architecture, shapes: Mapping[str, Shape]) -> Sizes:
 
 
 def _expected(architecture: Architecture, sizes: Sizes) -> dict[str, Shape]:
-    """Return the shape of every weight that the architecture has at these sizes."""
+    """Return the expected shape of every weight."""
     letters = {"h": sizes.hidden, "i": sizes.intermediate, "l": sizes.labels}
     embeddings = f"{architecture.body}.embeddings"
     dense = dict(architecture.heads)

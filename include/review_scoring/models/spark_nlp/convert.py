@@ -1,4 +1,4 @@
-"""A Spark NLP archive in, a Hugging Face folder out."""
+"""Convert a Spark NLP archive to a Hugging Face folder with config, safetensors weights and tokenizer."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from review_scoring.models.spark_nlp.architectures import (
     count_heads,
     find_architecture,
 )
+from review_scoring.models.spark_nlp.formats.object_graph import named_tensors
 from review_scoring.models.spark_nlp.formats.safetensors_file import write_safetensors
+from review_scoring.models.spark_nlp.formats.spark_ml import find_root, read_map
 from review_scoring.models.spark_nlp.formats.tensor_bundle import Tensor, TensorBundle
 from review_scoring.models.spark_nlp.formats.zip_archive import SafeZip
-from review_scoring.models.spark_nlp.graph_def import GraphConstants, read_constants
+from review_scoring.models.spark_nlp.graph_constants import GraphConstants, read_constants
 from review_scoring.models.spark_nlp.hugging_face import write_config, write_tokenizer
-from review_scoring.models.spark_nlp.metadata import Metadata, find_root, read_map, read_metadata
-from review_scoring.models.spark_nlp.object_graph import named_tensors
+from review_scoring.models.spark_nlp.metadata import Metadata, read_metadata
 from review_scoring.models.spark_nlp.refusals import damaged, unsupported
-from review_scoring.models.spark_nlp.sentencepiece import build_unigram
+from review_scoring.models.spark_nlp.unigram import build_unigram
 from review_scoring.models.spark_nlp.weight_names import torch_name
 from review_scoring.models.spark_nlp.wordpiece import build_wordpiece
 
@@ -37,14 +38,16 @@ if TYPE_CHECKING:
 GRAPH, INDEX, DATA = "saved_model.pb", "variables.index", "variables.data-00000-of-00001"
 SENTENCEPIECE = "xlmroberta_spp"
 GRAPH_LIMIT, INDEX_LIMIT, SENTENCEPIECE_LIMIT = 32 * 1024**2, 16 * 1024**2, 32 * 1024**2
-"""Bytes. A graph has 1 MB and 500 kB a layer, an index 20 kB, XLM-RoBERTa's SentencePiece model 5 MB."""
-
-_FEWEST_LABELS = 2
+"""Bytes. A graph has 1 MB plus 500 kB for each layer, an index 20 kB, the SentencePiece model of XLM-RoBERTa 5 MB."""
 
 
 @dataclass(frozen=True)
 class ConvertedModel:
-    """What was converted; `labels` in the order of the outputs, `max_tokens` with the special ones."""
+    """A converted model.
+
+    :param labels: in the order of the outputs
+    :param max_tokens: longest text in tokens, special tokens included
+    """
 
     architecture: str
     labels: tuple[str, ...]
@@ -55,17 +58,16 @@ class ConvertedModel:
 
 
 def convert_archive(archive: Path, into: Path, *, progress: Callable[[str], None] = lambda _: None) -> ConvertedModel:
-    """Write the Hugging Face folder of a Spark NLP archive.
+    """Convert an archive to a Hugging Face folder.
 
-    Memory stays below the largest weight and some 200 MB; the disk beside `into` holds the archive's graph
-    file, its weights and the new folder at once, three times the model at most. The folder appears whole, by
-    a rename, or not at all.
+    Memory stays below the largest weight plus some 200 MB. The disk of `into` takes up to three times the size of the
+    model: the graph file of the archive, its weights, and the new folder. The folder appears complete, by a rename, or
+    not at all.
 
-    :param archive: the zip file, not trusted in anything
-    :param into: the folder to make; it must not exist or be empty, and its parent must exist
-    :param progress: called with a line of text before each step that takes its time
-    :raises ArchiveError: for whatever keeps the archive from being converted, and for a disk that fails or is
-        full
+    :param archive: the zip file, which is untrusted
+    :param into: the folder to create; it must not exist or must be empty, and its parent must exist
+    :param progress: called with a line of text before each step that takes long
+    :raises ArchiveError: for an archive that cannot be converted, and for a disk that fails or is full
     """
     try:
         with tempfile.TemporaryDirectory(dir=into.parent, prefix=f".{into.name}.partial-") as work:
@@ -76,7 +78,7 @@ def convert_archive(archive: Path, into: Path, *, progress: Callable[[str], None
     except OSError as error:
         raise ArchiveError(
             f"{archive} cannot be converted into {into}: {error.strerror or error}; make sure that it "
-            f"can be read, that the new folder is not there yet, and that there is room beside it"
+            f"can be read, that the new folder does not exist yet, and that the disk has space"
         ) from error
     return converted
 
@@ -126,7 +128,7 @@ def _convert(archive: Path, folder: Path, work: Path, progress: Callable[[str], 
 
 
 def _check_engine(outer: SafeZip, root: str, architecture: Architecture) -> None:
-    """Tell an archive for another engine from one that lost its graph; the annotators name the file by the engine."""
+    """Refuse an archive for another engine by name. Spark NLP names the graph file after the engine."""
     if f"{root}{architecture.graph_file}" in outer.members:
         return
     for engine in ("onnx", "openvino"):
@@ -136,7 +138,7 @@ def _check_engine(outer: SafeZip, root: str, architecture: Architecture) -> None
 
 @dataclass(frozen=True)
 class _Weight:
-    """A weight by its PyTorch name and shape, and the tensor that it comes from."""
+    """A weight: its PyTorch name and shape, and its tensor in the checkpoint."""
 
     name: str
     shape: tuple[int, ...]
@@ -145,7 +147,7 @@ class _Weight:
 
 
 def _unpack(outer: SafeZip, graph_file: str, work: Path) -> tuple[GraphConstants, TensorBundle]:
-    """Bring the weights' file onto the disk and read what describes it; the inner zip goes then."""
+    """Unpack the weights to disk, and read graph and index. The inner zip file is deleted then."""
     packed = work / "graph.zip"
     outer.extract(graph_file, packed)
     with SafeZip(packed, graph_file) as inner:
@@ -175,20 +177,20 @@ def _arrays(weights: list[_Weight], bundle: TensorBundle) -> Iterator[NDArray[An
 
 def _labels(numbers: dict[str, int]) -> tuple[str, ...]:
     """Return the labels in the order of their numbers, which must be 0, 1, 2 and so on."""
-    if sorted(numbers.values()) != list(range(len(numbers))) or len(numbers) < _FEWEST_LABELS:
+    if sorted(numbers.values()) != list(range(len(numbers))) or len(numbers) < 2:
         raise damaged("fields/labels", f"its labels have the numbers {sorted(numbers.values())[:10]}")
     return tuple(sorted(numbers, key=numbers.__getitem__))
 
 
 def _check_labels(architecture: Architecture, sizes: Sizes, labels: tuple[str, ...]) -> None:
     if sizes.labels != len(labels):
-        raise damaged(architecture.graph_file, f"it has {sizes.labels} outputs, and fields/labels {len(labels)} labels")
+        raise damaged(architecture.graph_file, f"it has {sizes.labels} outputs and {len(labels)} labels")
 
 
 def _tokenizer(
     outer: SafeZip, root: str, architecture: Architecture, sizes: Sizes, *, lowercase: bool
 ) -> tuple[Tokenizer, int]:
-    """Return the tokenizer and the id of its padding."""
+    """Return the tokenizer and the id of its padding token."""
     if architecture is XLM_ROBERTA:
         model = outer.read(f"{root}{SENTENCEPIECE}", SENTENCEPIECE_LIMIT)
         return build_unigram(model, sizes.vocabulary, SENTENCEPIECE, lowercase=lowercase), 1
@@ -197,7 +199,7 @@ def _tokenizer(
 
 
 def _max_tokens(architecture: Architecture, sizes: Sizes, metadata: Metadata) -> int:
-    """Return how many tokens the model takes: what the archive sets, within the positions that it has."""
+    """Return the longest text in tokens: the setting of the archive, limited by the position embeddings."""
     positions = sizes.positions - architecture.first_position
     if positions < 1:
         raise damaged(architecture.graph_file, f"it has embeddings for {sizes.positions} positions")

@@ -1,4 +1,4 @@
-"""The JSON files of a Hugging Face folder, as `transformers` and the classifier here read them."""
+"""Write `config.json`, `tokenizer.json` and `tokenizer_config.json` of a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from review_scoring.models.spark_nlp import sentencepiece, wordpiece
+from review_scoring.models.spark_nlp import unigram, wordpiece
 from review_scoring.models.spark_nlp.architectures import DISTILBERT, XLM_ROBERTA, Architecture, Sizes
 from review_scoring.models.spark_nlp.refusals import unsupported
 
@@ -31,7 +31,7 @@ def write_config(
 
     :param labels: the labels in the order of the model's outputs
     :param pad: the id of the padding token
-    :raises ArchiveError: for an epsilon that a DistilBERT in `transformers` cannot have
+    :raises ArchiveError: for an epsilon that DistilBERT in `transformers` does not support
     """
     config: dict[str, object] = {
         "architectures": [architecture.transformers_class],
@@ -66,7 +66,7 @@ def _distilbert(sizes: Sizes, heads: int, layer_norm_eps: float) -> dict[str, ob
     if abs(layer_norm_eps - fixed) > _EPSILON_TOLERANCE * fixed:
         raise unsupported(
             DISTILBERT.graph_file,
-            f"its LayerNorm epsilon is {layer_norm_eps:g}, and a DistilBERT of transformers has {fixed:g}",
+            f"its LayerNorm epsilon is {layer_norm_eps:g}, and DistilBERT in transformers has {fixed:g}",
         )
     return {
         "dim": sizes.hidden,
@@ -81,9 +81,9 @@ def _distilbert(sizes: Sizes, heads: int, layer_norm_eps: float) -> dict[str, ob
 def write_tokenizer(
     folder: Path, architecture: Architecture, tokenizer: Tokenizer, max_tokens: int, *, lowercase: bool
 ) -> None:
-    """Write `tokenizer.json`, complete by itself, and `tokenizer_config.json` for `transformers`."""
+    """Write `tokenizer.json`, which is self-contained, and `tokenizer_config.json` for `transformers`."""
     (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
-    source = sentencepiece if architecture is XLM_ROBERTA else wordpiece
+    source = unigram if architecture is XLM_ROBERTA else wordpiece
     tokens = {
         "cls_token": source.FIRST,
         "sep_token": source.LAST,

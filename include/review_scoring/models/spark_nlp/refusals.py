@@ -1,31 +1,31 @@
-"""The two ways in which an archive is refused, each with what to do about it."""
+"""Refusals of an archive: errors for damaged bytes and for unsupported content, each with the remedy."""
 
 from __future__ import annotations
 
 from review_scoring.errors import ArchiveError
 
 _LONGEST = 600
-"""Characters of either part of a message."""
+"""Longest part of a message in characters."""
 
 
 def damaged(what: str, found: str) -> ArchiveError:
-    """Return the error for bytes that contradict their own format.
+    """Return the error for bytes that violate their format.
 
-    :param what: the part of the archive, by its path there
-    :param found: what was found in it, and what should have been
+    :param what: the path of the part in the archive
+    :param found: what was found there, and what was expected
     """
-    return ArchiveError(f"{_told(what, found)}; the archive is damaged or was tampered with: fetch it again")
+    return ArchiveError(f"{_message(what, found)}; the archive is damaged or was tampered with: download it again")
 
 
 def unsupported(what: str, found: str) -> ArchiveError:
-    """Return the error for a part that may well be sound, but that this converter does not take."""
+    """Return the error for valid content that the converter does not support."""
     return ArchiveError(
-        f"{_told(what, found)}; what can be converted is Spark NLP's BertForSequenceClassification, "
-        f"DistilBertForSequenceClassification and XlmRoBertaForSequenceClassification, as versions 3.3 and "
-        f"3.4 save them: choose such a model, or one in Hugging Face layout"
+        f"{_message(what, found)}; supported are BertForSequenceClassification, "
+        f"DistilBertForSequenceClassification and XlmRoBertaForSequenceClassification of Spark NLP 3.3 and 3.4: choose "
+        f"such a model, or one in Hugging Face layout"
     )
 
 
-def _told(what: str, found: str) -> str:
-    """Join the two, at a length that a log bears: names in an archive can be of any length."""
+def _message(what: str, found: str) -> str:
+    """Join the two parts, shortened: names in an archive can have any length."""
     return ": ".join(part if len(part) <= _LONGEST else f"{part[:_LONGEST]}…" for part in (what, found))

@@ -1,6 +1,6 @@
-"""From the names of TensorFlow's variables to those of PyTorch's weights.
+"""Names of weights: from variables in TensorFlow to weights in PyTorch.
 
-The rules are those that `transformers` 4 wrote both sides with: `modeling_tf_pytorch_utils.py`.
+The rules are those of `transformers` 4: `modeling_tf_pytorch_utils.py`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ _LAST_PARTS = {"kernel": "weight", "gamma": "weight", "beta": "bias", "embedding
 
 
 def torch_name(variable: str, scope: str) -> tuple[str, bool]:
-    """Return a variable's name in PyTorch, and whether its matrix is to be transposed.
+    """Return the name of a variable in PyTorch, and whether its matrix must be transposed.
 
     A TensorFlow kernel is (in, out), a PyTorch weight (out, in).
 
     :param variable: the full name, such as `tf_bert_for_sequence_classification/bert/pooler/dense/kernel`
-    :param scope: the first part that the architecture's variables have; a model built twice has `_1` behind
-        it
+    :param scope: the first part of the names of the architecture's variables; a model built twice appends `_1`
     :raises ArchiveError: for a name in another scope
     """
     first, _, rest = variable.partition("/")

@@ -1,7 +1,6 @@
-"""The tokenizer of BERT and DistilBERT, from a vocabulary alone.
+"""The WordPiece tokenizer of BERT and DistilBERT, built from a vocabulary.
 
-As `transformers` builds it (`tokenization_bert.py`): the scores of a model belong to the tokens that it was
-trained with.
+It is the tokenizer that `transformers` builds (`tokenization_bert.py`), since the models were trained with it.
 """
 
 from __future__ import annotations
@@ -21,10 +20,9 @@ _NEEDED = (UNKNOWN, FIRST, LAST, PADDING)
 def build_wordpiece(vocabulary: Mapping[str, int], rows: int, *, lowercase: bool) -> Tokenizer:
     """Return a complete tokenizer.
 
-    :param vocabulary: token -> id; ids may have gaps, which are filled with placeholders that no text
-        contains
-    :param rows: how many tokens the model has embeddings for
-    :param lowercase: whether letters become lower-case and lose their accents, as in BERT's uncased models
+    :param vocabulary: token -> id; gaps between ids are filled with placeholders that no text contains
+    :param rows: number of tokens that the model has embeddings for
+    :param lowercase: whether text is converted to lower case and accents are stripped, as in BERT's uncased models
     :raises ArchiveError: for a vocabulary that does not fit the embeddings or lacks a special token
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -51,7 +49,7 @@ def _without_gaps(vocabulary: Mapping[str, int], rows: int) -> dict[str, int]:
     if missing := [token for token in _NEEDED if token not in vocabulary]:
         raise damaged("fields/vocabulary", f"it lacks {', '.join(missing)}")
     if (highest := max(vocabulary.values())) >= rows:
-        raise damaged("fields/vocabulary", f"it has the id {highest}, and the model embeddings for {rows} tokens")
+        raise damaged("fields/vocabulary", f"it has the id {highest}, and the model has embeddings for {rows} tokens")
     tokens = {number: token for token, number in vocabulary.items()}
     complete: dict[str, int] = {}
     for number in range(rows):

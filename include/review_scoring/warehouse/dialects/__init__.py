@@ -24,16 +24,16 @@ _PLAIN = (Dialect, Session)
 
 
 def dialect_of(connection_or_engine: Any) -> Dialect:
-    """Return how the database behind a connection or engine does things."""
+    """Return the dialect of the database behind a connection or engine."""
     return _DATABASES.get(dialect_name(connection_or_engine), _PLAIN)[0]()
 
 
 def dialect_name(connection_or_engine: Any) -> str:
-    """Name the database: `mysql://` may lead to MariaDB too, as SQLAlchemy knows after the first connection."""
+    """Return the name of the database: `mysql://` may lead to MariaDB, which SQLAlchemy knows after connecting."""
     dialect = connection_or_engine.dialect
     return "mariadb" if getattr(dialect, "is_mariadb", False) else str(dialect.name)
 
 
 def session_of(backend: str) -> Session:
-    """Return what a connection to a database needs to be set to, by SQLAlchemy's name of the database."""
+    """Return the session settings of a database, by SQLAlchemy's name of the database."""
     return _DATABASES.get(backend, _PLAIN)[1]()

@@ -1,4 +1,4 @@
-"""What databases do differently, as SQL: the plain path, which every database takes, and sessions without settings."""
+"""The dialect of any database, in standard SQL, which the other dialects override; and a session without settings."""
 
 from __future__ import annotations
 
@@ -28,47 +28,47 @@ from review_scoring.warehouse.schema import UtcDateTime
 Row = Mapping[str, Any]
 
 ID_BYTES = 500_000
-"""Bytes of ids that one statement carries: servers refuse statements above a megabyte, or above their packet size."""
+"""Bytes of ids in one statement: servers refuse statements above a megabyte, or above their packet size."""
 
 BUSY_TIMEOUT_S = 30
-"""Seconds that SQLite waits for another writer before it says "database is locked"."""
+"""Timeout in seconds for another writer of SQLite, before its error "database is locked"."""
 
 CONNECT_TIMEOUT_S = 10
 
 
 class Session:
-    """What a database without settings of its own needs: nothing."""
+    """Settings of a connection: none, for a database that needs none."""
 
     isolation_level: str | None = None
     over_network = True
 
     def connect_args(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the driver is told, less what a Connection gives.
+        """Return arguments of the driver, without those that the Connection sets itself.
 
-        :param given: what the Connection says, in its URL or beside it
+        :param given: the Connection's own arguments, in its URL or its extras
         """
         del given
         return {}
 
     def prepare(self, engine: Engine) -> None:
-        """Have each connection of an engine set up."""
+        """Set up each connection of an engine."""
 
 
 class Dialect:
-    """The plain path, in standard SQL: what every database can do, and what the others replace by something faster."""
+    """Statements in standard SQL, which every database can run and other dialects replace by faster ones."""
 
     clock: ColumnElement[datetime] = func.current_timestamp()
     single_writer = False
-    """Whether one process at a time writes, so that shards are of no use."""
+    """Whether only one process at a time can write, so that shards are useless."""
 
     def now(self, connection: Connection) -> datetime:
-        """Return the database's own time (aware, UTC), so that leases do not depend on the workers' clocks."""
+        """Return the database's time (aware, UTC), so that leases do not depend on the workers' clocks."""
         moment: datetime | None = connection.scalar(select(type_coerce(self.clock, UtcDateTime())))
         assert moment is not None
         return moment
 
     def upsert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-        """Write whole rows, each in place of the one with its key. A key stands in `rows` once at most."""
+        """Insert rows, and replace those with the same key. A key occurs at most once in `rows`."""
         if rows:
             keys = [column.name for column in table.primary_key]
             columns = tuple_(*(table.c[key] for key in keys))
@@ -81,42 +81,42 @@ class Dialect:
         return column.in_(values)
 
     def bound(self, value: object, type_: TypeEngine[Any]) -> ColumnElement[Any]:
-        """Bind an id with its column's own type."""
+        """Bind an id with the type of its column."""
         return literal(value, type_)
 
     def time_as_text(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Return an `updated_at` in a form that every driver can fetch."""
+        """Return an `updated_at` column in a form that every driver can fetch."""
         return column
 
     def id_as_text(self, column: ColumnElement[Any]) -> ColumnElement[str] | None:
-        """Return a column's canonical id as the database itself makes it, or None where that is not certain."""
+        """Return an expression for a column's canonical id, or None where SQL may print it differently from Python."""
         del column
         return None
 
     def locked(self, statement: Select[Any]) -> Select[Any]:
-        """Lock the rows that a statement gives until the transaction ends."""
+        """Lock the rows that a statement returns until the transaction ends."""
         return statement.with_for_update()
 
     def force_index_plans(self, connection: Connection, *, has_index: bool = True, bitmaps: bool = False) -> None:
-        """Have what is read on this connection planned along keys, whatever the planner believes of table sizes.
+        """Force plans that follow the keys on this connection, whatever the planner's statistics.
 
-        :param has_index: the table that is read in key order has an index to go by; a view has none
-        :param bitmaps: two ranges of an index may be read together, as those above a value and without one
+        :param has_index: the table that is read in key order has an index; a view has none
+        :param bitmaps: two ranges of an index may be combined, such as values above a limit and NULLs
         """
 
     def as_probe(self, statement: Select[Any]) -> Select[Any]:
-        """Have a subquery in EXISTS look its rows up one by one, and never read its table whole."""
+        """Return a subquery for EXISTS that probes an index row by row, and never scans its table."""
         return statement
 
     @contextmanager
     def exclusive(self, connection: Connection, schema: str | None) -> Iterator[None]:
-        """Wait until no other process is in such a block with these tables, and keep the others out meanwhile."""
+        """Enter the block as the only process for these tables; wait until others have left it."""
         del connection, schema
         yield
 
 
 def by_bytes(ids: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Cut ids into parts of about `ID_BYTES` bytes."""
+    """Split ids into parts of about `ID_BYTES` bytes."""
     part: list[Any] = []
     size = 0
     for each in ids:

@@ -1,4 +1,4 @@
-"""DuckDB: a file that one process opens at a time; the plain path does the rest."""
+"""DuckDB: one process at a time opens a file; standard SQL otherwise."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from review_scoring.warehouse.dialects.base import Dialect, Session
 
 
 class DuckDBSession(Session):
-    """DuckDB: in this process, with transactions of its own."""
+    """DuckDB, which runs in this process."""
 
     over_network = False
 
 
 class DuckDB(Dialect):
-    """DuckDB: a file that one process opens at a time; the plain path does the rest."""
+    """Statements for DuckDB."""
 
     single_writer = True
 
     def locked(self, statement: Select[Any]) -> Select[Any]:
-        """Leave the statement as it is: nobody else is there, and a run writes with one thread."""
+        """Return the statement unchanged: no other process has the file open, and a run writes with one thread."""
         return statement
 
     def id_as_text(self, column: ColumnElement[Any]) -> ColumnElement[str] | None:
-        """Cast to text, which is compared byte by byte unless a column says otherwise."""
+        """Cast to text, which is compared byte by byte unless a column has another collation."""
         is_exact = isinstance(column.type, Integer | Uuid | String) and not getattr(column.type, "collation", None)
         return cast(column, Text) if is_exact else None

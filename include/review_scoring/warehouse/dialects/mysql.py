@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: no DDL in transactions, collations in which `a1` and `A1 ` are equal, sessions set by hand."""
+"""MySQL and MariaDB: own upsert, binary collations of ids, no transactional DDL, and session variables."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ SET_STATEMENT = "review_scoring_set_statement"
 
 
 class MySQLSession(Session):
-    """MySQL and MariaDB, whose sessions begin with what the server was given in years of use."""
+    """MySQL and MariaDB, whose server-wide defaults vary."""
 
-    # Each statement has to see what others have committed, and no gap between keys is to be locked.
+    # Each statement sees what others have committed, and gaps between keys are not locked.
     isolation_level = "READ COMMITTED"
     _settings = (
         "time_zone = '+00:00'",
-        "sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",  # a value that does not fit is an error
-        "sql_select_limit = 18446744073709551615",  # or a page would end early, and the run with it
+        "sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",  # a value that does not fit is an error, not truncated
+        "sql_select_limit = 18446744073709551615",  # otherwise a page could end early, and the run with it
         "sql_big_selects = 1",
         "sql_safe_updates = 0",
         "sql_auto_is_null = 0",
     )
-    # MariaDB's cache of subqueries compares ids in the source's collation, in which `R1` may be `r1`.
+    # MariaDB's subquery cache compares ids in the source's collation, in which `R1` may equal `r1`.
     _mariadb = ("optimizer_switch = 'subquery_cache=off'",)
 
     def connect_args(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return text as Unicode, and how long a login may take."""
+        """Set the character set and the connect timeout."""
         timeout = {} if "connect_timeout" in given else {"connect_timeout": CONNECT_TIMEOUT_S}
         return {"charset": "utf8mb4", **timeout}
 
     def prepare(self, engine: Engine) -> None:
-        """Listen to connections before SQLAlchemy asks them for their settings, and to SELECTs."""
+        """Listen to new connections, before SQLAlchemy queries their settings, and to SELECTs."""
         event.listen(engine, "do_connect", self._connect)
         event.listen(engine, "before_cursor_execute", _set_for_statement, retval=True)
 
@@ -53,17 +53,17 @@ class MySQLSession(Session):
         self, dialect: SQLAlchemyDialect, _record: ConnectionPoolEntry, arguments: Any, parameters: dict[str, Any]
     ) -> DBAPIConnection:
         answers_within = parameters.get("read_timeout")
-        # PyMySQL's `connect_timeout` ends with TCP's part of the login; greeting and answers are reads.
+        # PyMySQL's `connect_timeout` covers the TCP connection only; greeting and login are reads.
         login = {**parameters, "read_timeout": parameters["connect_timeout"], "defer_connect": True}
         connection: Any = dialect.loaded_dbapi.connect(*arguments, **login)
         waited_for(connection)
         connection.connect()
-        connection._read_timeout = answers_within  # it has no public name
+        connection._read_timeout = answers_within  # no public name
         is_mariadb = "mariadb" in connection.get_server_info().lower()
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SET " + ", ".join(self._settings + (self._mariadb if is_mariadb else ())))
-            connection.autocommit(False)  # whatever the Connection's `init_command` has set
+            connection.autocommit(False)  # overrules the Connection's `init_command`
         except BaseException:
             connection.close()
             raise
@@ -72,13 +72,13 @@ class MySQLSession(Session):
 
 
 class MySQL(Dialect):
-    """MySQL and MariaDB: no DDL in transactions, and collations in which `a1`, `A1` and `a1 ` are equal."""
+    """Statements for MySQL. In its default collations, `a1`, `A1` and `a1 ` are equal."""
 
     clock = func.utc_timestamp(6)
     _bytewise = "utf8mb4_0900_bin"
 
     def upsert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-        """Send as many rows in one statement as the driver packs into one."""
+        """Send as many rows per statement as the driver packs into one."""
         if not rows:
             return
         statement = mysql.insert(table)
@@ -86,7 +86,7 @@ class MySQL(Dialect):
         connection.execute(statement.on_duplicate_key_update(changes), list(rows))
 
     def id_as_text(self, column: ColumnElement[Any]) -> ColumnElement[str] | None:
-        """Cast to text, compared byte by byte. Zero-filled numbers print otherwise than in Python."""
+        """Cast to text, compared byte by byte. Zero-filled numbers print differently from Python."""
         type_ = column.type
         if getattr(type_, "zerofill", False) or not isinstance(type_, Integer | mysql.VARCHAR):
             return None
@@ -94,31 +94,33 @@ class MySQL(Dialect):
 
     @contextmanager
     def exclusive(self, connection: Connection, schema: str | None) -> Iterator[None]:
-        """Take a lock of this connection; the server gives it back if the process dies."""
+        """Take a lock of this connection, which the server releases if the process dies."""
         database = connection.scalar(select(func.database())) if schema is None else schema
-        name = hashlib.sha256(f"review_scoring {database}".encode()).hexdigest()  # of the whole server, 64 characters
+        name = hashlib.sha256(
+            f"review_scoring {database}".encode()
+        ).hexdigest()  # for the whole server; 64 characters at most
         if connection.scalar(select(func.get_lock(name, MIGRATION_PATIENCE_S))) != 1:
             raise WarehouseUnavailableError(
-                f"another process has kept the tables to itself for {MIGRATION_PATIENCE_S} s"
+                f"another process has held the lock of the scoring tables for {MIGRATION_PATIENCE_S} s"
             )
         try:
             yield
-            connection.exec_driver_sql("COMMIT")  # who waits for the lock has to see what was done under it
+            connection.exec_driver_sql("COMMIT")  # the next holder of the lock has to see the changes
         finally:
-            if not connection.invalidated:  # with the connection, the lock is gone
+            if not connection.invalidated:  # otherwise the lock is gone with the connection
                 connection.execute(select(func.release_lock(name)))
 
 
 class MariaDB(MySQL):
-    """MariaDB: its own name of the collation, and its own ideas of how to plan."""
+    """Statements for MariaDB: its own binary collation, and optimizer switches."""
 
     _bytewise = "utf8mb4_nopad_bin"
 
     def force_index_plans(self, connection: Connection, *, has_index: bool = True, bitmaps: bool = False) -> None:
-        """Rule out that the scores are read whole, into a temporary table, for every page of the source.
+        """Prevent plans that read all scores into a temporary table for every page of the source.
 
-        For each statement of this connection and not for the session: what stays set there, the pool hands on. Without
-        `exists_to_in` the cache of subqueries has to be off too: it compares ids in the source's collation.
+        Set for each statement, not for the session, since the pool reuses sessions. Without `exists_to_in`, the
+        subquery cache has to be off as well: it compares ids in the source's collation.
         """
         del has_index, bitmaps
         switches = "exists_to_in=off,materialization=off,subquery_cache=off"

@@ -1,4 +1,4 @@
-"""PostgreSQL: arrays instead of long lists, its own upsert, and sessions that a pooler may exchange."""
+"""PostgreSQL: arrays instead of IN lists, JSON upsert, forced index plans, and sessions behind a pooler."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ MIGRATION_LOCK = 0x7265766965775F73
 
 
 class PostgreSQLSession(Session):
-    """PostgreSQL, perhaps behind a pooler that hands each transaction another of the server's sessions.
+    """PostgreSQL, possibly behind a pooler that runs each transaction in another session of the server.
 
-    So nothing is set for a session: what cannot go into the login is set for each transaction.
+    So nothing is set for a session: what cannot be set at login is set for each transaction.
     """
 
     isolation_level = "READ COMMITTED"
-    _begin = "SELECT set_config('DateStyle', 'ISO, MDY', true)"  # the one form that psycopg reads
+    _begin = "SELECT set_config('DateStyle', 'ISO, MDY', true)"  # the only format that psycopg reads
 
     def connect_args(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return text as Unicode whatever the database holds, no prepared statements, and signs of a dead peer."""
+        """Set the client encoding, no prepared statements, and TCP keepalives."""
         defaults = {
             "connect_timeout": CONNECT_TIMEOUT_S,
             "application_name": "review_scoring",
-            "prepare_threshold": None,  # a pooler loses them; statements are few and large, so it costs nothing
+            "prepare_threshold": None,  # a pooler loses them; statements are few and large, so this costs nothing
             "keepalives": "1",
             "keepalives_idle": "30",
             "keepalives_interval": "10",
@@ -65,13 +65,13 @@ class PostgreSQLSession(Session):
         return {**{name: value for name, value in defaults.items() if name not in given}, "client_encoding": "UTF8"}
 
     def prepare(self, engine: Engine) -> None:
-        """Listen to connections and transactions that begin."""
+        """Listen to new connections and transactions."""
         event.listen(engine, "do_connect", _connect_postgresql)
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(self._begin))
 
 
 class PostgreSQL(Dialect):
-    """PostgreSQL: arrays instead of long lists, and its own upsert."""
+    """Statements for PostgreSQL."""
 
     clock = func.clock_timestamp()
     _exact = (
@@ -84,10 +84,10 @@ class PostgreSQL(Dialect):
     )
 
     def upsert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-        """Send all rows as one JSON document: a fifth of the client's work for arrays, and no staging table."""
+        """Send all rows as one JSON document: a fifth of the client's work for arrays, without a staging table."""
         if not rows:
             return
-        # Not as ASCII: a database without an encoding takes no escapes of other characters.
+        # Not as ASCII: a database with the encoding SQL_ASCII refuses escapes of other characters.
         document = bindparam("document", json.dumps(list(rows), default=datetime.isoformat, ensure_ascii=False), Text)
         typed = [column(each.name, _plain(each.type)) for each in table.columns]
         incoming = func.json_to_recordset(cast(document, postgresql.JSON)).table_valued(*typed, name="incoming")
@@ -99,31 +99,31 @@ class PostgreSQL(Dialect):
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes))
 
     def in_values(self, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
-        """Compare with one array, whose plan does not depend on how many values it holds."""
+        """Compare with one array, so that the plan does not depend on the number of values."""
         return column == any_(cast(bindparam(None, list(values)), postgresql.ARRAY(_plain(column.type))))
 
     def bound(self, value: object, type_: TypeEngine[Any]) -> ColumnElement[Any]:
-        """Cast as well: `char(5)` and `varchar` do not compare alike."""
+        """Bind and cast: `char(5)` and `varchar` compare differently."""
         return cast(literal(value, type_), type_)
 
     def id_as_text(self, column: ColumnElement[Any]) -> ColumnElement[str] | None:
-        """Cast to text, compared byte by byte. `char(n)`, `citext` and `numeric` print otherwise than in Python."""
+        """Cast to text, compared byte by byte. `char(n)`, `citext` and `numeric` print differently from Python."""
         return collate(cast(column, Text), "C") if type(column.type) in self._exact else None
 
     def time_as_text(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Return seconds since 1970 as text: no session's time zone is in it, and `infinity` can be fetched."""
+        """Return seconds since 1970 as text: independent of the session's time zone, and `infinity` can be fetched."""
         is_time = isinstance(column.type, DateTime | Date)
         return cast(func.extract("epoch", column) if is_time else column, Text)
 
     def as_probe(self, statement: Select[Any]) -> Select[Any]:
-        """Keep the planner from making a join of it: with an OFFSET, it cannot."""
+        """Add an OFFSET, which prevents the planner from turning the subquery into a join."""
         return statement.offset(literal_column("0"))
 
     def force_index_plans(self, connection: Connection, *, has_index: bool = True, bitmaps: bool = False) -> None:
-        """Rule out every plan but probing an index row by row. A view is planned as its author meant it.
+        """Disable every plan but probing an index row by row. Plans of views are not changed.
 
-        A table that grows by a chunk a second has no statistics yet: taken for empty, it is scanned whole for every
-        page, and a night takes quadratic time. `jit` would compile for seconds what runs for milliseconds.
+        A table that grows by a chunk a second has no statistics yet: the planner takes it for empty and scans it for
+        every page, which takes quadratic time. `jit` would compile for seconds what runs for milliseconds.
         """
         if not has_index:
             return
@@ -133,7 +133,7 @@ class PostgreSQL(Dialect):
 
     @contextmanager
     def exclusive(self, connection: Connection, schema: str | None) -> Iterator[None]:
-        """Take an advisory lock, which the end of the transaction gives back."""
+        """Take an advisory lock, which is released at the end of the transaction."""
         del schema
         connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
         yield
@@ -143,7 +143,7 @@ _POSTGRESQL = create_mock_engine("postgresql+psycopg://", executor=lambda *_: No
 
 
 def _plain(type_: TypeEngine[Any]) -> TypeEngine[Any]:
-    """Return the type that a column has on PostgreSQL, as the element of an array."""
+    """Return the type of a column on PostgreSQL, as the element type of an array."""
     return type_.dialect_impl(_POSTGRESQL)
 
 

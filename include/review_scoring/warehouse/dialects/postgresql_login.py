@@ -1,8 +1,8 @@
-"""Why a login to PostgreSQL failed, as an SQLSTATE.
+"""Finds the SQLSTATE of a failed login to PostgreSQL.
 
-psycopg passes on what libpq says of a failed login: words alone, in the server's language. libpq can write the SQLSTATE
-in their place (`PQsetErrorVerbosity`, PostgreSQL's documentation, chapter 34.13), and psycopg has no call for that: so
-libpq is asked directly, in one more attempt with the same parameters.
+For a failed login, psycopg passes on libpq's message only, in the server's language. libpq can report the SQLSTATE
+instead (`PQsetErrorVerbosity`, PostgreSQL's documentation, chapter 34.13), but psycopg has no call for it. So libpq is
+called directly, in one more attempt with the same parameters.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from psycopg.conninfo import make_conninfo
 from review_scoring.warehouse.errors import NO_TLS
 
 PROBE_S = 10.0
-"""Seconds that one attempt may take."""
+"""Timeout of one attempt, in seconds."""
 
-NO_PASSWORD = "28P01"  # noqa: S105 the SQLSTATE of a password that does not fit: here there is none
+NO_PASSWORD = "28P01"  # noqa: S105 the SQLSTATE of a wrong password: here there is none
 
 _OK, _READING, _WRITING = 0, 1, 2  # ConnStatusType CONNECTION_OK; PostgresPollingStatusType
 _VERBOSITY_SQLSTATE = 3
@@ -37,7 +37,7 @@ _CODE = re.compile(r": +([0-9A-Z]{5})\s*$")
 
 
 def connect(*arguments: Any, **parameters: Any) -> psycopg.Connection[Any]:
-    """Connect as psycopg does; a login that the server refuses has its SQLSTATE in the error."""
+    """Connect like psycopg; the error of a refused login has its SQLSTATE."""
     try:
         return psycopg.connect(*arguments, **parameters)
     except psycopg.OperationalError as error:
@@ -47,22 +47,22 @@ def connect(*arguments: Any, **parameters: Any) -> psycopg.Connection[Any]:
 
 
 def failed_login(parameters: Mapping[str, Any]) -> str | None:
-    """Try to log in, and return the SQLSTATE of what the server answers.
+    """Try to log in, and return the SQLSTATE of the server's answer.
 
-    None if it does not answer, and if it lets us in this time: what failed the first time has passed.
+    None if the server does not answer, or accepts the login this time, since the cause has passed.
 
-    :param parameters: libpq's keywords and, passed over, psycopg's own
+    :param parameters: libpq's keywords; psycopg's own are ignored
     """
     known = {each.keyword.decode() for each in psycopg.pq.Conninfo.get_defaults()} | {"dbname"}
     login = {name: value for name, value in parameters.items() if name in known and value is not None}
-    let_in, code = _attempt(login)
-    if code is None and not let_in and login.get("sslmode") in _ENCRYPTED and _speaks_postgresql(login):
+    accepted, code = _attempt(login)
+    if code is None and not accepted and login.get("sslmode") in _ENCRYPTED and _speaks_postgresql(login):
         return NO_TLS
     return code
 
 
 def _attempt(login: Mapping[str, Any]) -> tuple[bool, str | None]:
-    """Return whether the server lets us in, and if not, the SQLSTATE of its answer, if there is one."""
+    """Return whether the server accepts the login, and otherwise the SQLSTATE of its answer, if it has one."""
     libpq = _libpq()
     if libpq is None:
         return False, None
@@ -88,7 +88,7 @@ def _attempt(login: Mapping[str, Any]) -> tuple[bool, str | None]:
 
 
 def _speaks_postgresql(login: Mapping[str, Any]) -> bool:
-    """Say whether a server answers to the question for TLS. Nothing else is sent: no name, and no password."""
+    """Return whether a server answers a request for TLS. Neither a user name nor a password is sent."""
     hosts = str(login.get("hostaddr") or login.get("host") or "localhost").split(",")
     ports = str(login.get("port") or 5432).split(",")
     for place, host in enumerate(hosts):

@@ -1,4 +1,4 @@
-"""SQLite: one writer at a time, whose transactions begin with the write lock."""
+"""SQLite: one writer at a time, explicit transactions, own upsert, and ids that are not valid UTF-8."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from review_scoring.warehouse.dialects.base import BUSY_TIMEOUT_S, Dialect, Row,
 
 
 class SQLiteSession(Session):
-    """SQLite: its transactions are made explicit, and invalid UTF-8 is let through to be rejected row by row."""
+    """SQLite with explicit transactions. Invalid UTF-8 is passed through, to be rejected row by row."""
 
     over_network = False
 
     def connect_args(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return how long a locked file is waited for."""
+        """Set the timeout for a locked file."""
         return {} if "timeout" in given else {"timeout": BUSY_TIMEOUT_S}
 
     def prepare(self, engine: Engine) -> None:
-        """Listen to connections and transactions that begin."""
+        """Listen to new connections and transactions."""
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
 
 
 class SQLite(Dialect):
-    """SQLite: one writer at a time, whose transactions begin with the write lock."""
+    """SQLite: one writer at a time, explicit transactions, own upsert, and ids that are not valid UTF-8."""
 
     clock = func.strftime("%Y-%m-%d %H:%M:%f000", "now")
     single_writer = True
 
     def upsert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-        """One prepared statement, run for each row inside the process."""
+        """Run one prepared statement for each row."""
         if not rows:
             return
         statement = sqlite.insert(table)
@@ -47,18 +47,18 @@ class SQLite(Dialect):
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), list(rows))
 
     def bound(self, value: object, type_: TypeEngine[Any]) -> ColumnElement[Any]:
-        """Bind an id as it is; one that is no valid UTF-8 goes as its bytes."""
+        """Bind an id unchanged; one that is not valid UTF-8 is bound as bytes."""
         if isinstance(value, str) and screen_unicode(value) is not None:
             return cast(literal(value.encode("utf-8", "surrogateescape"), LargeBinary), Text)
         return literal(value, type_)
 
     def id_as_text(self, column: ColumnElement[Any]) -> ColumnElement[str] | None:
-        """Cast to text: what it gives for integers and strings is what Python gives."""
+        """Cast to text, which prints integers and strings as Python does."""
         return cast(column, Text)
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    """Leave transactions to `_begin_sqlite`, and let invalid UTF-8 through to where it is rejected row by row."""
+    """Leave transactions to `_begin_sqlite`, and pass invalid UTF-8 through, to be rejected row by row."""
     assert isinstance(connection, sqlite3.Connection)
     connection.isolation_level = None
     connection.text_factory = _decode

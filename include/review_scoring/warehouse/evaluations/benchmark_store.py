@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Row
+from sqlalchemy import Connection, Engine
 
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.request import RunKey
@@ -75,8 +75,8 @@ class BenchmarkStore:
             lambda c: stored_sets.newest_set(c, self.tables, name=name, source=source), "looking up the benchmark set"
         )
 
-    def find_set(self, set_id: int) -> Row[Any]:
-        """Return the row of a benchmark set."""
+    def find_set(self, set_id: int) -> StoredSet:
+        """Return the benchmark set of an id."""
         return self._read(lambda c: stored_sets.find_set(c, self.tables, set_id=set_id), "looking up the benchmark set")
 
     def reviews(self, set_id: int) -> list[LabelledReview]:

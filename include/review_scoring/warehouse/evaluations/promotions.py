@@ -44,7 +44,7 @@ class StoredPromotion(Promotion):
         return cls(**{name: getattr(row, name) for name in field_names(cls)})
 
     def without_time(self) -> Promotion:
-        """Return what was promoted, as it was handed in."""
+        """Return the promotion without id and time."""
         return Promotion(**{name: getattr(self, name) for name in field_names(Promotion)})
 
 

@@ -131,6 +131,7 @@ class StoredSet:
     """A benchmark set in the warehouse.
 
     :param content_hash: SHA-256 over the ids, texts and labels
+    :param sample_of: the larger set that the reviews are a sample of
     :param is_new: whether this content was not in the warehouse before
     :param changed: whether the set of this name had another content when it was last loaded
     """
@@ -139,5 +140,6 @@ class StoredSet:
     name: str
     content_hash: str
     reviews: int
-    is_new: bool
-    changed: bool
+    sample_of: str | None
+    is_new: bool = False
+    changed: bool = False

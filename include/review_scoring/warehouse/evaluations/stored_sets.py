@@ -51,6 +51,7 @@ def write_set(
         name=name,
         content_hash=content_hash,
         reviews=len(reviews),
+        sample_of=described["sample_of"],
         is_new=known is None,
         changed=bool(before) and before[0].content_hash != content_hash,
     )
@@ -61,14 +62,13 @@ def newest_set(connection: Connection, tables: Tables, *, name: str, source: str
     row = connection.execute(_newest_first(tables, name).limit(1)).one_or_none()
     if row is None or row.source != source:
         return None
-    size = {"content_hash": row.content_hash, "reviews": row.reviews}
-    return StoredSet(id=row.id, name=name, **size, is_new=False, changed=False)
+    return _stored(row)
 
 
-def find_set(connection: Connection, tables: Tables, *, set_id: int) -> Row[Any]:
-    """Return the row of a set."""
+def find_set(connection: Connection, tables: Tables, *, set_id: int) -> StoredSet:
+    """Return the set of an id."""
     sets = tables.benchmark_sets
-    return connection.execute(select(sets).where(sets.c.id == set_id)).one()
+    return _stored(connection.execute(select(sets).where(sets.c.id == set_id)).one())
 
 
 def reviews_of_set(connection: Connection, tables: Tables, *, set_id: int) -> list[LabelledReview]:
@@ -76,6 +76,12 @@ def reviews_of_set(connection: Connection, tables: Tables, *, set_id: int) -> li
     each = tables.benchmark_reviews
     rows = connection.execute(select(each).where(each.c.set_id == set_id)).all()
     return sorted((LabelledReview(r.review_id, r.text, r.label) for r in rows), key=lambda review: review.id)
+
+
+def _stored(row: Row[Any]) -> StoredSet:
+    return StoredSet(
+        id=row.id, name=row.name, content_hash=row.content_hash, reviews=row.reviews, sample_of=row.sample_of
+    )
 
 
 def _newest_first(tables: Tables, name: str) -> Select[Any]:

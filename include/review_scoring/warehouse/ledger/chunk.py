@@ -1,4 +1,4 @@
-"""A chunk: the reviews that one transaction commits, before and after they are classified."""
+"""Chunks: the reviews that one transaction commits, before and after they are classified."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from review_scoring.warehouse.ledger.counts import Counts
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What the warehouse holds of a review, scored or rejected: `at` is when it was scored, or first rejected.
+    """The record of a scored or rejected review.
 
-    A reject has no label; its model and revision are those of the run that rejected it.
+    :param label: None for a reject
+    :param at: when it was scored, or first rejected
     """
 
     text_hash: str
@@ -52,13 +53,13 @@ class Chunk:
         return sum(self.repeats.get(review.id, 0) for review in reviews)
 
     def is_met_again(self, review: Review) -> bool:
-        """Say whether a review that is unchanged is looked at once more by every later look at the source."""
+        """Return whether every try of a run reads an unchanged review again: its time does not show that."""
         return review.updated_at is None or review.id in self.uneven
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A review with the hash of its text, and what became of it."""
+    """A review with the hash of its text, and its prediction or reject."""
 
     review: Review
     text_hash: str
@@ -74,7 +75,8 @@ class ChunkResult:
     :param device: names what classified the chunk
     :param relabelled: how many had another label before
     :param retimed: those of `unchanged` whose `updated_at` is not the recorded one
-    :param met_again: like `repeats_met_again` as in :class:`Counts`
+    :param met_again: as in :class:`Counts`
+    :param repeats_met_again: as in :class:`Counts`
     """
 
     outcomes: Sequence[Outcome]

@@ -1,4 +1,4 @@
-"""What a run has counted, and how it is kept in the run's own row."""
+"""Counts of a run: reviews read, scored, unchanged and rejected, labels, tokens; and their columns."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ LabelCounts = Mapping[str, tuple[int, float]]
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the reviews that a run fetched: `read = scored + unchanged + rejected`, always.
+    """The counts of a run: `read = scored + unchanged + rejected`, always.
 
-    `relabelled` of the scored had another label before; `met_again` of the unchanged are met by each look at the
-    source, since only the hash of their text says that they are unchanged, and so are the `repeats_met_again` rows that
-    repeat their ids; `unkeyed` says how many of the rejects have no row in
-    `review_rejects`, by reason; `labels` says how many reviews got each label and the sum of their scores, so that a
-    night is charted without a look at its reviews.
+    :param relabelled: scored reviews that had another label before
+    :param met_again: unchanged reviews that every try of the run reads again, since only the hash of their text shows
+        that they are unchanged
+    :param repeats_met_again: rows that repeat the ids of these
+    :param unkeyed: by reject reason, rejects without a row in `review_rejects`
+    :param labels: by label, how many reviews got it and the sum of their scores, so that charts need no scores
     """
 
     read: int = 0
@@ -40,7 +41,7 @@ class Counts:
     labels: LabelCounts = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Hold the promise that every row is accounted for."""
+        """Check that every row is accounted for."""
         if self.read != self.scored + self.unchanged + self.rejected:
             raise AssertionError(f"rows unaccounted for: {self}")
 
@@ -71,11 +72,11 @@ class Counts:
 
     @property
     def done(self) -> int:
-        """How many reviews were scored or rejected; rows without a key of their own are none."""
+        """How many reviews were scored or rejected, without rows that no key can hold."""
         return self.scored + self.rejected - sum(self.unkeyed.values())
 
     def before_another_try(self) -> Counts:
-        """Leave out what the next try meets and counts anew."""
+        """Return the counts without the rows that the next try reads and counts again."""
         without_key = sum(self.unkeyed.get(reason, 0) for reason in (RejectReason.NULL_ID, RejectReason.UNUSABLE_ID))
         duplicates = self.unkeyed.get(RejectReason.DUPLICATE_ID, 0) - self.repeats_met_again
         return replace(

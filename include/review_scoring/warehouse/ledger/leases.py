@@ -132,7 +132,9 @@ def _take(
     row = preemption.lock_job(connection, job)
     now = dialect_of(connection).now(connection)
     if request.yields and preemption.holds(row, now):
-        raise GaveWayError(f"job {job.name!r} is wanted by {row.wanted_by}; a rescore goes on when that has ended")
+        raise GaveWayError(
+            f"job {job.name!r} is requested by {row.wanted_by}; the rescore continues when that run has ended"
+        )
     mine = and_(of_task(job, key), runs.c.map_index == key.map_index)
     for other in connection.execute(select(runs).where(runs.c.job_id == job.id, runs.c.state == RUNNING, ~mine)):
         if clashes(other.range_from, other.range_to):
@@ -144,7 +146,7 @@ def _take(
     requested_by = None if request.yields else key.dag_run
     if requested_by is not None:
         preemption.request_job(connection, job, requested_by, now)
-    held = {**_columns(request, scan), "state": RUNNING, "ended_at": None, "fencing_token": token, **_lease(now)}
+    held = {**_columns(request, scan), "state": RUNNING, "ended_at": None, "fencing_token": token, **_lease_until(now)}
     # Locked before it is read: the last commit of a client that was killed may still be on its way in the server.
     earlier = connection.execute(dialect_of(connection).locked(select(runs).where(mine))).one_or_none()
     if earlier is None:
@@ -178,7 +180,7 @@ def _refuse_living(job: JobRecord, other: Row[Any], now: datetime) -> None:
         holder = RunKey(other.dag_id, other.task_id, other.run_id, other.map_index)
         raise JobBusyError(
             f"job {job.name!r} is being scored by {holder}, which was last seen alive less than {LEASE_S} s ago; "
-            "it can be scored again when that run has ended"
+            "wait until that run has ended"
         )
 
 
@@ -202,8 +204,11 @@ def advance(connection: Connection, job: JobRecord, before: Lease, after: Lease,
     if done == after.chunks:
         return False
     if done != before.chunks:
-        raise LeaseLostError(f"run {before.run_id} is at chunk {done}, not {before.chunks}: somebody else moved it")
-    _set(connection, job, before, now, chunks=after.chunks, device=device, **after.counts.as_columns())
+        raise LeaseLostError(
+            f"run {before.run_id} is at chunk {done}, not {before.chunks}: another process has changed it"
+        )
+    used = {"device": device} if device else {}  # a chunk without texts to classify needs none
+    _set(connection, job, before, now, chunks=after.chunks, **used, **after.counts.as_columns())
     return True
 
 
@@ -241,7 +246,7 @@ def _held(connection: Connection, job: JobRecord, lease: Lease) -> int:
     if row is None or not _holds(row, lease):
         raise LeaseLostError(
             f"run {lease.run_id} no longer holds the lease of its job: another run has taken over. "
-            "What it had committed stays, and the other run does the rest."
+            "Its commits stay, and the other run does the rest."
         )
     return int(row.chunks)
 
@@ -255,10 +260,10 @@ def _holds(row: Row[Any] | None, lease: Lease) -> bool:
     return row is not None and row.fencing_token == lease.fencing_token and row.state == RUNNING
 
 
-def _lease(now: datetime) -> dict[str, datetime]:
+def _lease_until(now: datetime) -> dict[str, datetime]:
     return {"lease_until": now + timedelta(seconds=LEASE_S)}
 
 
 def _set(connection: Connection, job: JobRecord, lease: Lease, now: datetime, **values: Any) -> None:
     runs = job.tables.runs
-    connection.execute(update(runs).where(runs.c.id == lease.run_id).values(**values, **_lease(now)))
+    connection.execute(update(runs).where(runs.c.id == lease.run_id).values(**values, **_lease_until(now)))

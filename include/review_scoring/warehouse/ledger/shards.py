@@ -30,7 +30,6 @@ class ShardRun:
     device: str | None
     started_at: datetime
     ended_at: datetime | None
-    scan: str | None
 
 
 class RowCounts(NamedTuple):
@@ -46,6 +45,12 @@ class ShardRuns(JobTransactions):
     def of(self, key: RunKey) -> list[ShardRun]:
         """Return all shards of a run, whatever map index `key` has, in the order of theirs."""
         return self._read("looking up the run's shards", lambda connection: self._of(connection, key))
+
+    def scan_of(self, key: RunKey) -> str | None:
+        """Return the scan of the source that an earlier try of a task has begun; None if there was none."""
+        runs = self.job.tables.runs
+        mine = select(runs.c.scan).where(of_task(self.job, key), runs.c.map_index == key.map_index)
+        return self._read("looking up an earlier try", lambda connection: connection.scalar(mine))
 
     def drop(self, key: RunKey, *, beyond: int) -> None:
         """Abandon the shards of a run that a new plan lacks: those with map indexes from `beyond` on.

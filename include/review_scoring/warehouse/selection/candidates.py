@@ -1,4 +1,4 @@
-"""Which reviews a run looks at, in chunks: the new ones, the changed ones, or all (rescore)."""
+"""Candidates: finds the reviews that a run looks at (new, changed, or rescored) and yields them in chunks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from review_scoring.warehouse.source.review_source import ReviewSource
 from review_scoring.warehouse.source.rows import SourceRow
 
 ID_PAGE_ROWS = 10_000
-"""Ids that are compared with the ledger at once; they are small, unlike texts."""
+"""Ids per page when ids are compared with the ledger; ids are small, unlike texts."""
 
 Wanted: TypeAlias = dict[NativeId, Recorded | None]
 """Ids of reviews that are to be looked at, with what is recorded of them."""
@@ -29,7 +29,7 @@ Wanted: TypeAlias = dict[NativeId, Recorded | None]
 class Candidates:
     """The reviews of a source that a run, or one shard of it, looks at.
 
-    :param ledger: None for a job that has nothing recorded yet
+    :param ledger: None for a job without any records
     :param request: what the run is asked to do; its selection is what this task works on
     :param scan: the rows of the source that are looked at; NULL ids are counted by a scan of everything alone
     :param limit: the most reviews that are scored or rejected; None for all
@@ -46,8 +46,8 @@ class Candidates:
     def chunks(self) -> Iterator[Chunk]:
         """Yield the candidates in the source's order, `chunk_rows` at a time.
 
-        All of them: `limit` holds for those that are scored or rejected, and of changed texts only the hash tells. The
-        last chunk may have no reviews, and only a count of rows whose ids no key can hold.
+        All of them: `limit` holds for those that are scored or rejected, and only the hash shows whether a text has
+        changed. The last chunk may have no reviews, and only a count of rows whose ids no key can hold.
         """
         unkeyed: Counter[str] = Counter()
         if self._is_everything() and (nulls := self.source.null_ids()):
@@ -60,7 +60,7 @@ class Candidates:
             yield Chunk([], unkeyed=dict(unkeyed))
 
     def count(self) -> int:
-        """Return how many reviews wait, without reading their texts; changed texts are counted before their hash."""
+        """Return how many reviews wait, without reading texts: reviews that may have changed are counted."""
         if (condition := self.condition()) is not None:
             waiting = self.source.count(condition, self.request.selection.keys)
         else:
@@ -100,7 +100,7 @@ class Candidates:
         return selection.keys.after is None and self.scan.is_full and selection.scored is None
 
     def _new(self, condition: ColumnElement[bool], unkeyed: Counter[str]) -> Iterator[Chunk]:
-        """Let the database leave out what is recorded, since source and ledger are in the same one."""
+        """Have the database leave out recorded reviews: source and ledger are in the same one."""
         keys = self.request.selection.keys
         for page in self.source.pages(self.request.chunk_rows, texts=True, where=condition, keys=keys):
             yield self._chunk(_with_canonical_ids(page, unkeyed), {})
@@ -117,7 +117,7 @@ class Candidates:
             yield self._fetched(wanted)
 
     def _is_wanted(self, rows: Sequence[SourceRow], recorded: Recorded | None) -> bool:
-        """Return whether a review is to be looked at, of which the source has these rows."""
+        """Return whether the run looks at a review, of which the source has these rows."""
         selection = self.request.selection
         if recorded is None:
             return selection.scored is None
@@ -126,7 +126,9 @@ class Candidates:
         if selection.rescore is Rescore.REVISION:
             return (recorded.model, recorded.revision) != (self.request.model, self.request.revision)
         if selection.rescore is Rescore.CHANGED and self.source.updated_at is not None:
-            times = [canonical_time(row.updated_at) for row in rows]  # without a time, only the text's hash tells
+            times = [
+                canonical_time(row.updated_at) for row in rows
+            ]  # without a time, only the text's hash shows a change
             return any(time is None or time != recorded.updated_at for time in times)
         return selection.is_rescore
 
@@ -139,7 +141,7 @@ class Candidates:
     def _chunk(self, rows: Sequence[tuple[SourceRow, str]], recorded: Mapping[str | None, Recorded]) -> Chunk:
         """Make a chunk of rows and their canonical ids.
 
-        Of rows with the same id, the one whose text has the smallest hash is the review: a database gives them in any
+        Of rows with the same id, the one whose text has the smallest hash is scored: a database returns them in any
         order, and a rerun has to choose the same one.
         """
         reviews: dict[str, Review] = {}

@@ -1,8 +1,9 @@
-"""A cursor column as an accelerator: look at what is recent, and at everything from time to time.
+"""Cursor column: narrows a scan of the source to recent rows, with a full scan every few days.
 
-An increasing id or a created-at narrows a nightly pass to the rows at or above the highest value that an earlier pass
-has seen, less a lookback for rows that were committed late. It is never trusted: what it hides, the next full pass
-finds. One wrong value must not hide the others: times count up to the database's clock, and integers up to a jump.
+An increasing id or a creation time narrows a nightly scan to the rows at or above the highest value that an earlier
+scan has seen, less a lookback for rows that were committed late. The cursor is never trusted: the next full scan finds
+what it hides. One wrong value must not hide later rows: times count up to the database's clock, and integers up to a
+jump.
 """
 
 from __future__ import annotations
@@ -27,23 +28,23 @@ AHEAD = timedelta(hours=14)
 """How far a time without a zone may be ahead of UTC: that of Kiritimati."""
 
 EARLIEST = datetime(1, 1, 2)
-"""Below are `-infinity` and the like, which no driver gives."""
+"""Earlier times, such as `-infinity`, cannot be fetched by drivers."""
 
 JUMP_ROWS = 1000
-"""A jump that more rows than these are above is no single wrong value: it is followed."""
+"""A jump with at least this many rows above it is not a few wrong values: the cursor follows it."""
 
 SMALLEST_JUMP = 1000
 
 FEWEST = 3
-"""More values than these show which one jumps. Where there are fewer, all rows are looked at."""
+"""With no more values than these, a jump cannot be told from the others, and all rows are read."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One pass over a source. Plain values, since the tasks of a run that is cut into shards share one.
+    """Which rows of a source a run reads. Plain values, since all shards of a run share one scan.
 
-    :param since: only rows whose cursor is at or above this value, kept as text, or NULL; None for all rows
-    :param highest: the cursor's highest value when the pass began; None if the pass does not move the cursor
+    :param since: only rows whose cursor is at or above this value, as text, or NULL; None for all rows
+    :param highest: the cursor's highest value when the scan began; None if the scan does not move the cursor
     """
 
     since: str | None = None
@@ -51,11 +52,11 @@ class Scan:
 
     @property
     def is_full(self) -> bool:
-        """Whether every row is looked at."""
+        """Whether all rows are read."""
         return self.since is None
 
     def condition(self, source: SourceTable) -> ColumnElement[bool] | None:
-        """Return which rows are looked at; None for all."""
+        """Return the SQL condition of the rows that are read; None for all."""
         if self.since is None:
             return None
         assert source.cursor is not None
@@ -63,7 +64,7 @@ class Scan:
         return or_(recent, source.cursor.is_(None)) if source.cursor_is_nullable else recent
 
     def as_text(self) -> str:
-        """Return the pass as text, for another try of the run that makes it."""
+        """Return the scan as text, to be kept for another try of its run."""
         return json.dumps(asdict(self))
 
     @classmethod
@@ -76,7 +77,7 @@ FULL_SCAN = Scan()
 
 
 def next_scan(job: ScoringJob, source: SourceTable, look_up: Callable[[], CursorState]) -> Scan:
-    """Return which rows the next run looks at: the recent ones, or all if that was too long ago or never done.
+    """Return which rows the next run reads: the recent ones, or all if the last full scan was too long ago.
 
     :param look_up: called for a source with a cursor
     """
@@ -92,7 +93,7 @@ def next_scan(job: ScoringJob, source: SourceTable, look_up: Callable[[], Cursor
 
 
 def _highest(source: SourceTable, cursor: ColumnClause[Any], now: datetime) -> int | datetime | None:
-    """Return the highest value of the cursor that is to be believed; None if there is none."""
+    """Return the highest credible value of the cursor; None if there is none."""
     if isinstance(cursor.type, Integer):
         lowest = source.fetch(select(func.min(cursor).label("value")))[0].value
         top = select(cursor.label("value")).where(cursor.is_not(None)).order_by(cursor.desc()).limit(JUMP_ROWS)
@@ -104,7 +105,7 @@ def _highest(source: SourceTable, cursor: ColumnClause[Any], now: datetime) -> i
 
 
 def _before_a_jump(table: str, column: str, top: Sequence[int], lowest: int | None) -> int | None:
-    """Return the highest integer that no gap wider than everything below it stands under.
+    """Return the highest integer below the first gap that is wider than the range of all values below it.
 
     :param top: the highest values, the highest first
     """
@@ -117,7 +118,7 @@ def _before_a_jump(table: str, column: str, top: Sequence[int], lowest: int | No
         if value - highest > max(highest - lowest, SMALLEST_JUMP):
             log.warning(
                 "cursor column %r of %s jumps from %d to %d, which %d rows are at or above: the cursor stays below the "
-                "jump, and these rows are looked at each time; correct them, or wait until there are %d",
+                "jump, and these rows are read each time; correct them, or wait until there are %d",
                 column, table, highest, value, len(rising) - place, JUMP_ROWS,
             )  # fmt: skip
             break
@@ -126,7 +127,7 @@ def _before_a_jump(table: str, column: str, top: Sequence[int], lowest: int | No
 
 
 def _kept(column: str, value: object) -> str:
-    """Return a cursor's value as it is kept: with its column's name, since a job may come to use another."""
+    """Return a cursor's value as text, with its column's name, since a job may change its cursor column."""
     return json.dumps([column, value.isoformat() if isinstance(value, datetime) else value], default=str)
 
 
@@ -136,9 +137,9 @@ def _value(kept: str) -> int | datetime:
 
 
 def _since(cursor: ColumnClause[Any], kept: str, highest: Any, lookback: int) -> int | datetime | None:
-    """Return the kept value less the lookback, or None if it is another column's or of another type.
+    """Return the kept value less the lookback, or None if it is of another column or type.
 
-    None as well for a value above the highest one that is believed: what it has hidden is anywhere below it.
+    Also None for a value above the highest credible one: the rows that it has hidden may be anywhere below it.
     """
     column, value = json.loads(kept)
     if column != cursor.name or isinstance(value, str) is isinstance(cursor.type, Integer):

@@ -23,10 +23,10 @@ MAX_SHARDS = 1000
 """Airflow maps a task over 1,024 values at most, unless its `max_map_length` says otherwise."""
 
 REVIEWS_PER_SHARD = 20_000
-"""Reviews that are worth a task of their own: less would mostly start processes and load models."""
+"""Fewest reviews per shard: a smaller task would mostly start a process and load a model."""
 
 MARKS = 16_384
-"""Ids that are kept of a pass over a source in another database: sixteen for a shard, when there are most shards."""
+"""Ids that are kept of a scan of a source in another database: sixteen per shard, for the most shards."""
 
 SHOWN_ID = 100
 """Characters of an id in a shard's name; Airflow takes 250 for the name of a mapped task."""
@@ -38,7 +38,7 @@ class Shard:
 
     :param selection: what the run selects, within the shard's own key range
     :param budget: of the run, all its shards together
-    :param limit: most reviews that the task scores or rejects; None for all that wait
+    :param limit: the most reviews that the task scores or rejects; None for all that wait
     :param scan: the pass over the source that all shards of a run share
     """
 
@@ -78,7 +78,15 @@ class Shard:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], id_type: str) -> Shard:
-        """Read the values that :meth:`as_json` returned, with ids as the source's driver takes them."""
+        """Read the values that :meth:`as_json` returned, with ids as the source's driver takes them.
+
+        :raises ConfigurationError: for a plan that another version of the package made
+        """
+        if missing := cls(scan=FULL_SCAN).as_json().keys() - values.keys():
+            raise ConfigurationError(
+                f"another version of review-scoring has planned this shard (it has no {', '.join(sorted(missing))}); "
+                "clear the task that plans the shards, with all tasks after it"
+            )
         after, upto = (None if values[end] is None else parse_id(values[end], id_type) for end in ("after", "upto"))
         scored = None if values["scored"] is None else TimeRange.from_json(values["scored"])
         selection = Selection(rescore=Rescore(values["rescore"]), keys=KeyRange(after, upto), scored=scored)
@@ -110,15 +118,14 @@ class ShardLimits:
 def split(candidates: Candidates, limits: ShardLimits, done: Mapping[int, int] | None = None) -> list[Shard]:
     """Split what waits into shards.
 
-    Their ranges meet without a gap, and the outer ends are those of the selection. Where these are open, the shards
-    together are the whole key space: a row that is committed after the planning, wherever its id falls, is some
-    shard's, and the first counts the NULL ids.
-    Where `candidates` has a limit, the shards' own limits add up to it.
+    The ranges are adjacent, and the outer ends are those of the selection. If these are open, the shards together cover
+    all ids: a row that is committed after the planning belongs to a shard, whatever its id, and the first shard counts
+    the NULL ids. If `candidates` has a limit, the shards' own limits add up to it.
 
-    Nothing is held in memory but the ends. Databases that take one writer at a time get one shard.
+    Only the ends are held in memory. Databases that admit one writer at a time get one shard.
 
     :param candidates: what is to be scored; its limit is that of the run, all shards and tries together
-    :param done: by map index, what earlier tries of the run have scored or rejected, if it is planned anew
+    :param done: by map index, what earlier tries of the run have scored or rejected, if it is planned again
     """
     done = done or {}
     selection = candidates.request.selection
@@ -156,13 +163,13 @@ def _inner_ends(candidates: Candidates, limits: ShardLimits) -> Iterator[tuple[N
         found = _ends(islice(ids, candidates.limit), limits)
     before: NativeId = None
     for end, place in found:
-        if canonical_id(end) is not None and end != before:  # an id that no key can hold travels badly
+        if canonical_id(end) is not None and end != before:  # an id that no key can hold is no end of a range
             yield end, place
         before = end
 
 
 def _ends(ids: Iterable[NativeId], limits: ShardLimits) -> list[tuple[NativeId, int]]:
-    """Do in Python, in one pass and bounded memory, what :func:`~.ranges.ends` has the database do."""
+    """Return the ends like :func:`~.ranges.ends`, in one pass and bounded memory, without the database."""
     marks: list[tuple[NativeId, int]] = []
     step, place = 1, 0
     for place, id_ in enumerate(ids, 1):

@@ -1,4 +1,4 @@
-"""What a table or view of somebody else's consists of: columns, their types, and whether a key makes one unique."""
+"""Inspects a user's table or view: its columns, their types, and its unique keys."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def columns_of(engine: Engine, name: str, schema: str | None) -> Mapping[str, Re
     :raises sqlalchemy.exc.NoSuchTableError: if there is no such table or view that this user sees
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", sa_exc.SAWarning)  # of types it does not know, in columns we do not read
+        warnings.simplefilter("ignore", sa_exc.SAWarning)  # for unknown types in columns that are not read
         try:
             columns = inspect(engine).get_columns(name, schema=schema)
         except sa_exc.DBAPIError as error:
-            # MySQL shows the definition of a table, or of a view, to those with more rights than to read some of it.
+            # MySQL hides the definition of a table or view from users who may read only some of its columns.
             if engine.dialect.name != "mysql" or fault_of(error) is not Fault.RIGHTS:
                 raise
             columns = _visible_mysql_columns(engine, name, schema)
@@ -54,7 +54,7 @@ def columns_of(engine: Engine, name: str, schema: str | None) -> Mapping[str, Re
 def leading_keys(engine: Engine, name: str, schema: str | None) -> list[tuple[tuple[str | None, ...], bool]]:
     """Return the columns of each key and index over the whole table, and whether it is unique.
 
-    Empty for a view, and for a table whose definition this user must not see.
+    Empty for a view, and for a table whose definition the user may not see.
     """
     inspector = inspect(engine)
     try:
@@ -77,7 +77,7 @@ def leading_keys(engine: Engine, name: str, schema: str | None) -> list[tuple[tu
 
 
 def _untrue_keys(engine: Engine, name: str, schema: str | None) -> Sequence[str] | None:
-    """Return the indexes that PostgreSQL has not finished; None for a table whose heirs no key of its own covers."""
+    """Return PostgreSQL's invalid indexes; None for a table with child tables, whose rows its keys do not cover."""
     if engine.dialect.name != "postgresql":
         return []
     with engine.connect() as connection:
@@ -104,7 +104,7 @@ def _visible_mysql_columns(engine: Engine, name: str, schema: str | None) -> lis
         rows = connection.execute(statement).all()
     if not rows:
         raise sa_exc.NoSuchTableError(name)
-    types = {**mysql_types, "uuid": Uuid}  # the last one is MariaDB's alone
+    types = {**mysql_types, "uuid": Uuid}  # uuid exists in MariaDB only
     return [
         {"name": row.name, "type": _mysql_type(types, row), "nullable": row.nullable == "YES", "default": None}
         for row in rows

@@ -1,4 +1,4 @@
-"""Look at a job's source before it is read: its columns, what its ids are, and whether they tell reviews apart."""
+"""Opens a job's source table: checks its columns, the type of its ids, and whether they are unique."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from review_scoring.warehouse.source.columns import columns_of, leading_keys, ta
 from review_scoring.warehouse.source.review_source import ReviewSource
 
 FEW_REPEATS = 20
-"""Repeated ids that are rejects of single rows; more of them, and more than a tenth, mean that the column is no id."""
+"""Repeated ids that are treated as rejects; more of them, and more than a tenth of all, and the column is no id."""
 
 UNIQUENESS_SAMPLE = 10_000
-"""Rows of a source without a unique key that are looked at before a run."""
+"""Rows of a source without a unique key that are checked for repeated ids."""
 
 _UUID_AS_TEXT = {"mysql": "BIN_TO_UUID({0})", "mariadb": "LOWER(HEX({0}))", "postgresql": "encode({0}, 'hex')"}
 
@@ -44,7 +44,7 @@ def checked_source(engine: Engine, job: ScoringJob, stop: StopFlag) -> ReviewSou
     """Open a job's source for a run.
 
     :raises PreflightError: with everything that is wrong
-    :raises WarehouseUnavailableError: if nothing is wrong but that the server does not answer, which may pass
+    :raises WarehouseUnavailableError: if the only problem is that the server does not answer
     """
     return with_explained_errors(
         lambda: open_source(engine, job, stop),
@@ -56,7 +56,7 @@ def checked_source(engine: Engine, job: ScoringJob, stop: StopFlag) -> ReviewSou
 
 
 def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -> ReviewSource:
-    """Look at a job's source table and return it ready to read.
+    """Check a job's source table, and return it ready to be read.
 
     :raises PreflightError: with everything that is wrong: table, columns, id type, uniqueness
     :raises sqlalchemy.exc.SQLAlchemyError: if the server does not answer, or refuses
@@ -65,7 +65,7 @@ def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
     columns = _columns(engine, job, place)
     if problems := _problems(engine, job, place, columns):
         raise PreflightError(problems)
-    reads_raw = engine.dialect.name == "sqlite"  # a declared type binds no SQLite row, so nothing is converted there
+    reads_raw = engine.dialect.name == "sqlite"  # SQLite does not enforce declared types, so nothing is converted
     id_ = columns[job.id_column]
     clause = table(
         job.source_table,
@@ -143,7 +143,7 @@ def _problems(engine: Engine, job: ScoringJob, place: str, columns: Mapping[str,
 
 
 def _view_with_text(engine: Engine, job: ScoringJob, place: str, declared: TypeEngine[Any]) -> str:
-    """Name the view that gives binary ids as text."""
+    """Return advice for binary ids: a view that returns them as text."""
     if not isinstance(declared, BINARY | VARBINARY | LargeBinary):
         return ""
     as_text = _UUID_AS_TEXT.get(dialect_name(engine), "hex({0})").format(job.id_column)
@@ -152,7 +152,7 @@ def _view_with_text(engine: Engine, job: ScoringJob, place: str, declared: TypeE
 
 
 def _other_names(engine: Engine, job: ScoringJob) -> frozenset[str]:
-    """Return how else the source is called: with the connection's own schema, or without it."""
+    """Return the other names of the source: with the connection's default schema, and without it."""
     default = inspect(engine).default_schema_name
     if default is None or job.source_schema not in {None, default}:
         return frozenset()
@@ -168,7 +168,7 @@ def _updated_at(engine: Engine, updated_at: ColumnElement[Any]) -> ColumnElement
 def _id_type(type_: TypeEngine[Any], dialect: str) -> str:
     if isinstance(type_, Integer):
         return "integer"
-    if isinstance(type_, Float | mysql.ENUM | mysql.SET):  # the last two: ordered by number, compared by name
+    if isinstance(type_, Float | mysql.ENUM | mysql.SET):  # ENUM and SET are ordered by number, but compared by name
         return ""
     if isinstance(type_, Numeric):
         return "integer" if dialect == "sqlite" or not type_.scale else ""
@@ -187,17 +187,17 @@ def _some_ids(source: ReviewSource) -> Sequence[Any]:
 
 
 def _look_for_repeats(source: ReviewSource, job: ScoringJob, keys: list[tuple[str | None, ...]]) -> None:
-    """See that a column without a unique key tells reviews apart.
+    """Check that the ids in a column without a unique key are unique, apart from a few.
 
-    :param keys: unique keys of which it is a part
+    :param keys: unique keys that contain the column
     """
     ids = [i for row in _some_ids(source) if (i := canonical_id(row.id)) is not None]
     repeated = len(ids) - len(set(ids))
     if repeated <= max(len(ids) // 10, FEW_REPEATS):
         return
     told = (
-        f"column {job.id_column!r} of {source.name!r} does not tell reviews apart: {repeated} of {len(ids)} rows "
-        "looked at repeat another row's id; name a unique column as id_column"
+        f"column {job.id_column!r} of {source.name!r} is not unique: {repeated} of {len(ids)} rows "
+        "checked repeat another row's id; use a unique column as id_column"
     )
     if keys:
         names = [str(name) for name in keys[0]]

@@ -54,7 +54,7 @@ class RowReader:
                     raise
                 failed = error
             else:
-                self._note(page, texts=texts)
+                self._note_readable(page, texts=texts)
                 return page, rows is not None and len(page) >= rows
             ids = [row.id for row in self._table.fetch(statement([self._table.id.label("id")]))]
             found = self._by_halves(ids, where)
@@ -74,7 +74,9 @@ class RowReader:
         """
         with self._table.engine.connect() as connection:
             try:
-                self._note(fetch_all(connection, select(*self._table.columns(texts=True)).limit(1)), texts=True)
+                self._note_readable(
+                    fetch_all(connection, select(*self._table.columns(texts=True)).limit(1)), texts=True
+                )
             except READ_ERRORS as error:
                 if not is_of_rows(error):
                     raise
@@ -95,7 +97,7 @@ class RowReader:
                 else:
                     rows += self._without_text(part[0], where, Unreadable(describe(error)))
             else:
-                self._note(found, texts=True)
+                self._note_readable(found, texts=True)
                 rows += found
         return rows
 
@@ -120,7 +122,7 @@ class RowReader:
     def _has_read_any(self) -> bool:
         return self._has_read
 
-    def _note(self, rows: Sequence[SourceRow], *, texts: bool) -> None:
+    def _note_readable(self, rows: Sequence[SourceRow], *, texts: bool) -> None:
         self._has_read = self._has_read or (texts and bool(rows))
 
     def _can_read_any(self, ids: Sequence[NativeId]) -> bool:
@@ -132,7 +134,7 @@ class RowReader:
         last = [row.id for row in self._table.fetch(newest)]
         for each in [*last, *ids[:: max(len(ids) // FEW_ROWS, 1)]]:
             with suppress(*READ_ERRORS):
-                self._note(self._with_ids([each], ()), texts=True)
+                self._note_readable(self._with_ids([each], ()), texts=True)
             if self._has_read_any():
                 return True
         return False

@@ -12,7 +12,7 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.airflow.model_settings import model_settings
+from review_scoring.airflow.config import settings
 from review_scoring.airflow.web import model_charts
 from review_scoring.airflow.web.error_pages import PageRoute
 from review_scoring.airflow.web.page import PageSettings, Selected, page
@@ -164,19 +164,19 @@ def _published_by_class(entry: CatalogueEntry) -> Mapping[str, Mapping[str, str]
 
 
 def _catalogue() -> Mapping[str, CatalogueEntry]:
-    return readable_entries(model_settings().catalogue).usable
+    return readable_entries(settings().catalogue).usable
 
 
 def _problems() -> Mapping[str, ModelError]:
     """Return the errors of the invalid entries. They are logged, since they name a file and are not shown."""
-    problems = readable_entries(model_settings().catalogue).problems
+    problems = readable_entries(settings().catalogue).problems
     for problem in problems.values():
         log.warning("%s", problem)
     return problems
 
 
 def _store() -> ModelStore:
-    return ModelStore(model_settings().store)
+    return ModelStore(settings().models.store)
 
 
 def _evaluations(selected: SelectedJob, name: str | None = None) -> list[StoredEvaluation]:

@@ -1,1 +1,1 @@
-"""Readers of the file formats in a Spark NLP archive. They know nothing of models."""
+"""Readers of the file formats in a Spark NLP archive: zip, Spark ML, TensorFlow checkpoint, SentencePiece."""

@@ -1,4 +1,4 @@
-"""Bytes read in order, and never beyond their end."""
+"""A cursor over bytes, which reads numbers in order and never beyond the end."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import struct
 from review_scoring.models.spark_nlp.refusals import damaged
 
 _VARINT_BYTES = 10
-"""The longest a 64-bit varint gets: seven bits a byte."""
+"""Longest 64-bit varint in bytes, of seven bits each."""
 
 _CONTINUES = 0x80
 
 
 class Cursor:
-    """A position in some bytes. Numbers are big-endian, as Java and Hadoop write them.
+    """A position in bytes. Numbers are big-endian, as in Java and Hadoop, except varints.
 
-    :raises ArchiveError: from every method, where the bytes end before the value does
+    :raises ArchiveError: from every method, if the bytes end before the value
     """
 
     def __init__(self, data: bytes | memoryview, what: str) -> None:
@@ -25,11 +25,11 @@ class Cursor:
 
     @property
     def remaining(self) -> int:
-        """Return how many bytes are left."""
+        """The number of bytes that are left."""
         return len(self._data) - self.position
 
     def skip(self, count: int) -> None:
-        """Pass over the next `count` bytes."""
+        """Skip the next `count` bytes."""
         if not 0 <= count <= self.remaining:
             raise damaged(
                 self._what,
@@ -55,7 +55,7 @@ class Cursor:
         return float(struct.unpack(">d" if size == struct.calcsize("d") else ">f", self.take(size))[0])
 
     def varint(self) -> int:
-        """Return an unsigned little-endian base-128 integer, as protocol buffers and LevelDB write them.
+        """Return an unsigned little-endian base-128 integer, as in protocol buffers and LevelDB.
 
         https://protobuf.dev/programming-guides/encoding/#varints
         """

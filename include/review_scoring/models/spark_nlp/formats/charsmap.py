@@ -1,9 +1,8 @@
-"""The check of a SentencePiece normalisation table, which the tokenizers library follows without looking.
+"""Check a SentencePiece normalisation table (charsmap), which the tokenizers library uses without checks.
 
-The table is the size of a trie in bytes, the trie, and the replacement texts, each ended by a NUL. The trie
-is a double array: https://github.com/s-yata/darts-clone, read as `tokenizers` reads it
-(https://github.com/huggingface/spm_precompiled). A reader follows indices from unit to unit; one that leads
-out of the array would stop the process, not raise.
+The table is the size of a trie in bytes, the trie, and the replacement texts, each terminated by NUL. The trie is a
+double array (https://github.com/s-yata/darts-clone), read as in https://github.com/huggingface/spm_precompiled. A
+reader follows indices from unit to unit; an index outside of the array would abort the process without an error.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _HAS_LEAF = 1 << 8
 _WIDE_OFFSET = 1 << 9
 _CONTINUATION, _CONTINUATION_MASK = 0x80, 0xC0
 MAX_UNITS = 1 << 18
-"""The table of `nmt_nfkc`, which XLM-RoBERTa uses, has some 50,000."""
+"""The table of `nmt_nfkc`, the most common one, has some 50,000."""
 
 _FRONTIER = 4_096
 _STEPS = (
@@ -32,13 +31,13 @@ _STEPS = (
     ((0x80, 0xBF, 1),),
     ((0x80, 0xBF, 2),),
 )
-"""UTF-8: for each number of bytes that a character lacks, which may come, and how many it lacks then."""
+"""UTF-8: for each number of missing bytes of a character, the valid next bytes and the number missing after them."""
 
 
 def check_charsmap(data: bytes, what: str) -> None:
-    """Look at every place of the table that any text can lead to.
+    """Check every unit of the table that a valid text can reach.
 
-    :raises ArchiveError: where one of them leads out of the table or into the middle of a character
+    :raises ArchiveError: for a unit that refers to a place outside of the table or into the middle of a character
     """
     import numpy as np
 
@@ -60,7 +59,7 @@ def check_charsmap(data: bytes, what: str) -> None:
 
 
 def _reachable_values(units: NDArray[np.uint32], what: str) -> NDArray[np.int64]:
-    """Follow the trie along every beginning of a valid text, and return the replacements that were met."""
+    """Follow the trie along every prefix of a valid text, and return the replacements that are reached."""
     import numpy as np
 
     seen = np.zeros((len(_STEPS), len(units)), dtype=bool)
@@ -93,5 +92,5 @@ def _reachable_values(units: NDArray[np.uint32], what: str) -> NDArray[np.int64]
 
 
 def _offsets(units: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Return how far the children of some units are: 21 bits, counted in 256ths for those that are far."""
+    """Return the offsets of the children of units: 21 bits, in steps of 256 for wide offsets."""
     return (units.astype("int64") >> 10) << ((units.astype("int64") & _WIDE_OFFSET) >> 6)

@@ -1,10 +1,10 @@
-"""CRC-32C (Castagnoli), as TensorFlow stores it, at a gigabyte a second and without a C extension.
+"""CRC-32C (Castagnoli) checksums as in TensorFlow, at a gigabyte per second without a C extension.
 
 The checksum: RFC 3720, appendix B.4. The masking: https://github.com/google/leveldb/blob/main/util/crc32c.h.
 
-How it gets fast: a message is a polynomial over GF(2) and its checksum the remainder of a division, so rows
-of many 32-bit words can be folded into one another, each word multiplied by a power of x that shifts it by a
-row's length, before the last row alone is divided byte by byte.
+A message is a polynomial over GF(2) and its checksum is the remainder of a division. For speed, rows of 32-bit words
+are folded into one another, each word multiplied by a power of x that shifts it by the length of a row, and only the
+last row is divided byte by byte.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _POLYNOMIAL = 0x82F63B78
-"""Bits reversed: the highest bit stands for x to the power of 0."""
+"""Bits reversed: the highest bit is the coefficient of x to the power of 0."""
 
 _ONE = 0x80000000
 _MASK_DELTA = 0xA282EAD8
 _ROW_BYTES = (65_536, 1_024)
-"""Wide rows for the bulk, narrow ones for what they leave; what is then left is divided byte by byte."""
+"""Wide rows first, narrow rows for the rest; what then remains is divided byte by byte."""
 
 
 def crc32c(data: bytes | memoryview, checksum: int = 0) -> int:
-    """Return the checksum of some bytes.
+    """Return the checksum of bytes.
 
-    :param checksum: that of the bytes before, so that a long message can be given in parts
+    :param checksum: the checksum of the bytes before, for a message in several parts
     """
     view = memoryview(data)
     register = checksum ^ 0xFFFFFFFF
@@ -40,7 +40,7 @@ def crc32c(data: bytes | memoryview, checksum: int = 0) -> int:
 
 
 def masked(checksum: int) -> int:
-    """Return the form in which a checksum is stored beside the bytes that it covers."""
+    """Return the masked form in which a checksum is stored next to its bytes."""
     return ((checksum >> 15 | checksum << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 

@@ -1,8 +1,7 @@
-"""Java serialisation streams of pairs, read as data.
+"""Java serialisation streams of pairs, read as data: no class is loaded or run.
 
-The format: https://docs.oracle.com/en/java/javase/17/docs/specs/serialization/protocol.html. Nothing of a
-stream is looked up or run: a class is a name that is on the list below, or the archive is refused with that
-name.
+The format: https://docs.oracle.com/en/java/javase/17/docs/specs/serialization/protocol.html. A stream with a class that
+is not in `ALLOWED_CLASSES` is refused.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ _HEADER = bytes.fromhex("aced0005")
 _FIRST_HANDLE = 0x7E0000
 _NULL, _REFERENCE, _CLASS, _OBJECT, _STRING, _ARRAY, _END_BLOCK = 0x70, 0x71, 0x72, 0x73, 0x74, 0x75, 0x78
 _PLAIN_SERIALIZABLE = 2
-"""The class flags without custom writing, which would put data of unknown form into the stream."""
+"""Class flags without custom serialisation, which would add data of an unknown form."""
 
 _SIZES = {"B": 1, "S": 2, "I": 4, "J": 8, "F": 4, "D": 8}
 _MAX_DEPTH = 12
-"""Array, pair, number, and their classes with superclasses take six."""
+"""An array of pairs of numbers, with classes and superclasses, has a depth of six."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class _ClassDescription:
 
 @dataclass(frozen=True)
 class _Unfinished:
-    """Stands in for an object that is still being read, so that one that refers to itself is noticed."""
+    """Placeholder for an object that is being read, which detects an object that refers to itself."""
 
 
 _Content = Value | tuple[Value, ...] | list["_Content"] | _ClassDescription | _Unfinished
@@ -49,26 +48,26 @@ _Content = Value | tuple[Value, ...] | list["_Content"] | _ClassDescription | _U
 def read_pairs(data: bytes, what: str) -> list[tuple[str, Value]]:
     """Return the pairs of one serialised `Array[Tuple2]`.
 
-    :param what: the file's name in error messages
-    :raises ArchiveError: for other classes, anything but one array of pairs with text in front, and damaged
+    :param what: the name of the file in error messages
+    :raises ArchiveError: for other classes, for anything but one array of pairs that begin with text, and for damaged
         bytes
     """
     stream = _Stream(data, what)
     array = stream.content(0)
     if not isinstance(array, list):
-        raise damaged(what, "the stream does not hold an array of pairs")
+        raise damaged(what, "the stream is not an array of pairs")
     if stream.cursor.remaining:
         raise damaged(what, f"{stream.cursor.remaining} bytes follow the array of pairs")
     pairs: list[tuple[str, Value]] = []
     for pair in array:
         if not (isinstance(pair, tuple) and isinstance(pair[0], str)):
-            raise damaged(what, "an element of the array is not a pair with text in front")
+            raise damaged(what, "an element of the array is not a pair that begins with text")
         pairs.append((pair[0], pair[1]))
     return pairs
 
 
 class _Stream:
-    """One stream and the handles that it has given to its objects so far."""
+    """A stream, and the handles of the objects that were read so far."""
 
     def __init__(self, data: bytes, what: str) -> None:
         self.cursor = Cursor(data, what)
@@ -79,9 +78,9 @@ class _Stream:
             raise damaged(what, "a value is not a Java serialisation stream of version 5")
 
     def content(self, depth: int) -> _Content:
-        """Read whatever comes next: the grammar's `object`."""
+        """Read the next element: `object` in the grammar."""
         if depth > _MAX_DEPTH:
-            raise damaged(self._what, f"objects lie within one another more than {_MAX_DEPTH} deep")
+            raise damaged(self._what, f"objects are nested more than {_MAX_DEPTH} deep")
         code = self.cursor.unsigned(1)
         if code == _NULL:
             return None
@@ -115,15 +114,15 @@ class _Stream:
     def _class_description(self, depth: int) -> _ClassDescription:
         name = self._text()
         if name not in ALLOWED_CLASSES:
-            raise unsupported(self._what, f"it holds an object of the Java class {name[:200]!r}, which is not read")
+            raise unsupported(self._what, f"it has an object of the Java class {name[:200]!r}, which is not supported")
         if name in self._described:
             raise damaged(self._what, f"the Java stream describes the class {name} twice")
         self._described.add(name)
-        self.cursor.skip(8)  # serialVersionUID: which release of the class it was
+        self.cursor.skip(8)  # serialVersionUID
         handle = len(self._handles)
         self._handles.append(_Unfinished())
         if (flags := self.cursor.unsigned(1)) != _PLAIN_SERIALIZABLE:
-            raise unsupported(self._what, f"the Java class {name} has the flags 0x{flags:02x}, so it writes itself")
+            raise unsupported(self._what, f"the Java class {name} has the flags 0x{flags:02x}, so it serialises itself")
         fields = tuple(self._field(depth) for _ in range(self.cursor.unsigned(2)))
         if self.cursor.unsigned(1) != _END_BLOCK:
             raise unsupported(self._what, f"the Java class {name} is annotated")
@@ -142,7 +141,7 @@ class _Stream:
         if found is not None and not isinstance(found, _ClassDescription):
             raise damaged(
                 self._what,
-                f"the Java stream has no class where one belongs, before byte {self.cursor.position}",
+                f"the Java stream lacks a class before byte {self.cursor.position}",
             )
         return found
 
@@ -163,7 +162,7 @@ class _Stream:
         return value
 
     def _field_values(self, description: _ClassDescription | None, depth: int) -> dict[str, Value]:
-        """Read an object's fields, those of the topmost superclass first."""
+        """Read the fields of an object, those of the topmost superclass first."""
         lineage = []
         while description:
             lineage.append(description)
@@ -182,7 +181,7 @@ class _Stream:
         value = self.content(depth + 1)
         if value is None or isinstance(value, str | int | float):
             return value
-        raise damaged(self._what, f"a pair holds neither text nor a number, before byte {self.cursor.position}")
+        raise damaged(self._what, f"a pair has neither text nor a number before byte {self.cursor.position}")
 
     def _array(self, depth: int) -> _Content:
         description = self._description(depth + 1)
@@ -202,7 +201,7 @@ class _Stream:
 
 
 def decode_modified_utf8(data: bytes, what: str) -> str:
-    """Return the text of Java's own UTF-8: NUL in two bytes, what is beyond the BMP as two surrogates.
+    """Decode the modified UTF-8 of Java: NUL as two bytes, characters beyond the BMP as two surrogates.
 
     https://docs.oracle.com/en/java/javase/17/docs/api/java.base/java/io/DataInput.html#modified-utf-8
     """
@@ -210,4 +209,4 @@ def decode_modified_utf8(data: bytes, what: str) -> str:
         halves = data.replace(b"\xc0\x80", b"\0").decode("utf-8", "surrogatepass")
         return halves.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise damaged(what, "a Java string is not modified UTF-8, or has half a character") from None
+        raise damaged(what, "a Java string is not modified UTF-8, or has a lone surrogate") from None

@@ -1,7 +1,6 @@
-"""Protocol buffer messages, read field by field without their schema's compiler.
+"""Protocol buffer messages, read field by field without compiled schemas.
 
-The wire format: https://protobuf.dev/programming-guides/encoding/. Groups, which nothing here uses, are
-refused.
+The wire format: https://protobuf.dev/programming-guides/encoding/. Groups are not supported.
 """
 
 from __future__ import annotations
@@ -13,15 +12,14 @@ from review_scoring.models.spark_nlp.refusals import damaged
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 MAX_FIELDS = 1_000_000
-"""Of one message. The largest that is expected is XLM-RoBERTa's vocabulary, with 250,000 pieces."""
+"""Most fields of one message. The largest expected one has the 250,000 pieces of a multilingual vocabulary."""
 
 
 class Message:
-    """One message: its fields by number, nested messages still as bytes.
+    """One message: its fields by number, nested messages as bytes.
 
-    The accessors say which type the schema promises; bytes where a number belongs, and the other way round,
-    are an
-    :class:`~review_scoring.errors.ArchiveError`. A field that is not there has its proto3 default.
+    An accessor is called for the type that the schema has. Bytes in place of a number, or a number in place of bytes,
+    raise :class:`~review_scoring.errors.ArchiveError`. A missing field has its proto3 default.
     """
 
     def __init__(self, data: bytes | memoryview, what: str) -> None:
@@ -51,7 +49,7 @@ class Message:
         """Return the last value of a varint field, unsigned."""
         value = self._fields.get(number, [default])[-1]
         if not isinstance(value, int):
-            raise damaged(self._what, f"field {number} holds bytes where a number belongs")
+            raise damaged(self._what, f"field {number} has bytes in place of a number")
         return value
 
     def all_bytes(self, number: int) -> list[memoryview]:
@@ -59,11 +57,11 @@ class Message:
         values = self._fields.get(number, [])
         views = [value for value in values if isinstance(value, memoryview)]
         if len(views) < len(values):
-            raise damaged(self._what, f"field {number} holds a number where bytes belong")
+            raise damaged(self._what, f"field {number} has a number in place of bytes")
         return views
 
     def raw(self, number: int) -> memoryview:
-        """Return the last value of a string, bytes or fixed-size field, or nothing."""
+        """Return the last value of a string, bytes or fixed-size field; empty bytes for a missing one."""
         return (self.all_bytes(number) or [memoryview(b"")])[-1]
 
     def text(self, number: int) -> str:
@@ -74,7 +72,7 @@ class Message:
             raise damaged(self._what, f"field {number} is not UTF-8") from None
 
     def messages(self, number: int) -> Iterator[Message]:
-        """Return every value of a message field, in order, each read when its turn comes."""
+        """Yield every value of a message field in order; each is parsed when it is reached."""
         return (Message(value, self._what) for value in self.all_bytes(number))
 
     def integers(self, number: int) -> list[int]:

@@ -1,7 +1,7 @@
-"""A safetensors file written weight by weight, so that a model never has to fit into memory.
+"""Write a safetensors file weight by weight, so that the model need not fit into memory.
 
-The format: https://github.com/huggingface/safetensors#format. The library's own writer wants every weight at
-once, which for transposed ones means a copy of each.
+The format: https://github.com/huggingface/safetensors#format. The writer of the library requires all weights at once,
+and a copy of each transposed one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def write_safetensors(
     """Write weights as float32.
 
     :param shapes: name and shape of each weight, in the order of `arrays`
-    :param arrays: the weights, of any float type and layout; each is let go before the next is asked for
+    :param arrays: the weights, of any float type and layout; each is released before the next is requested
     """
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
@@ -42,7 +42,7 @@ def write_safetensors(
 
 
 def _blocks(array: NDArray[Any]) -> Iterator[memoryview]:
-    """Return the bytes of an array in row order, a few rows at a time: a block is all that is ever copied."""
+    """Yield the bytes of an array in row order, a block of rows at a time, which is the most that is copied."""
     import numpy as np
 
     rows = max(1, _BLOCK_BYTES // max(1, _ITEM_BYTES * math.prod(array.shape[1:])))

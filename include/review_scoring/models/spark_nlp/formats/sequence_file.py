@@ -16,13 +16,13 @@ _KEY_CLASS, _VALUE_CLASS = "org.apache.hadoop.io.NullWritable", "org.apache.hado
 _SYNC_BYTES = 16
 _SYNC_ESCAPE = -1
 _FIRST_NEGATIVE_LENGTH, _FIRST_LONG = -120, -112
-"""A first byte from -112 up is the number itself; from -120 to -113 it says how many bytes follow."""
+"""A first byte of -112 or more is the number itself; from -120 to -113 it is the number of bytes that follow."""
 
 
 def read_records(data: bytes, what: str) -> Iterator[bytes]:
     """Return the values of a SequenceFile's records, in order. A file without a single byte has no records.
 
-    :param what: the file's name in error messages
+    :param what: the name of the file in error messages
     :raises ArchiveError: for another version, other classes, compression, and damaged bytes
     """
     if not data:
@@ -33,7 +33,7 @@ def read_records(data: bytes, what: str) -> Iterator[bytes]:
         length = cursor.signed(4)
         if length == _SYNC_ESCAPE:
             if cursor.take(_SYNC_BYTES) != sync:
-                raise damaged(what, f"the sync marker before byte {cursor.position} is not the file's own")
+                raise damaged(what, f"the sync marker before byte {cursor.position} is not that of the file")
             continue
         key_length = cursor.signed(4)
         if key_length != 0:
@@ -47,7 +47,7 @@ def read_records(data: bytes, what: str) -> Iterator[bytes]:
 def _read_header(cursor: Cursor, what: str) -> bytes:
     """Check everything before the first record and return the sync marker."""
     if (magic := cursor.take(len(_MAGIC))) != _MAGIC:
-        raise damaged(what, f"it begins with {magic!r}, and a Hadoop SequenceFile with {_MAGIC!r}")
+        raise damaged(what, f"it begins with {magic!r}, and a Hadoop SequenceFile begins with {_MAGIC!r}")
     if (version := cursor.unsigned(1)) != _VERSION:
         raise unsupported(what, f"it is a SequenceFile of version {version}, not {_VERSION}")
     for role, expected in (("keys", _KEY_CLASS), ("values", _VALUE_CLASS)):
@@ -61,7 +61,7 @@ def _read_header(cursor: Cursor, what: str) -> bytes:
 
 
 def _pairs(cursor: Cursor, what: str) -> int:
-    """Return how many pairs of metadata follow; each has at least two bytes."""
+    """Return the number of pairs of metadata that follow; each has at least two bytes."""
     count = cursor.signed(4)
     if not 0 <= count <= cursor.remaining:
         raise damaged(what, f"it announces {count} pairs of metadata")

@@ -1,7 +1,7 @@
-"""Sorted string tables: LevelDB's file format, in which TensorFlow keeps a checkpoint's index.
+"""Sorted string tables: the LevelDB file format that TensorFlow uses for the index of a checkpoint.
 
-The format: https://github.com/google/leveldb/blob/main/doc/table_format.md, and for TensorFlow's own copy of
-it `tensorflow/core/lib/io/format.h`.
+The format: https://github.com/google/leveldb/blob/main/doc/table_format.md, and TensorFlow's copy of it,
+`tensorflow/core/lib/io/format.h`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _TRAILER_BYTES = 5
 
 _COMPRESSIONS = {1: "Snappy", 2: "zlib"}
 MAX_ENTRIES, MAX_KEY_BYTES = 20_000, 1_024
-"""XLM-RoBERTa large has 400. Keys share their beginnings, so a small table could unpack to a huge one."""
+"""A checkpoint of a large model has 400 entries. Keys share prefixes, so a small table could unpack to a huge one."""
 
 
 @dataclass(frozen=True)
 class _Handle:
-    """Where a block lies in the file."""
+    """The place of a block in the file."""
 
     offset: int
     size: int
@@ -33,8 +33,8 @@ class _Handle:
 def read_table(data: bytes, what: str) -> dict[bytes, bytes]:
     """Return a table's entries, in the order of their keys.
 
-    :param what: the file's name in error messages
-    :raises ArchiveError: for damaged bytes, compressed blocks, and more entries than a checkpoint has
+    :param what: the name of the file in error messages
+    :raises ArchiveError: for damaged bytes, compressed blocks, and too many entries
     """
     footer = data[-_FOOTER_BYTES:]
     if len(footer) < _FOOTER_BYTES or not footer.endswith(_MAGIC):
@@ -43,7 +43,7 @@ def read_table(data: bytes, what: str) -> dict[bytes, bytes]:
             f"it does not end as a TensorFlow checkpoint index does ({footer[-8:].hex() or 'empty'})",
         )
     cursor = Cursor(footer, what)
-    _handle(cursor)  # of the block with metadata: checkpoints have none
+    _handle(cursor)  # of the metadata block, which checkpoints do not have
     entries: dict[bytes, bytes] = {}
     end, last = 0, b""
     for _, value in _entries(data, _handle(cursor), what):
@@ -65,7 +65,7 @@ def _handle(cursor: Cursor) -> _Handle:
 
 
 def _entries(data: bytes, handle: _Handle, what: str) -> Iterator[tuple[bytes, bytes]]:
-    """Return the entries of one block, checked and with whole keys."""
+    """Yield the entries of one block, checked, with their full keys."""
     block = _block(data, handle, what)
     restarts = int.from_bytes(block[-4:], "little")
     end = len(block) - 4 - 4 * restarts
@@ -85,7 +85,7 @@ def _entries(data: bytes, handle: _Handle, what: str) -> Iterator[tuple[bytes, b
 
 
 def _block(data: bytes, handle: _Handle, what: str) -> bytes:
-    """Return a block's bytes, after a look at its checksum."""
+    """Return the bytes of a block after checking its checksum."""
     end = handle.offset + handle.size
     if end + _TRAILER_BYTES > len(data):
         raise damaged(what, f"a block ends at byte {end + _TRAILER_BYTES} of {len(data)}")

@@ -1,4 +1,4 @@
-"""TensorFlow checkpoints: an index of tensors, and a file with their bytes that is mapped, not loaded.
+"""TensorFlow checkpoints: an index of tensors, and a data file that is memory-mapped.
 
 The format: `tensorflow/core/util/tensor_bundle/tensor_bundle.h` and
 `tensorflow/core/protobuf/tensor_bundle.proto` of https://github.com/tensorflow/tensorflow.
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8", 19: "<f2"}
-"""numpy's names of the `DataType`s of `tensorflow/core/framework/types.proto`, as far as they are read."""
+"""The supported `DataType`s of `tensorflow/core/framework/types.proto` -> their names in numpy."""
 
 STRING_DTYPE = 7
 _MAX_DIMENSION, _MAX_DIMENSIONS = 2**40, 8
 _MAX_STRING = 16 * 1024**2
-"""Bytes of a string tensor: object graphs have some 100 kB."""
+"""Most bytes of a string tensor. Object graphs have some 100 kB."""
 
 _CHUNK = 16 * 1024**2
 _HEADER_SHARDS, _HEADER_ENDIANNESS = 1, 2
@@ -36,7 +36,7 @@ _DTYPE, _SHAPE, _SHARD, _OFFSET, _SIZE, _CRC32C, _SLICES = range(1, 8)
 
 @dataclass(frozen=True)
 class Tensor:
-    """What the index says of one tensor: its type, its shape, and where its bytes lie in the data file."""
+    """The index entry of a tensor: its type, its shape, and the place of its bytes in the data file."""
 
     key: str
     dtype: int
@@ -50,8 +50,8 @@ class TensorBundle:
     """An open checkpoint.
 
     :param index: the bytes of the file `variables.index`
-    :param data: the file `variables.data-00000-of-00001`; what is read of it goes by memory map
-    :raises ArchiveError: for damaged files, partitioned variables, several data files, and foreign types
+    :param data: the file `variables.data-00000-of-00001`, which is memory-mapped
+    :raises ArchiveError: for damaged files, partitioned variables, and several data files
     """
 
     def __init__(self, index: bytes, data: Path, what: str) -> None:
@@ -63,12 +63,12 @@ class TensorBundle:
             tensor.key: tensor for key, value in entries.items() for tensor in [self._tensor(key, value)]
         }
         if (total := sum(tensor.size for tensor in self.tensors.values())) > self._data_bytes:
-            raise damaged(what, f"its tensors have {total} bytes together, and their file {self._data_bytes}")
+            raise damaged(what, f"its tensors have {total} bytes in total, and the data file has {self._data_bytes}")
 
     def array(self, tensor: Tensor) -> NDArray[Any]:
-        """Return a numeric tensor as a read-only view of the data file, after a look at its checksum.
+        """Return a numeric tensor as a read-only view of the data file, after checking its checksum.
 
-        The view holds no memory of its own; its pages go when the last reference to it does.
+        The view allocates no memory; its pages are released with the last reference to it.
         """
         import numpy as np
 
@@ -88,14 +88,13 @@ class TensorBundle:
     def string(self, tensor: Tensor) -> bytes:
         """Return the one string of a scalar string tensor.
 
-        Its bytes are the string's length as a varint, the masked checksum of that length as 32 bits, and the
-        string; the tensor's own checksum covers the length as 32 bits, the checksum before it, and the
-        string.
+        Its bytes are the length of the string as a varint, the masked checksum of that length as 32 bits, and the
+        string. The checksum of the tensor covers the length as 32 bits, the checksum before it, and the string.
         """
         if tensor.dtype != STRING_DTYPE or tensor.shape or tensor.size > _MAX_STRING:
             raise damaged(
                 self._what,
-                f"{tensor.key} is no single string: it has the type {tensor.dtype}, the shape {tensor.shape} "
+                f"{tensor.key} is not a single string: it has the type {tensor.dtype}, the shape {tensor.shape} "
                 f"and {tensor.size} bytes",
             )
         cursor = Cursor(self._bytes(tensor), self._what)
@@ -122,9 +121,9 @@ class TensorBundle:
         where = f"{self._what}, {key!r}"
         entry = Message(value, where)
         if _SLICES in entry:
-            raise unsupported(where, "the variable is partitioned, so its tensor lies in several pieces")
+            raise unsupported(where, "the variable is partitioned")
         if shard := entry.integer(_SHARD):
-            raise unsupported(where, f"it lies in the data file {shard}, and only number 0 is read")
+            raise unsupported(where, f"it is in data file {shard}, and only number 0 is supported")
         shape = tuple(_dimensions(entry, where))
         if len(shape) > _MAX_DIMENSIONS:
             raise damaged(where, f"its shape has {len(shape)} dimensions")
@@ -146,7 +145,7 @@ class TensorBundle:
 def _check_header(value: bytes, what: str) -> None:
     header = Message(value, what)
     if (shards := header.integer(_HEADER_SHARDS)) != 1:
-        raise unsupported(what, f"its tensors lie in {shards} data files, not in one")
+        raise unsupported(what, f"its tensors are in {shards} data files, not in one")
     if header.integer(_HEADER_ENDIANNESS):
         raise unsupported(what, "its numbers are big-endian")
 

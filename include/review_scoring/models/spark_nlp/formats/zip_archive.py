@@ -1,8 +1,7 @@
-"""A zip file from outside, opened so that nothing of it can do harm.
+"""Read an untrusted zip file safely: no path traversal, no zip bomb, no special file.
 
-What is checked before a byte is unpacked: the size of the table of contents, and for every member, wanted or
-not, its name, kind, compression and declared sizes. While unpacking, the bytes that really come out are
-counted. The format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT.
+Checked before anything is unpacked: the size of the table of contents, and the name, type, compression and declared
+sizes of every member. While unpacking, the bytes are counted. The format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT.
 """
 
 from __future__ import annotations
@@ -20,14 +19,13 @@ from review_scoring.errors import ArchiveError
 from review_scoring.models.spark_nlp.refusals import damaged
 
 MAX_CONTENTS = 8 * 1024**2
-"""Bytes of the table of contents: some 80,000 members."""
+"""Most bytes of the table of contents: some 80,000 members."""
 
 MAX_UNPACKED = 8 * 1024**3
-"""Bytes of all members together. XLM-RoBERTa large, the largest of its kind, has 2.3 GB."""
+"""Most bytes of all members together. The largest supported model has 2.3 GB."""
 
 MAX_RATIO, RATIO_COUNTS_FROM = 200, 1024**2
-"""Unpacked bytes for one packed byte, for members above that many bytes. Weights reach 1.1, a graph some 30.
-"""
+"""Highest ratio of unpacked to packed bytes, for members above this size. Weights reach 1.1, a graph some 30."""
 
 _CHUNK = 1024**2
 _BROKEN = (
@@ -40,15 +38,15 @@ _BROKEN = (
     OverflowError,
     struct.error,
 )
-"""What `zipfile` raises for bytes that are not as they should be."""
+"""The errors of `zipfile` for damaged bytes."""
 
 
 class SafeZip:
-    """An open zip file whose members were all checked. Use it as a context manager.
+    """An open zip file whose members have all been checked. Use it as a context manager.
 
     :param path: the file
     :param what: its name in error messages
-    :raises ArchiveError: for a file that is no zip, and for whatever a checked archive may not hold
+    :raises ArchiveError: for a file that is not a zip file, and for a member that is not allowed
     """
 
     def __init__(self, path: Path, what: str) -> None:
@@ -72,9 +70,9 @@ class SafeZip:
         self._zip.close()
 
     def read(self, name: str, limit: int) -> bytes:
-        """Return a member's bytes.
+        """Return the bytes of a member.
 
-        :param limit: how many bytes it may have
+        :param limit: the most bytes that it may have
         :raises ArchiveError: for a member that is missing, larger than the limit, or damaged
         """
         member = self._member(name)
@@ -86,7 +84,7 @@ class SafeZip:
         return b"".join(self._chunks(member))
 
     def extract(self, name: str, to: Path) -> None:
-        """Write a member to a new file, without holding it in memory."""
+        """Write a member to a new file, chunk by chunk."""
         with to.open("xb") as file:
             for chunk in self._chunks(self._member(name)):
                 file.write(chunk)
@@ -123,10 +121,9 @@ _LONGEST_COMMENT = 2**16
 
 
 def _check_contents_size(file: BinaryIO, size: int, what: str) -> None:
-    """Refuse an oversized table of contents: `zipfile` would read it whole, whatever it takes.
+    """Refuse an oversized table of contents, which `zipfile` would read into memory.
 
-    The end record is looked for where `zipfile` looks for it; one that is not found there is left to
-    `zipfile` to refuse.
+    The end record is looked up where `zipfile` looks it up.
     """
     start = max(0, size - _LONGEST_COMMENT - _END.size - _END64_LOCATOR.size - _END64.size)
     file.seek(start)
@@ -141,14 +138,14 @@ def _check_contents_size(file: BinaryIO, size: int, what: str) -> None:
     if at64 >= 0 and tail[at - _END64_LOCATOR.size :][:4] == b"PK\6\7":
         signature, *_, declared64, _ = _END64.unpack_from(tail, at64)
         if signature != b"PK\6\6" or _END64_LOCATOR.unpack_from(tail, at - _END64_LOCATOR.size)[2] != start + at64:
-            raise damaged(what, "its end does not agree with its zip64 end")
+            raise damaged(what, "its end record contradicts its zip64 end record")
         declared = max(declared64, declared if declared < 2**32 - 1 else 0)
     if declared > MAX_CONTENTS:
         raise damaged(what, f"its table of contents has {declared} bytes, and at most {MAX_CONTENTS} are expected")
 
 
 def _checked_members(archive: zipfile.ZipFile, what: str) -> Mapping[str, zipfile.ZipInfo]:
-    """Return the files by name, after a look at every member."""
+    """Return the files by name, after checking every member."""
     files: dict[str, zipfile.ZipInfo] = {}
     total = 0
     for member in archive.infolist():
@@ -161,10 +158,10 @@ def _checked_members(archive: zipfile.ZipFile, what: str) -> Mapping[str, zipfil
         if member.file_size > max(RATIO_COUNTS_FROM, MAX_RATIO * member.compress_size):
             raise damaged(
                 where,
-                f"its {member.compress_size} bytes unpack to {member.file_size}, over {MAX_RATIO} times that",
+                f"its {member.compress_size} bytes unpack to {member.file_size}, more than {MAX_RATIO} times as many",
             )
         if member.filename in files:
-            raise damaged(where, "there are two members of that name")
+            raise damaged(where, "there are two members of this name")
         if not member.is_dir():
             files[member.filename] = member
     return files
@@ -174,7 +171,7 @@ def _check_name(member: zipfile.ZipInfo, where: str) -> None:
     name = member.orig_filename
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or any(c in name for c in "\\:\0"):
-        raise damaged(where, "its path leads out of the archive's folder")
+        raise damaged(where, "its path leads out of the folder of the archive")
 
 
 def _check_kind(member: zipfile.ZipInfo, where: str) -> None:

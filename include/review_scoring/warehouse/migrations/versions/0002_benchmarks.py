@@ -89,7 +89,7 @@ def upgrade() -> None:
         sa.Column("compared_with", sa.BigInteger),
         sa.Column("passed", sa.Boolean, nullable=False),
         sa.Column("explanation", sa.Text, nullable=False),
-        sa.Column("metrics", _long_text(), nullable=False),
+        sa.Column("figures", _long_text(), nullable=False),
         sa.Column("dag_id", sa.String(250), nullable=False),
         sa.Column("task_id", sa.String(250), nullable=False),
         sa.Column("run_id", sa.String(250), nullable=False),

@@ -1,4 +1,4 @@
-"""The names of a checkpoint's variables: tensors are numbered, and an object graph names them.
+"""Names of the variables of a TensorFlow checkpoint: its object graph maps a name to each numbered tensor.
 
 The format: `tensorflow/core/protobuf/trackable_object_graph.proto` of
 https://github.com/tensorflow/tensorflow.
@@ -15,13 +15,12 @@ _NODES, _ATTRIBUTES, _FULL_NAME, _CHECKPOINT_KEY = 1, 2, 2, 3
 
 
 def named_tensors(bundle: TensorBundle, what: str) -> dict[str, Tensor]:
-    """Return every tensor of a checkpoint by its variable's full name, in the graph's order.
+    """Return every tensor of a checkpoint by the full name of its variable, in the order of the graph.
 
-    :raises ArchiveError: for a checkpoint without an object graph, and a graph that does not name each tensor
-        once
+    :raises ArchiveError: for a checkpoint without an object graph, and a graph that does not name each tensor once
     """
     if OBJECT_GRAPH_KEY not in bundle.tensors:
-        raise unsupported(what, f"it has no {OBJECT_GRAPH_KEY}, so nothing says which tensor is which weight")
+        raise unsupported(what, f"it has no {OBJECT_GRAPH_KEY}, so the names of its tensors are unknown")
     graph = Message(bundle.string(bundle.tensors[OBJECT_GRAPH_KEY]), f"{what}, {OBJECT_GRAPH_KEY}")
     unnamed = set(bundle.tensors) - {OBJECT_GRAPH_KEY}
     named: dict[str, Tensor] = {}
