@@ -47,3 +47,11 @@ def test_the_images_of_the_compose_file_are_tagged_with_the_version() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]
     images = {service["image"] for service in services.values() if service["image"].startswith("review-scoring:")}
     assert images == {f"review-scoring:${{IMAGE_TAG:-{__version__}}}-{build}" for build in ("cpu", "cuda")}
+
+
+def test_the_changelog_names_the_version_as_released_or_as_the_next_one() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    unreleased, *released = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    assert unreleased.startswith("[Unreleased]\n")
+    newest = re.match(r"\[([\d.]+)\] - \d{4}-\d\d-\d\d\n", released[0]) if released else None
+    assert (newest and newest[1] == __version__) or f"To be released as {__version__}" in unreleased
