@@ -63,7 +63,7 @@ class Settings(BaseModel):
     )
     pool: str = Field(
         default="default_pool",
-        description="Airflow pool of the tasks that classify. Runs wait for ever for a pool that does not exist.",
+        description="Airflow pool of the tasks that classify. Runs wait indefinitely for a pool that does not exist.",
         examples=["gpu"],
     )
     queue: str | None = Field(

@@ -155,5 +155,5 @@ def test_a_config_that_loads_code_from_a_hub_is_refused(tmp_path: Path) -> None:
     shutil.copytree(BUNDLED / DEFAULT_MODEL, tmp_path / "model")
     file = tmp_path / "model" / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "_attn_implementation": "somebody/kernel"}))
-    with pytest.raises(ModelError, match="asks for the attention code 'somebody/kernel'"):
+    with pytest.raises(ModelError, match="requires the attention code 'somebody/kernel'"):
         open_folder(tmp_path / "model", name="mine", labels={"neg": "neg", "pos": "pos"}, max_tokens=512)

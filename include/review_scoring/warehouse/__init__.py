@@ -1,1 +1,1 @@
-"""The only rooms with SQL: where reviews come from and where scores go."""
+"""The database layer, the only package with SQL: source, ledger, history, dialects, migrations, retries, timeouts."""

@@ -1,4 +1,4 @@
-"""Read-only engines with short timeouts, for the pages.
+"""Read-only engines for the pages, with a timeout of five seconds for each statement.
 
 Pages are rendered in Airflow's API server and must not slow it down: at most two connections, the database cancels
 every statement after `STATEMENT_S` seconds, and requests to a silent server time out soon after.

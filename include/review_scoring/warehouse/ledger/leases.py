@@ -1,4 +1,4 @@
-"""Leases: which run may score a range of a job now, how long after its last heartbeat, and what it has committed.
+"""Leases: which run may score a range of a job, until 120 seconds after its last heartbeat (timeout); fencing tokens.
 
 A lease is a time in the database's clock until which other runs stay away, and a fencing token that grows with every
 lease of the job. Every commit checks in its own transaction that the run's row still carries its token, so a worker

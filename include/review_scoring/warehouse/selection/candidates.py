@@ -1,4 +1,4 @@
-"""Candidates: finds the reviews that a run looks at (new, changed, or rescored) and yields them in chunks."""
+"""Candidates: finds the reviews of a run (new, changed or rescored), and picks one of several rows with the same id."""
 
 from __future__ import annotations
 

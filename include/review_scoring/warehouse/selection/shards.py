@@ -1,4 +1,4 @@
-"""Splits a run into shards: key ranges of about equal work, which several tasks score side by side."""
+"""Splits a run into shards: key ranges of at least 20,000 reviews each, which several tasks score side by side."""
 
 from __future__ import annotations
 
