@@ -1,4 +1,4 @@
-"""The settings of a deployment: Airflow's configuration section `[review_scoring]`, and what is on or off.
+"""The settings of a deployment, declared: every option of `[review_scoring]` with type, default and description.
 
 `docs/reference/settings.md` is generated from here.
 """

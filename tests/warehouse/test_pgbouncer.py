@@ -44,7 +44,9 @@ def test_night_after_night_goes_through(pooled: URL) -> None:
 
 def test_prepared_statements_that_somebody_asks_for_are_told_with_their_setting(pooled: URL) -> None:
     warehouse = Warehouse(make_engine(Address(pooled, {"prepare_threshold": 0})))
-    with pytest.raises(PreflightError, match="leads to a pooler that loses prepared statements .*`prepare_threshold`"):
+    with pytest.raises(
+        PreflightError, match="goes through a pooler that loses prepared statements .*`prepare_threshold`"
+    ):
         for _ in range(5):
             warehouse.prepare()
     warehouse.engine.dispose()

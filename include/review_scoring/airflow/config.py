@@ -1,4 +1,4 @@
-"""The deployment's settings (pool, queue, schedule, model store), from the section `[review_scoring]` of `airflow.cfg`.
+"""Reads the settings (declared in `settings.py`) from the section `[review_scoring]` of Airflow's configuration.
 
 They may differ between the processes of a deployment: the scheduler reads schedule, pool and queue from the DAG, as the
 DAG processor has parsed it. What a run does is set in :mod:`review_scoring.airflow.run_variables`.

@@ -1,4 +1,7 @@
-"""Scores a shard: read, classify, commit. While a chunk is classified, the next is prepared, the last committed."""
+"""The loop: reads, classifies and commits chunk after chunk, and yields to a requesting run between two chunks.
+
+While one chunk is classified, the next is prepared and the last committed.
+"""
 
 from __future__ import annotations
 

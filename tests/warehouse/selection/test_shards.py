@@ -290,7 +290,7 @@ def test_a_run_whose_shards_are_not_all_done_is_not_added_up(shared: Warehouse) 
     shared.fill(40)
     shards = plan(shared, 4)
     score(shared, shards[:3])
-    with pytest.raises(UnaccountedError, match=r"of the 4 shards .* not done: 3 \(above 30\)"):
+    with pytest.raises(UnaccountedError, match=r"of the 4 shard\(s\) .* not done: 3 \(above 30\)"):
         finish_run(ledger(shared), KEY, shards)
 
 

@@ -1,4 +1,4 @@
-"""PreflightScoringOperator: checks Connections, columns, privileges and model before a run; migrates the tables."""
+"""PreflightScoringOperator: runs the preflight checks of `run/preflight.py` before a run, and migrates the tables."""
 
 from __future__ import annotations
 
