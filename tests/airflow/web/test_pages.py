@@ -298,7 +298,7 @@ def test_rejects_are_listed_with_what_to_do(
     warehouse.score()
     client = pages()
     shown = client.get("/rejects").text
-    for words in ("null_text", "empty_text", "duplicate_id", "null_id", "mend the source", "make the id unique"):
+    for words in ("null_text", "empty_text", "duplicate_id", "null_id", "correct the source", "make the id unique"):
         assert words in shown
     seen = re.findall(r'id=(\d+)"><bdi>', shown)
     following = re.search(r'rel="next" href="(rejects\?[^"]+)"', shown)
