@@ -20,7 +20,8 @@ from airflow.dag_processing.dagbag import DagBag
 started = time.process_time()
 bag = DagBag(sys.argv[1], bundle_path=sys.argv[1])
 seconds = time.process_time() - started
-heavy = [name for name in ("torch", "transformers", "numpy", "pandas", "sklearn", "scipy") if name in sys.modules]
+banned = ("alembic", "torch", "transformers", "numpy", "pandas", "sklearn", "scipy")
+heavy = [name for name in banned if name in sys.modules]
 names = ("pool", "queue", "priority_weight", "map_index_template", "execution_timeout")
 tasks = {
     dag.dag_id: {task.task_id: {name: getattr(task, name, None) for name in names} for task in dag.tasks}

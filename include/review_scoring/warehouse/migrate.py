@@ -1,14 +1,15 @@
-"""Migrations: creates or upgrades the project's tables, or prints the DDL for a DBA to run."""
+"""Migrations: creates or upgrades the project's tables, or prints the DDL for a DBA to run.
+
+Alembic is imported when it is used: a DAG file is parsed all day long, and its import takes as long as all of ours.
+"""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, column, delete, insert, inspect, select, table, update
 from sqlalchemy.schema import CreateSchema
 
@@ -17,10 +18,14 @@ from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.schema import VERSION_TABLE, tables
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
 
 def head() -> str:
     """Return the schema revision that this version of the package works with."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    revision = _scripts().get_current_head()
     assert revision is not None
     return revision
 
@@ -45,14 +50,12 @@ def upgrade(engine: Engine, schema: str | None) -> None:
         if revision == head():
             return
         refuse_newer(revision)
-        config = _config()
-        config.attributes.update(connection=connection, schema=schema, dialect=engine.dialect.name)
-        command.upgrade(config, "head")
+        _run("head", connection=connection, schema=schema, dialect=engine.dialect.name)
 
 
 def refuse_newer(revision: str | None) -> None:
     """Raise unless this version of the package knows a revision."""
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    known = {script.revision for script in _scripts().walk_revisions()}
     if revision is not None and revision not in known:
         raise PreflightError(
             [
@@ -88,9 +91,7 @@ def ddl(dialect: str, schema: str | None, *, since: str | None = None, until: st
     """
     refuse_newer(since)
     out = io.StringIO()
-    config = _config(out)
-    config.attributes.update(schema=schema, dialect=dialect)
-    command.upgrade(config, f"{since}:{until}" if since else until, sql=True)
+    _run(f"{since}:{until}" if since else until, out, schema=schema, dialect=dialect)
     return out.getvalue()
 
 
@@ -101,7 +102,28 @@ def _current(connection: Connection, schema: str | None) -> str | None:
     return connection.scalar(select(versions.c.version_num))
 
 
+def _run(revisions: str, out: io.StringIO | None = None, **handed_over: object) -> None:
+    """Upgrade to a revision, or print the DDL.
+
+    :param out: takes the DDL; None to run it
+    :param handed_over: read by `migrations/env.py`
+    """
+    from alembic import command
+
+    config = _config(out)
+    config.attributes.update(handed_over)
+    command.upgrade(config, revisions, sql=out is not None)
+
+
+def _scripts() -> ScriptDirectory:
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory.from_config(_config())
+
+
 def _config(out: io.StringIO | None = None) -> Config:
+    from alembic.config import Config
+
     config = Config(output_buffer=out)
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")

@@ -15,14 +15,14 @@ DONE_BEFORE = frozenset({1050, 1060, 1061, 1091})
 """MySQL: table, column or key exists already; what is to be dropped does not."""
 
 
-class _Repeatable:
-    """Pass over statements that an earlier try has done: MySQL commits each, whatever becomes of the migration."""
+class _Repeatable(DefaultImpl):
+    """Skip statements that an earlier, killed attempt has done: MySQL commits after each of them."""
 
     def _exec(self, *arguments: Any, **options: Any) -> Any:
         try:
-            return super()._exec(*arguments, **options)  # type: ignore[misc]  # of the class beside this one
+            return super()._exec(*arguments, **options)
         except OperationalError as error:
-            ours = self.context_opts.get("version_table") == VERSION_TABLE  # type: ignore[attr-defined]  # likewise
+            ours = self.context_opts.get("version_table") == VERSION_TABLE
             if ours and error.orig is not None and error.orig.args[0] in DONE_BEFORE:
                 return None
             raise
