@@ -63,8 +63,8 @@ def trainer_loop(folder: Path) -> Engine:
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
 
     def classify(texts: Sequence[str]) -> list[list[float]]:
-        encoded = [tokenizer(text, truncation=True, max_length=MAX_TOKENS) for text in texts]
-        loader: DataLoader[Any] = DataLoader(encoded, batch_size=BATCH, collate_fn=DataCollatorWithPadding(tokenizer))  # type: ignore[arg-type]  # a list is a data set
+        encoded: Any = [tokenizer(text, truncation=True, max_length=MAX_TOKENS) for text in texts]
+        loader: DataLoader[Any] = DataLoader(encoded, batch_size=BATCH, collate_fn=DataCollatorWithPadding(tokenizer))
         with torch.no_grad():
             return [row for batch in loader for row in model(**batch).logits.softmax(-1).tolist()]
 

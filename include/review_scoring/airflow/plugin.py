@@ -28,7 +28,7 @@ class ReviewScoringPlugin(AirflowPlugin):
     operator_extra_links = [RunPageLink()]  # noqa: RUF012 as Airflow declares it
 
     @cached_property
-    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]  # a list there
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]  # an attribute in Airflow's class
         """Create the web app on first access: task processes load plugins too, and do not need it."""
         from review_scoring.airflow.web.app import create_app
 

@@ -29,7 +29,7 @@ def pages(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
     apps: list[FastAPI] = []
 
     def opened(**settings: object) -> TestClient:
-        app = without_login(create_app(Settings(**settings)))  # type: ignore[arg-type]
+        app = without_login(create_app(Settings.model_validate(settings)))
         apps.append(app)
         client = TestClient(app, headers={"Accept": "text/html"})
         if warehouse.engine.dialect.name == "duckdb":  # a DuckDB file is either read or written

@@ -124,7 +124,7 @@ class ScoreReviewsOperator(ScoringOperator):
                     raise
                 log.info("%s", busy)
                 again = datetime.now(UTC) + YIELD_FOR
-                raise AirflowRescheduleException(again) from None  # type: ignore[no-untyped-call]  # Airflow's own
+                raise AirflowRescheduleException(again) from None  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
 
     def _score(self, prepared: PreparedJob, request: RunRequest) -> RunReport:
         def load() -> Classifier:
