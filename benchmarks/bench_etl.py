@@ -269,9 +269,10 @@ def mark_all_scored(engine: Engine, job: ScoringJob) -> None:
     preflight(job, Resources(source=lambda: engine, target=lambda: engine, model=lambda: MODEL), stop)
     run(
         engine,
-        "INSERT INTO review_scores"
-        " SELECT j.id, CAST(r.id AS text), 'pos', 0.75, '[0.25, 0.75]', 'stub', repeat('0', 64), repeat('0', 64), NULL,"
-        " 100, false, now(), 0 FROM reviews r, scoring_jobs j WHERE j.name = :name",
+        "INSERT INTO review_scores (job_id, shard_id, scored_at, score, model_id, token_count, truncated, review_id,"
+        " label, probabilities, text_hash)"
+        " SELECT j.id, 0, now(), 0.75, 0, 100, false, CAST(r.id AS text), 'pos', '[0.25, 0.75]',"
+        " decode(repeat('0', 64), 'hex') FROM reviews r, scoring_jobs j WHERE j.name = :name",
         name=job.name,
     )
 

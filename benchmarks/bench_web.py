@@ -64,11 +64,15 @@ def fill(engine: Engine, rows: int) -> None:
     preflight(JOB, Resources(source=lambda: engine, target=lambda: engine, model=lambda: bench_etl.MODEL), stop)
     run(
         engine,
-        "INSERT INTO scoring_runs (job_id, dag_id, task_id, run_id, map_index, state, lease_until, fencing_token,"
-        " chunks, read, scored, unchanged, rejected, unkeyed_rejects, label_counts, tokens, device_seconds, model,"
-        " revision, device, started_at, ended_at)"
-        " SELECT j.id, 'score_reviews', 'score', 'run ' || n, -1, 'success', t, n, 10, 10000, 9990, 0, 10, '{}',"
-        " :labels, 1000000, 60, 'stub', repeat('0', 64), 'cpu', t, t + interval '2 minutes' FROM scoring_jobs j,"
+        "INSERT INTO scored_models (id, name, revision, first_used_at) VALUES (1, 'stub', repeat('0', 64), now())",
+    )
+    counts = "read, scored, unchanged, rejected, relabelled, met_again, repeats_met_again, tokens, device_seconds,"
+    run(
+        engine,
+        f"INSERT INTO scoring_runs (job_id, dag_id, task_id, dag_run_id, state, rescore, model_id, shards, {counts}"
+        " unkeyed_rejects, label_counts, started_at, ended_at)"
+        " SELECT j.id, 'score_reviews', 'score', 'run ' || n, 'success', 'nothing', 1, 1, 10000, 9990, 0, 10, 0, 0, 0,"
+        " 1000000, 60, '{}', :labels, t, t + interval '2 minutes' FROM scoring_jobs j,"
         " generate_series(0, :runs - 1) n,"
         " LATERAL (SELECT date_trunc('day', now()) - (:runs - 1 - n) * interval '1 day' t) m",
         labels=json.dumps(LABELS),
@@ -76,9 +80,18 @@ def fill(engine: Engine, rows: int) -> None:
     )
     run(
         engine,
-        "INSERT INTO review_scores SELECT j.id, CAST(n AS text), CASE WHEN h < 0.48 THEN 'neg' ELSE 'pos' END,"
-        " 0.5 + s / 2, '[0.25, 0.75]', 'stub', repeat('0', 64), md5(n::text) || md5(n::text), NULL, 100, n % 50 = 0,"
-        " timestamptz '2026-01-01 02:01Z' + (n / :per_run) * interval '1 day', 1"
+        f"INSERT INTO scoring_shards (run_id, map_index, state, lease_until, fencing_token, chunks, {counts}"
+        " unkeyed_rejects, label_counts, model_id, device, started_at, ended_at)"
+        " SELECT id, -1, state, started_at, id, 10, read, scored, unchanged, rejected, 0, 0, 0, tokens, device_seconds,"
+        " unkeyed_rejects, label_counts, model_id, 'cpu', started_at, ended_at FROM scoring_runs ORDER BY id",
+    )
+    run(
+        engine,
+        "INSERT INTO review_scores (job_id, shard_id, scored_at, score, model_id, token_count, truncated, review_id,"
+        " label, probabilities, text_hash)"
+        " SELECT j.id, 1, timestamptz '2026-01-01 02:01Z' + (n / :per_run) * interval '1 day', 0.5 + s / 2, 1, 100,"
+        " n % 50 = 0, CAST(n AS text), CASE WHEN h < 0.48 THEN 'neg' ELSE 'pos' END, '[0.25, 0.75]',"
+        " decode(md5(n::text) || md5(n::text), 'hex')"
         " FROM scoring_jobs j, generate_series(1, CAST(:rows AS bigint)) n,"
         " LATERAL (SELECT random() h, sqrt(random()) s WHERE n > 0) r",
         rows=rows,
@@ -86,12 +99,21 @@ def fill(engine: Engine, rows: int) -> None:
     )
     run(
         engine,
-        "INSERT INTO review_rejects SELECT j.id, 'r' || n, CASE WHEN n % 100 = 0 THEN 'no_tokens' ELSE 'null_text' END,"
-        " 'the text is NULL', repeat('0', 64), NULL, now(), 1, 1 FROM scoring_jobs j, generate_series(1, :rows) n",
+        "INSERT INTO review_rejects (job_id, shard_id, first_seen, model_id, attempts, review_id, reason, detail,"
+        " text_hash) SELECT j.id, 1, now(), 1, 1, 'r' || n,"
+        " CASE WHEN n % 100 = 0 THEN 'no_tokens' ELSE 'null_text' END, 'the text is NULL',"
+        " decode(repeat('0', 64), 'hex') FROM scoring_jobs j, generate_series(1, :rows) n",
         rows=rows // 10,
     )
     fill_evaluations(engine)
-    for table in ("review_scores", "review_rejects", "scoring_runs", "benchmark_runs", "benchmark_class_metrics"):
+    for table in (
+        "review_scores",
+        "review_rejects",
+        "scoring_runs",
+        "scoring_shards",
+        "benchmark_runs",
+        "benchmark_class_metrics",
+    ):
         vacuum(engine, table)
 
 
@@ -115,7 +137,7 @@ def fill_evaluations(engine: Engine) -> None:
         engine,
         "INSERT INTO benchmark_runs (set_id, model, revision, reviews, rejected, accuracy, macro_f1, loss,"
         " samples_per_second, tokens_per_second, device, precision, reference_verdict, last_run_verdict, passed,"
-        " explanation, metrics, dag_id, task_id, run_id, map_index, started_at, ended_at)"
+        " explanation, metrics, dag_id, task_id, dag_run_id, map_index, started_at, ended_at)"
         " SELECT 1, (CAST(:models AS text[]))[1 + n % :number], repeat('0', 64), 20000, 0, 0.93 + random() / 100, 0.93,"
         " 0.2, 130, 9000, 'cpu', 'float32', 'no reference', 'same', true, 'nothing to compare with', :figures,"
         " 'benchmark_models', 'evaluate_model', 'week ' || n, 0, t, t"

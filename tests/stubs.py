@@ -164,12 +164,20 @@ class Warehouse:
         with (self.target or self.engine).connect() as connection:
             return list(connection.execute(select(self.tables.runs).order_by(self.tables.runs.c.id)).all())
 
+    def shards(self) -> list[Any]:
+        """Return the rows of `scoring_shards` in their order, each with its run's task and what it was asked to do."""
+        runs, shards = self.tables.runs, self.tables.shards
+        of_run = (runs.c[name] for name in ("dag_id", "task_id", "dag_run_id", "rescore", "review_limit"))
+        rows = select(shards, *of_run).join(runs, runs.c.id == shards.c.run_id).order_by(shards.c.id)
+        with (self.target or self.engine).connect() as connection:
+            return list(connection.execute(rows).all())
+
     def scores(self) -> dict[str, Any]:
-        """Return the rows of `review_scores` by review id."""
+        """Return the rows of `review_scores` by review id, with the names of their models."""
         return self._by_id("scores")
 
     def rejects(self) -> dict[str, Any]:
-        """Return the rows of `review_rejects` by review id."""
+        """Return the rows of `review_rejects` by review id, with the names of their models."""
         return self._by_id("rejects")
 
     def contents(self) -> tuple[list[Any], list[Any]]:
@@ -177,14 +185,15 @@ class Warehouse:
         scores, rejects = self.tables.scores, self.tables.rejects
         with (self.target or self.engine).connect() as connection:
             return (
-                _all(connection, scores, {"scored_at", "run_id"}),
-                _all(connection, rejects, {"first_seen", "run_id", "attempts"}),
+                _all(connection, scores, {"scored_at", "shard_id"}),
+                _all(connection, rejects, {"first_seen", "shard_id", "attempts"}),
             )
 
     def _by_id(self, name: str) -> dict[str, Any]:
-        table = getattr(self.tables, name)
+        table, models = getattr(self.tables, name), self.tables.models
+        named = select(table, models.c.name.label("model"), models.c.revision)
         with (self.target or self.engine).connect() as connection:
-            rows = connection.execute(select(table)).all()
+            rows = connection.execute(named.join(models, models.c.id == table.c.model_id)).all()
             assert len(rows) == connection.scalar(select(func.count()).select_from(table))
         return {row.review_id: row for row in rows}
 

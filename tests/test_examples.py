@@ -94,7 +94,7 @@ def run(
 def scored(engine: Engine) -> list[str]:
     """Return the revision of each score."""
     with engine.connect() as database:
-        return list(database.scalars(text("SELECT revision FROM review_scores ORDER BY review_id")))
+        return list(database.scalars(text("SELECT revision FROM review_labels ORDER BY review_id")))
 
 
 def test_a_table_is_scored_and_what_another_revision_scored_is_scored_again(run: Run, sqlite_engine: Engine) -> None:
@@ -103,7 +103,9 @@ def test_a_table_is_scored_and_what_another_revision_scored_is_scored_again(run:
     (revision,) = set(scored(sqlite_engine))
     assert len(scored(sqlite_engine)) == 2
     with writing(sqlite_engine).begin() as database:
-        database.execute(text("UPDATE review_scores SET revision = 'older' WHERE review_id = '0'"))
+        older = "INSERT INTO scored_models (id, name, revision, first_used_at) VALUES (9, 'm', 'older', '2026-01-01')"
+        database.execute(text(older))
+        database.execute(text("UPDATE review_scores SET model_id = 9 WHERE review_id = '0'"))
     again = run("rescore_films")
     assert again.returncode == 0, again.stdout
     assert scored(sqlite_engine) == [revision, revision]

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         DeviceError,
         DownloadFailedError,
         DownloadRefusedError,
-        GaveWayError,
         JobBusyError,
         LeaseLostError,
         ModelError,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
         TransientError,
         UnaccountedError,
         WarehouseUnavailableError,
+        YieldedError,
     )
     from review_scoring.job import Rescore, ScoringJob
 
@@ -46,7 +46,6 @@ __all__ = [
     "DeviceError",
     "DownloadFailedError",
     "DownloadRefusedError",
-    "GaveWayError",
     "JobBusyError",
     "LeaseLostError",
     "ModelError",
@@ -61,6 +60,7 @@ __all__ = [
     "TransientError",
     "UnaccountedError",
     "WarehouseUnavailableError",
+    "YieldedError",
     "__version__",
 ]
 

@@ -12,7 +12,7 @@
     │   └── NotApprovedError
     ├── TransientError
     │   ├── JobBusyError
-    │   │   └── GaveWayError
+    │   │   └── YieldedError
     │   ├── DownloadFailedError
     │   ├── DeviceError
     │   └── WarehouseUnavailableError
@@ -86,7 +86,7 @@ class JobBusyError(TransientError):
     """Another run holds the lease of this job. Scoring now would classify reviews twice."""
 
 
-class GaveWayError(JobBusyError):
+class YieldedError(JobBusyError):
     """A rescore has yielded, between two chunks, to a run with new reviews. It continues after that run."""
 
 
@@ -99,7 +99,10 @@ class DeviceError(TransientError):
 
 
 class WarehouseUnavailableError(TransientError):
-    """The database did not answer, or kept dropping the connection, until the run's retries timed out."""
+    """The database did not answer, or kept dropping the connection, until the run's retries timed out.
+
+    Also for tables that a newer version of this package has migrated: another worker may have that version.
+    """
 
 
 class LeaseLostError(ReviewScoringError):

@@ -22,17 +22,17 @@ class RunKey:
 
     dag_id: str
     task_id: str
-    run_id: str
+    dag_run_id: str
     map_index: int = -1
 
     def __str__(self) -> str:
         index = f"[{self.map_index}]" if self.map_index >= 0 else ""
-        return f"{self.dag_id}.{self.task_id}{index} of {self.run_id}"
+        return f"{self.dag_id}.{self.task_id}{index} of {self.dag_run_id}"
 
     @property
     def dag_run(self) -> str:
         """Name the run of the DAG, all its tasks together."""
-        return f"{self.dag_id} of {self.run_id}"
+        return f"{self.dag_id} of {self.dag_run_id}"
 
 
 @dataclass(frozen=True)

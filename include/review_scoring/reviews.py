@@ -17,6 +17,9 @@ MAX_ID_LENGTH = 255
 MAX_TIME_LENGTH = 100
 """Maximum number of characters kept of an `updated_at`, for sources that store times as text."""
 
+HASH_BYTES = 32
+"""Length of a SHA-256."""
+
 
 class RejectReason(StrEnum):
     """Why a review has no score; the values of the column `review_rejects.reason`."""
@@ -136,11 +139,11 @@ def canonical_time(value: object) -> str | None:
     return storable[:MAX_TIME_LENGTH]
 
 
-def text_hash(text: object) -> str:
-    """Return the SHA-256 of a text as hexadecimal; for any other value, that of its type and representation."""
+def text_hash(text: object) -> bytes:
+    """Return the SHA-256 of a text; for any other value, that of its type and representation."""
     if isinstance(text, str):
-        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-    return hashlib.sha256(f"{type(text).__name__}:{text!r}".encode()).hexdigest()
+        return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
+    return hashlib.sha256(f"{type(text).__name__}:{text!r}".encode()).digest()
 
 
 @dataclass(frozen=True)

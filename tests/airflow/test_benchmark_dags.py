@@ -115,7 +115,7 @@ def test_a_model_that_got_worse_fails_the_gate_is_refused_by_scoring_and_replace
 
     champion = airflow_home.dags_test("score_reviews", engine, JOB)
     assert summary(champion.stdout) == "read=20 scored=20 unchanged=0 rejected=0", champion.stdout
-    assert query(engine, "SELECT DISTINCT model, revision FROM review_scores") == [(OURS, good)]
+    assert query(engine, "SELECT DISTINCT model, revision FROM review_labels") == [(OURS, good)]
 
     monkeypatch.delenv("AIRFLOW_VAR_REVIEW_SCORING_REQUIRE_BENCHMARK")
     choice: dict[str, Any] = {"model": DEFAULT_MODEL, "reason": "it needs no store", "without_passing": True}
@@ -124,7 +124,7 @@ def test_a_model_that_got_worse_fails_the_gate_is_refused_by_scoring_and_replace
     query(engine, "INSERT INTO reviews VALUES (:id, :text)", *new)
     after = airflow_home.dags_test("score_reviews", engine, JOB)
     assert summary(after.stdout) == "read=5 scored=5 unchanged=0 rejected=0", after.stdout
-    by_model = query(engine, "SELECT model, count(*) FROM review_scores GROUP BY model ORDER BY model")
+    by_model = query(engine, "SELECT model, count(*) FROM review_labels GROUP BY model ORDER BY model")
     assert by_model == [(OURS, 20), (DEFAULT_MODEL, 5)], "a promotion changes what new reviews get, and no old score"
 
 

@@ -61,7 +61,7 @@ def test_an_imported_model_scores_reviews_under_its_catalogue_name(
 
 
 def models_of(engine: Engine) -> list[tuple[str, str]]:
-    return [tuple(row) for row in query(engine, "SELECT DISTINCT model, revision FROM review_scores")]
+    return [tuple(row) for row in query(engine, "SELECT DISTINCT model, revision FROM review_labels")]
 
 
 def asset_events(home: AirflowHome) -> list[object]:

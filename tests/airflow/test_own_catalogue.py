@@ -37,7 +37,7 @@ def test_a_catalogue_of_the_configuration_is_found_by_dags_test_and_stays_in_the
     revision = import_model("mini-bert", own).revision
     night = airflow_home.dags_test("score_reviews", sqlite_engine, JOB, model="mini-bert")
     assert summary(night.stdout) == "read=1 scored=1 unchanged=0 rejected=0", night.stdout
-    assert query(sqlite_engine, "SELECT model, revision FROM review_scores") == [("mini-bert", revision)]
+    assert query(sqlite_engine, "SELECT model, revision FROM review_labels") == [("mini-bert", revision)]
     for dag_id in ("score_reviews", "rescore_reviews", "promote_model", "import_model"):
         assert '"mini-bert"' in kept(airflow_home, dag_id), f"the form of {dag_id} has lost it"
 

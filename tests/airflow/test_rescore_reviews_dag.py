@@ -20,17 +20,17 @@ def test_changed_texts_are_rescored_in_shards_and_changed_labels_are_counted(
     engine, log = mariadb_engine, tmp_path / "log"
     fill(engine, [(int(row["id"]), row["text"]) for row in sample_reviews()[:40]])
     assert airflow_home.dags_test("score_reviews", engine, JOB, shards=3).returncode == 0
-    assert query(engine, "SELECT count(*) FROM scoring_runs WHERE state = 'success'")[0][0] == 3
+    assert query(engine, "SELECT count(*) FROM scoring_shards WHERE state = 'success'")[0][0] == 3
     query(engine, "UPDATE reviews SET text = 'Un film magnifique, une merveille.' WHERE id IN (1, 2, 3)")
     query(engine, "UPDATE reviews SET text = 'Nul, raté, à fuir absolument.' WHERE id IN (38, 39, 40)")
     before = dict(query(engine, "SELECT review_id, label FROM review_scores"))
-    query(engine, "UPDATE scoring_jobs SET wanted_by = 'the night', wanted_until = '2100-01-01 00:00:00'")
+    query(engine, "UPDATE scoring_jobs SET requested_by = 'the night', requested_until = '2100-01-01 00:00:00'")
     with log.open("w") as output:
         rescore = airflow_home.start_dags_test("rescore_reviews", engine, JOB, output, shards=2)
     wait_for(lambda: "is requested by the night" in log.read_text() or rescore.poll() is not None, 240)
     assert rescore.poll() is None, log.read_text()
-    assert query(engine, "SELECT count(*) FROM scoring_runs")[0][0] == 3
-    query(engine, "UPDATE scoring_jobs SET wanted_until = NULL")
+    assert query(engine, "SELECT count(*) FROM scoring_shards")[0][0] == 3
+    query(engine, "UPDATE scoring_jobs SET requested_until = NULL")
     assert rescore.wait(240) == 0, log.read_text()
     after = dict(query(engine, "SELECT review_id, label FROM review_scores"))
     changed = sum(after[id_] != label for id_, label in before.items())

@@ -56,7 +56,7 @@ def test_sigterm_ends_the_task_as_failed_in_time_and_with_nothing_half_done(
     os.killpg(process.pid, signal.SIGKILL)  # or this Airflow, which is no worker, would wait a minute and try again
     process.wait()
     assert "read=" not in log.read_text()
-    assert query(engine, "SELECT state FROM scoring_runs")[0][0] == "failed"
+    assert query(engine, "SELECT state FROM scoring_shards")[0][0] == "failed"
     assert 0 < committed(engine) < ROWS
     assert committed(engine) % 20 == 0
 

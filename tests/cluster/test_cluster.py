@@ -78,9 +78,9 @@ def test_a_worker_killed_in_mid_run_costs_no_review_and_scores_none_twice(cluste
         " (SELECT count(DISTINCT review_id) FROM scoring.review_scores) AS scored,"
         " (SELECT count(*) FROM film_reviews r JOIN scoring.review_scores s ON s.review_id = r.id::text) AS known,"
         " (SELECT count(*) FROM scoring.review_rejects) AS rejects,"
-        " (SELECT sum(read) FROM scoring.scoring_runs) AS read,"
-        " (SELECT sum(scored) FROM scoring.scoring_runs) AS counted,"
-        " (SELECT count(*) FROM scoring.scoring_runs WHERE state = 'success') AS succeeded",
+        " (SELECT sum(read) FROM scoring.scoring_shards) AS read,"
+        " (SELECT sum(scored) FROM scoring.scoring_shards) AS counted,"
+        " (SELECT count(*) FROM scoring.scoring_shards WHERE state = 'success') AS succeeded",
     )
     assert found._asdict() == {
         "scores": REVIEWS,
@@ -168,10 +168,10 @@ def _wait_until_a_shard_is_half_done(cluster: Cluster, run: str) -> None:
 
 def _shards_at_work(cluster: Cluster, at_least: int = 0, at_most: int = REVIEWS) -> int:
     """Count the shards that have begun and not ended, and have scored so many reviews."""
-    if not _query(cluster, "SELECT to_regclass('scoring.scoring_runs') IS NOT NULL")[0][0]:
+    if not _query(cluster, "SELECT to_regclass('scoring.scoring_shards') IS NOT NULL")[0][0]:
         return 0
     statement = f"state = 'running' AND scored BETWEEN {at_least} AND {at_most}"
-    return int(_query(cluster, f"SELECT count(*) FROM scoring.scoring_runs WHERE {statement}")[0][0])
+    return int(_query(cluster, f"SELECT count(*) FROM scoring.scoring_shards WHERE {statement}")[0][0])
 
 
 def _do_not_wait_for_the_retry(cluster: Cluster, run: str) -> None:

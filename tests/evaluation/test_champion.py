@@ -48,7 +48,7 @@ def promoted(warehouse: Warehouse, bench: Bench, run_id: str = "run", **options:
     }
     values.update(options)
     request = PromotionRequest(
-        model=values.pop("model", DEFAULT_MODEL), promoted_by="ada", dag_id="promote_model", run_id=run_id, **values
+        model=values.pop("model", DEFAULT_MODEL), promoted_by="ada", dag_id="promote_model", dag_run_id=run_id, **values
     )
     return promote_model(
         warehouse.job,
@@ -82,7 +82,7 @@ def test_a_promotion_is_recorded_with_who_when_why_and_on_which_evaluation(wareh
     row = champion_of(warehouse.engine, "films")
     assert row is not None
     assert (row.model, row.revision, row.benchmark_run_id) == (BUNDLED.name, BUNDLED.revision, evaluation)
-    assert (row.promoted_by, row.reason, row.run_id) == ("ada", "as good, and smaller", "run")
+    assert (row.promoted_by, row.reason, row.dag_run_id) == ("ada", "as good, and smaller", "run")
     assert row.promoted_at is not None
     assert chosen(warehouse) == BUNDLED
 
@@ -120,7 +120,7 @@ def test_a_run_that_promoted_one_model_cannot_promote_another(warehouse: Warehou
     job = warehouse.prepare().ledger
     assert job is not None
     fields: dict[str, Any] = {"benchmark_run_id": None, "promoted_by": "ada", "reason": "why", "dag_id": "d"}
-    choice = Promotion(model="m", revision="r" * 64, run_id="run", **fields)
+    choice = Promotion(model="m", revision="r" * 64, dag_run_id="run", **fields)
     assert bench.store.promote(job.job.id, choice) == choice
     for other in (replace(choice, model="n"), replace(choice, revision="s" * 64)):
         with pytest.raises(ConfigurationError, match="this run already promoted m at revision rrrrrrrrrrrr"):
@@ -132,7 +132,7 @@ def test_the_last_promotion_counts_and_each_job_has_its_own(warehouse: Warehouse
     assert prepared.ledger is not None
     fields: dict[str, Any] = {"benchmark_run_id": None, "promoted_by": "ada", "reason": "why", "dag_id": "d"}
     for n in range(3):
-        choice = Promotion(model=f"m{n}", revision="r" * 64, run_id=f"run {n}", **fields)
+        choice = Promotion(model=f"m{n}", revision="r" * 64, dag_run_id=f"run {n}", **fields)
         bench.store.promote(prepared.ledger.job.id, choice)
     last = champion_of(bench.store.engine, "films")
     assert last is not None
@@ -152,7 +152,7 @@ def test_a_champion_without_files_is_reported_by_name_and_revision(
         promoted_by="ada",
         reason="why",
         dag_id="d",
-        run_id="r",
+        dag_run_id="r",
     )
     bench.store.promote(prepared.ledger.job.id, gone)
     own = settings(tmp_path, archive_entry("mini-bert"))

@@ -195,11 +195,11 @@ def test_a_retried_task_leaves_what_a_promotion_or_another_evaluation_names(benc
         choice = {"model": MODEL.name, "revision": MODEL.revision, "promoted_by": "ada", "reason": "why"}
         connection.execute(
             insert(promotions).values(
-                job_id=job[0], benchmark_run_id=promoted, promoted_at=now, dag_id="d", run_id="r", **choice
+                job_id=job[0], benchmark_run_id=promoted, promoted_at=now, dag_id="d", dag_run_id="r", **choice
             )
         )
     last = bench.evaluate(loaded, FEW, run_id="the run").id
-    kept = [run.id for run in rows(bench, "benchmark_runs") if run.run_id == "the run"]
+    kept = [run.id for run in rows(bench, "benchmark_runs") if run.dag_run_id == "the run"]
     assert kept == [compared, promoted, last]
     assert len(bench.store.predictions(promoted)) == 100
 

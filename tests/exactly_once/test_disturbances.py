@@ -137,7 +137,7 @@ def test_a_database_that_stays_away_ends_the_run_with_a_clear_error_and_loses_no
     own_postgres.start()
     warehouse.engine.dispose()
     warehouse.classifier.before_batch = lambda texts: None
-    warehouse.run("UPDATE scoring_runs SET lease_until = '2026-01-01' WHERE state = 'running'")
+    warehouse.run("UPDATE scoring_shards SET lease_until = '2026-01-01' WHERE state = 'running'")
     warehouse.score("2")
     assert len(warehouse.scores()) == 60
     warehouse.engine.dispose()
@@ -161,7 +161,7 @@ def test_a_full_sqlite_disk_ends_the_run_with_a_clear_error_and_loses_nothing(sq
     sqlite_engine.dispose()
     kept = warehouse.scores()
     assert len(kept) % 50 == 0
-    warehouse.run("UPDATE scoring_runs SET lease_until = '2026-01-01 00:00:00.000000'")
+    warehouse.run("UPDATE scoring_shards SET lease_until = '2026-01-01 00:00:00.000000'")
     warehouse.score("2")
     assert len(warehouse.scores()) == 2000
     assert all(row.score == predicted_score(warehouse, review_id) for review_id, row in kept.items())
@@ -192,7 +192,7 @@ def test_a_full_postgresql_disk_ends_the_run_with_a_clear_error_and_loses_nothin
             server.start()  # a server that cannot write its log stops itself
         before = warehouse.scores()
         assert len(before) % 500 == 0
-        warehouse.run("UPDATE scoring_runs SET lease_until = '2026-01-01' WHERE state = 'running'")
+        warehouse.run("UPDATE scoring_shards SET lease_until = '2026-01-01' WHERE state = 'running'")
         warehouse.score("2")
         assert len(warehouse.scores()) == 20_000
         warehouse.engine.dispose()

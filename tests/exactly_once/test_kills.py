@@ -52,7 +52,7 @@ def differences(one: Any, other: Any) -> list[object]:
 
 def empty(warehouse: Warehouse) -> None:
     """Forget all that was scored."""
-    for table in ("review_scores", "review_rejects", "scoring_runs"):
+    for table in ("review_scores", "review_rejects", "scoring_shards", "scoring_runs"):
         warehouse.run(f"DELETE FROM {table}")
 
 
@@ -61,7 +61,7 @@ def account(warehouse: Warehouse) -> None:
     (found,) = warehouse.run(ACCOUNTED)
     assert (found.lost, found.in_both) == (0, 0)
     assert found.source_rows == found.scored + found.rejected + found.without_a_key
-    counts = sum((Counts.from_row(run) for run in warehouse.runs()), Counts())
+    counts = sum((Counts.from_row(run) for run in warehouse.shards()), Counts())
     assert (counts.read, counts.scored, counts.unchanged) == (found.source_rows, found.scored, 0)
     assert counts.rejected == found.rejected + found.without_a_key
 
@@ -154,7 +154,7 @@ def test_ranges_that_do_not_overlap_are_scored_side_by_side_on_postgresql(postgr
     warehouse.prepare()
     ranges = (KeyRange(upto=50), KeyRange(after=50))
     both = [start(warehouse, f"run {n}", Telemetry.fresh(), batch_s=0.5, keys=keys) for n, keys in enumerate(ranges)]
-    worker.wait_for(lambda: len(warehouse.run("SELECT 1 FROM scoring_runs WHERE state = 'running'")) == 2)
+    worker.wait_for(lambda: len(warehouse.run("SELECT 1 FROM scoring_shards WHERE state = 'running'")) == 2)
     for process in both:
         finish(process)
     assert len(warehouse.scores()) == 100
@@ -164,11 +164,11 @@ def test_a_killed_runs_work_is_taken_over_by_another_when_its_lease_has_run_out(
     expected, duration = undisturbed(filled)
     empty(filled)
     kill_after(start(filled, "killed", telemetry := Telemetry.fresh()), telemetry, duration / 2)
-    filled.run("UPDATE scoring_runs SET lease_until = '2026-01-01 00:00:00.000000'")
+    filled.run("UPDATE scoring_shards SET lease_until = '2026-01-01 00:00:00.000000'")
     finish(start(filled, "another", Telemetry.fresh()))
     assert differences(filled.contents(), expected) == []
-    states = {row.run_id: row.state for row in filled.run("SELECT run_id, state FROM scoring_runs")}
-    assert states == {"killed": "abandoned", "another": "success"}
+    assert {row.dag_run_id: row.state for row in filled.shards()} == {"killed": "abandoned", "another": "success"}
+    assert {row.dag_run_id: row.state for row in filled.runs()} == {"killed": "failed", "another": "success"}
 
 
 def test_a_worker_that_is_paused_while_another_takes_over_writes_nothing_more(filled: Warehouse) -> None:
@@ -185,13 +185,13 @@ def test_a_worker_that_is_paused_while_another_takes_over_writes_nothing_more(fi
         finish(paused)
         assert differences(filled.contents(), expected) == []
         return
-    filled.run("UPDATE scoring_runs SET lease_until = '2026-01-01 00:00:00.000000'")
+    filled.run("UPDATE scoring_shards SET lease_until = '2026-01-01 00:00:00.000000'")
     finish(start(filled, "another", Telemetry.fresh()))
-    before = filled.run("SELECT review_id, run_id FROM review_scores ORDER BY review_id")
+    before = filled.run("SELECT review_id, shard_id FROM review_scores ORDER BY review_id")
     os.kill(paused.pid, signal.SIGCONT)
     paused.join(60)
     assert paused.exitcode == 1, "a worker that lost its lease must fail"
-    assert filled.run("SELECT review_id, run_id FROM review_scores ORDER BY review_id") == before
+    assert filled.run("SELECT review_id, shard_id FROM review_scores ORDER BY review_id") == before
     assert differences(filled.contents(), expected) == []
 
 
@@ -203,5 +203,6 @@ def test_a_rescore_of_all_that_is_killed_scores_each_review_once_per_try_that_co
         print(f"kill {n}: {telemetry.position()}")
     finish(start(filled, "again", telemetry := Telemetry.fresh(), rescore=Rescore.ALL))
     assert differences(filled.contents(), expected) == []
-    (run,) = filled.run("SELECT id, scored FROM scoring_runs WHERE run_id = 'again'")
-    assert filled.run("SELECT count(*) FROM review_scores WHERE run_id = :run", run=run.id)[0][0] == run.scored
+    (shard,) = (row for row in filled.shards() if row.dag_run_id == "again")
+    written = filled.run("SELECT count(*) FROM review_scores WHERE shard_id = :shard", shard=shard.id)
+    assert written[0][0] == shard.scored

@@ -85,7 +85,7 @@ def test_late_rows_and_killed_workers_between_two_databases_leave_every_review_s
     for review_id, row in scores.items():
         expected = predicted(str(body(int(review_id))))
         assert (row.label, row.score, row.token_count) == (expected.label, expected.score, expected.token_count)
-    counted = apart.runs()
+    counted = apart.shards()
     assert sum(run.scored for run in counted) == len(scores)
     assert sum(run.rejected for run in counted) == len(rejects)
     assert apart.score("afterwards").counts.read == 0
@@ -98,7 +98,7 @@ def test_late_rows_and_killed_workers_between_two_databases_leave_every_review_s
 def expire(warehouse: Warehouse) -> None:
     """Let the leases of killed runs run out at once."""
     target = Warehouse(warehouse.target or warehouse.engine)
-    target.run("UPDATE scoring_runs SET lease_until = '2026-01-01 00:00:00' WHERE state = 'running'")
+    target.run("UPDATE scoring_shards SET lease_until = '2026-01-01 00:00:00' WHERE state = 'running'")
 
 
 def test_the_tables_are_those_of_an_undisturbed_run(apart: Warehouse) -> None:
@@ -107,7 +107,7 @@ def test_the_tables_are_those_of_an_undisturbed_run(apart: Warehouse) -> None:
     finish(start(apart, "undisturbed", Telemetry.fresh()))
     expected = apart.contents()
     target = Warehouse(apart.target or apart.engine)
-    for table in ("review_scores", "review_rejects", "scoring_runs"):
+    for table in ("review_scores", "review_rejects", "scoring_shards", "scoring_runs"):
         target.run(f"DELETE FROM {table}")
     for moment in moments(4, 0.4, seed=3):
         kill_after(start(apart, "night", telemetry := Telemetry.fresh(), batch_s=0.03), telemetry, moment)

@@ -21,7 +21,7 @@ from review_scoring.run.classifier import LazyClassifier
 from review_scoring.run.reader import Reader
 from review_scoring.warehouse import retry
 from review_scoring.warehouse.history.runs import last_runs
-from review_scoring.warehouse.ledger import leases as runs
+from review_scoring.warehouse.ledger import leases
 from review_scoring.warehouse.ledger import writing as chunk_writer
 from review_scoring.warehouse.ledger.jobs import find_job
 from review_scoring.warehouse.ledger.ledger import Ledger
@@ -257,7 +257,7 @@ def test_a_commit_that_fails_gives_the_job_free_at_once(warehouse: Warehouse, mo
 def test_a_model_that_loads_slowly_does_not_cost_the_lease(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "LEASE_S", 1)
+    monkeypatch.setattr(leases, "LEASE_S", 1)
     monkeypatch.setattr(heartbeat, "HEARTBEAT_S", 0.2)
     warehouse.create()
     warehouse.fill(3)
@@ -341,7 +341,7 @@ def test_a_rerun_without_texts_to_classify_keeps_the_device(warehouse: Warehouse
     warehouse.insert((None, "sans id"))
     for _ in range(2):
         warehouse.score("the same run")
-        assert warehouse.runs()[0].device == "stub"
+        assert warehouse.shards()[0].device == "stub"
 
 
 def test_a_limit_counts_the_repeats_of_the_reviews_within_it_only(warehouse: Warehouse) -> None:
@@ -365,7 +365,7 @@ def test_a_run_that_is_told_to_stop_never_ends_as_success(warehouse: Warehouse) 
     with pytest.raises(ScoringInterruptedError):
         warehouse.score("1", chunk_rows=5)
     assert len(warehouse.scores()) == 10
-    assert warehouse.run("SELECT state FROM scoring_runs")[0].state == "failed"
+    assert warehouse.run("SELECT state FROM scoring_shards")[0].state == "failed"
 
 
 def test_another_run_of_the_job_is_refused_while_one_holds_the_lease(warehouse: Warehouse) -> None:
@@ -403,10 +403,10 @@ def test_the_counts_of_a_run_agree_with_the_tables(warehouse: Warehouse) -> None
     warehouse.fill(40)
     warehouse.insert((41, None), (42, " "), (5, "double"), (None, "sans id"))
     summary = warehouse.score(chunk_rows=9)
-    tables_, (run,) = warehouse.tables, warehouse.runs()
+    tables_, (shard,) = warehouse.tables, warehouse.shards()
     with warehouse.engine.connect() as connection:
-        scored = connection.execute(select(tables_.scores).where(tables_.scores.c.run_id == run.id)).all()
-        rejected = connection.execute(select(tables_.rejects).where(tables_.rejects.c.run_id == run.id)).all()
+        scored = connection.execute(select(tables_.scores).where(tables_.scores.c.shard_id == shard.id)).all()
+        rejected = connection.execute(select(tables_.rejects).where(tables_.rejects.c.shard_id == shard.id)).all()
         rows = connection.scalar(text("SELECT count(*) FROM reviews"))
     counts = summary.counts
     assert (counts.scored, counts.rejected) == (len(scored), len(rejected) + sum(counts.unkeyed.values()))
@@ -453,7 +453,7 @@ def test_a_commit_that_fails_for_good_fails_the_run_and_the_next_one_does_the_re
     with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
         patched.setattr(ChunkWriter, "commit", failing)
         warehouse.score("night", chunk_rows=2)
-    assert warehouse.runs()[0].state == "failed"
+    assert warehouse.shards()[0].state == "failed"
     assert len(warehouse.scores()) == 2 * (lost - 1)
     assert warehouse.score("night", chunk_rows=2).counts.scored == 6
 

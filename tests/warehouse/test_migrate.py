@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Engine, inspect, text
 
-from review_scoring.errors import ConfigurationError, PreflightError
+from review_scoring.cli import main
+from review_scoring.concurrency.cancellation import StopFlag
+from review_scoring.errors import ConfigurationError, PreflightError, WarehouseUnavailableError
 from review_scoring.request import RunKey
+from review_scoring.reviews import Prediction, Review
 from review_scoring.run.planning import plan_one_shard
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.dialects import dialect_name
 from review_scoring.warehouse.engine import writing
+from review_scoring.warehouse.ledger.chunk import ChunkResult, Outcome
+from review_scoring.warehouse.retry import retried
 from review_scoring.warehouse.schema import EXCEPT, ONLY, VERSION_TABLE, tables
+from tests.conftest import PROVE
 from tests.stubs import Warehouse, asked
 
-AT = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = Path(__file__).parent / "later_migration"
+"""A migration of a version to come."""
+
+ROWS = 1_000_000 if PROVE else 200_000
+MOST_S = 1.0
+"""Seconds that a commit may wait: MySQL's shortest limit for DDL, whose queue the commit is in."""
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(engine: Engine) -> None:
@@ -45,57 +59,35 @@ def test_the_migrations_make_the_tables_that_the_code_uses(engine: Engine) -> No
         assert compare_metadata(context, tables().metadata) == []
 
 
-def test_the_printed_ddl_brings_older_tables_to_this_version(engine: Engine) -> None:
-    since: str | None = None
-    with writing(engine).begin() as connection:
-        for until in ("0001", migrate.head()):
-            _execute(connection, migrate.ddl(dialect_name(engine), None, since=since, until=until))
-            since = until
-    assert migrate.current(engine, None) == migrate.head()
-    warehouse = Warehouse(engine)
-    warehouse.create()
-    warehouse.fill(5)
-    warehouse.prepare(migrate_tables=False)
-    assert warehouse.score().counts.scored == 5
+@pytest.fixture
+def later_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make this version of the package one that has a migration more."""
+    monkeypatch.setattr(migrate, "SCRIPTS", [*migrate.SCRIPTS, LATER])
 
 
-def test_rescores_of_before_are_known_by_their_dag_or_by_the_labels_they_changed(engine: Engine) -> None:
-    run = {
-        "state": "success",
-        "lease_until": AT,
-        "fencing_token": 1,
-        "chunks": 1,
-        **dict.fromkeys(("read", "scored", "unchanged", "rejected", "tokens", "device_seconds"), 0),
-        "unkeyed_rejects": "{}",
-        "model": "stub",
-        "revision": "0",
-        "started_at": AT,
-        "job_id": 1,
-        "task_id": "score",
-        "run_id": "1",
-        "map_index": -1,
-    }
-    tables_ = tables()
-    with writing(engine).begin() as connection:
-        _execute(connection, migrate.ddl(dialect_name(engine), None, until="0004"))
-        job = {"id": 1, "name": "films", "source": "", "id_type": "", "last_fencing_token": 0, "created_at": AT}
-        connection.execute(tables_.jobs.insert().values(job))
-        for dag_id, relabelled in (("score_reviews", 0), ("rescore_reviews", 0), ("our_own", 3), ("another", None)):
-            connection.execute(tables_.runs.insert().values({**run, "dag_id": dag_id, "relabelled": relabelled}))
-        _execute(connection, migrate.ddl(dialect_name(engine), None, since="0004"))
-        found = connection.execute(select(tables_.runs.c.dag_id).where(tables_.runs.c.is_rescore.is_(True))).scalars()
-        assert set(found) == {"rescore_reviews", "our_own"}
+def printed_ddl(engine: Engine, **options: str) -> str:
+    """Return the DDL for an engine's database."""
+    with engine.connect():  # which shows whether it is MySQL or MariaDB
+        return migrate.ddl(dialect_name(engine), None, **options)
 
 
-def _execute(connection: Connection, printed: str) -> None:
-    for statement in printed.split(";"):
-        if (stripped := statement.strip()) and stripped not in {"BEGIN", "COMMIT"}:
-            connection.execute(text(stripped))
+def execute(engine: Engine, printed: str) -> None:
+    """Run printed DDL, as a DBA does."""
+    with writing(engine).connect() as connection:
+        transaction = connection.begin()
+        for statement in printed.split(";"):
+            if "CONCURRENTLY" in statement:
+                transaction.commit()
+                with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as alone:
+                    alone.execute(text(statement))
+                transaction = connection.begin()
+            elif (stripped := statement.strip()) and stripped not in {"BEGIN", "COMMIT"}:
+                connection.execute(text(stripped))
+        transaction.commit()
 
 
 def test_the_printed_ddl_makes_tables_that_are_taken_for_current(engine: Engine) -> None:
-    with writing(engine).begin() as connection:
-        _execute(connection, migrate.ddl(dialect_name(engine), None))
+    execute(engine, printed_ddl(engine))
     assert migrate.current(engine, None) == migrate.head()
     warehouse = Warehouse(engine)
     warehouse.create()
@@ -128,12 +120,19 @@ def test_missing_tables_are_told_where_they_may_not_be_made(warehouse: Warehouse
         warehouse.prepare(migrate_tables=False)
 
 
-def test_tables_of_a_newer_version_are_refused_and_left_alone(warehouse: Warehouse) -> None:
+def test_tables_of_a_newer_version_are_refused_in_one_line_and_left_alone(warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.prepare()
-    warehouse.run(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
-    with pytest.raises(PreflightError, match="at revision 9999, which a newer version of review-scoring made"):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(migrate, "SCRIPTS", [*migrate.SCRIPTS, LATER])
+        migrate.upgrade(warehouse.engine, None)
+    with pytest.raises(WarehouseUnavailableError) as raised:  # which Airflow retries, maybe on another worker
         warehouse.prepare()
+    assert str(raised.value) == (
+        "the scoring tables are at revision 0002_example, which this version of review-scoring does not know; it knows "
+        "revisions up to 0001_tables: upgrade the package on this worker"
+    )
+    assert migrate.current(warehouse.engine, None) == "0002_example"
 
 
 def test_a_job_name_belongs_to_one_source(warehouse: Warehouse) -> None:
@@ -145,21 +144,157 @@ def test_a_job_name_belongs_to_one_source(warehouse: Warehouse) -> None:
         warehouse.prepare()
 
 
-@pytest.mark.parametrize("revision", ["0001", "0004", "0006"])
-def test_a_dry_run_counts_with_tables_of_an_earlier_version(warehouse: Warehouse, revision: str) -> None:
+@pytest.mark.usefixtures("later_version")
+def test_a_dry_run_counts_with_tables_of_an_earlier_version(warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(12)
-    with writing(warehouse.engine).begin() as connection:
-        _execute(connection, migrate.ddl(dialect_name(warehouse.engine), None, until=revision))
-        job = {"name": "films", "source": "reviews.id", "id_type": "integer", "last_fencing_token": 0}
-        names = ", ".join([*job, "created_at"])
-        values = ", ".join(f":{name}" for name in [*job, "created_at"])
-        statement = text(f"INSERT INTO scoring_jobs ({names}) VALUES ({values})")
-        connection.execute(statement, {**job, "created_at": "2026-01-01 00:00:00"})
+    execute(warehouse.engine, printed_ddl(warehouse.engine, until="0001_tables"))
+    job = "INSERT INTO scoring_jobs (name, source, id_type, last_fencing_token, created_at)"
+    warehouse.run(f"{job} VALUES ('films', 'reviews.id', 'integer', 0, '2026-01-01 00:00:00')")
     prepared = warehouse.prepare(dry_run=True)
     request = asked(RunKey("dag", "score", "dry"))
     shard = plan_one_shard(prepared, request)
     assert shard.candidates(prepared.source, prepared.ledger, request).count() == 12
+    assert migrate.current(warehouse.engine, None) == "0001_tables"
+
+
+@pytest.mark.parametrize("printed", [False, True])
+def test_scores_survive_an_upgrade_and_a_downgrade(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, *, printed: bool
+) -> None:
+    warehouse.create()
+    warehouse.fill(5)
+    warehouse.score("1")
+    before = warehouse.contents()
+    monkeypatch.setattr(migrate, "SCRIPTS", [*migrate.SCRIPTS, LATER])
+    if printed:
+        execute(warehouse.engine, printed_ddl(warehouse.engine, since="0001_tables"))
+    else:
+        migrate.upgrade(warehouse.engine, None)
+    assert migrate.current(warehouse.engine, None) == "0002_example"
+    assert "example" in columns(warehouse)
+    migrate.downgrade(warehouse.engine, None, "0001_tables")
+    assert migrate.current(warehouse.engine, None) == "0001_tables"
+    assert warehouse.engine.dialect.name == "duckdb" or "example" not in columns(warehouse)
+    assert warehouse.contents() == before
+    warehouse.fill(5, first=6)
+    monkeypatch.undo()
+    assert warehouse.score("2").counts.scored == 5
+
+
+def columns(warehouse: Warehouse) -> set[str]:
+    """Return the columns of `review_scores`."""
+    return {column["name"] for column in inspect(warehouse.engine).get_columns("review_scores")}
+
+
+def test_an_index_that_a_killed_upgrade_left_invalid_is_built_again(
+    postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = Warehouse(postgres_engine)
+    warehouse.create()
+    warehouse.prepare()
+    warehouse.run("CREATE INDEX review_scores_example ON review_scores (token_count)")
+    warehouse.run("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'review_scores_example'::regclass")
+    monkeypatch.setattr(migrate, "SCRIPTS", [*migrate.SCRIPTS, LATER])
+    migrate.upgrade(warehouse.engine, None)
+    valid = "SELECT indisvalid, indnatts FROM pg_index WHERE indexrelid = 'review_scores_example'::regclass"
+    assert [tuple(row) for row in warehouse.run(valid)] == [(True, 2)]
+
+
+@pytest.mark.usefixtures("later_version")
+def test_a_downgrade_needs_a_revision_that_is_known_and_no_run_in_progress(warehouse: Warehouse) -> None:
+    with pytest.raises(ConfigurationError, match="the tables are missing, and cannot be downgraded"):
+        migrate.downgrade(warehouse.engine, None, "0001_tables")
+    warehouse.create()
+    warehouse.fill(3)
+    warehouse.score("1")
+    for revision in ("base", "0000", "-1"):
+        with pytest.raises(ConfigurationError, match=rf"to {revision}; the revisions are 0001_tables, 0002_example$"):
+            migrate.downgrade(warehouse.engine, None, revision)
+    ledger = warehouse.prepare().ledger
+    assert ledger is not None
+    ledger.leases.take(asked(RunKey("dag", "score", "2")))
+    with pytest.raises(ConfigurationError, match="a run is in progress"):
+        migrate.downgrade(warehouse.engine, None, "0001_tables")
+
+
+def test_the_command_downgrades_the_tables_of_a_connection(
+    sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", f"sqlite:///{sqlite_engine.url.database}")
+    monkeypatch.setattr(migrate, "SCRIPTS", [*migrate.SCRIPTS, LATER])
+    migrate.upgrade(sqlite_engine, None)
+    main(["downgrade", "warehouse", "--to", "0001_tables"])
+    assert migrate.current(sqlite_engine, None) == "0001_tables"
+    assert "are at revision 0001_tables" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="cannot be downgraded to 0002_example"):
+        main(["downgrade", "warehouse", "--to", "0002_example"])
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def large(request: pytest.FixtureRequest) -> Warehouse:
+    """A job with many scores, in a database that takes many writers."""
+    fixtures = {"postgresql": "postgres_engine", "mariadb": "mariadb_engine"}
+    warehouse = Warehouse(request.getfixturevalue(fixtures[request.param]))
+    warehouse.create()
+    warehouse.prepare()
+    numbers = f"generate_series(1, {ROWS}) n" if request.param == "postgresql" else f"seq_1_to_{ROWS} n"
+    number = "n" if request.param == "postgresql" else "n.seq"
+    warehouse.run(
+        "INSERT INTO review_scores (job_id, shard_id, scored_at, score, model_id, token_count, truncated, review_id,"
+        f" label, probabilities, text_hash) SELECT 0, 0, '2026-01-01 00:00:00', 0.5, 0, {number} % 512, false,"
+        f" CAST({number} AS CHAR(10)), 'pos', '[0.5, 0.5]', :digest FROM {numbers}",
+        digest=b"h" * 32,
+    )
+    return warehouse
+
+
+def test_no_commit_waits_for_a_migration(
+    large: Warehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run of this version commits all the while that a later version migrates the tables, and someone reads them."""
+    large.fill(1)
+    ledger = large.prepare().ledger
+    assert ledger is not None
+    lease = ledger.leases.take(asked(RunKey("dag", "score", "1")))
+    waits: list[float] = []
+    done = threading.Event()
+
+    def commit() -> None:
+        nonlocal lease
+        number = 0
+        while not done.is_set():
+            number += 1
+            prediction = Prediction("pos", 0.75, (0.25, 0.75), 5, truncated=False)
+            rows = [Outcome(Review(f"{number} {n}", "texte"), b"h" * 32, prediction) for n in range(100)]
+            began = time.monotonic()
+            lease = ledger.chunks.commit(lease, ChunkResult(rows, device="stub"))
+            waits.append(time.monotonic() - began)
+
+    with ThreadPoolExecutor(2) as pool, large.engine.connect() as analyst:
+        committing = pool.submit(commit)
+        analyst.execute(text("SELECT count(*) FROM review_scores")).all()  # and does not end its transaction
+        monkeypatch.setattr(migrate, "SCRIPTS", [*migrate.SCRIPTS, LATER])
+        migrating = pool.submit(migrated, large.engine)
+        time.sleep(3)
+        analyst.rollback()
+        took = migrating.result()
+        done.set()
+        committing.result()
+    monkeypatch.undo()
+    with capsys.disabled():
+        name = large.engine.dialect.name
+        print(f"\n{name}: {len(waits)} commits in {took:.1f} s of migration, the longest took {max(waits):.2f} s")
+    assert len(waits) > took, "the commits were to go on"
+    assert max(waits) - median(waits) < MOST_S + 0.1  # which the server needs to notice that the time is over
+    assert "example" in columns(large)
+
+
+def migrated(engine: Engine) -> float:
+    """Migrate until it succeeds, as the tries of a task do, and return the seconds."""
+    began = time.monotonic()
+    retried(lambda: migrate.upgrade(engine, None), what="migrating", stop=StopFlag(), patience_s=60)
+    return time.monotonic() - began
 
 
 def test_a_dry_preflight_writes_nothing(warehouse: Warehouse) -> None:

@@ -36,7 +36,7 @@ class Metrics:
     :param classes: metrics of each class and of the two averages
     :param trainer: the `eval_…` metrics, as `transformers.Trainer.evaluate` names and rounds them
     :param confusion: expected label -> predicted label -> number of reviews
-    :param breakdown: all metrics that are kept as JSON in `benchmark_runs.figures`
+    :param breakdown: all metrics that are kept as JSON in `benchmark_runs.metrics`
     """
 
     reviews: int

@@ -34,7 +34,7 @@ class PromotionRequest:
         revision, and its newest evaluation
     :param required: the benchmark set that the model must have passed on, or `any`: each that it was evaluated on
     :param without_passing: promote the model even if it has no passing evaluation
-    :param run_id: the Airflow run of `dag_id` that `promoted_by` triggered
+    :param dag_run_id: the Airflow run of `dag_id` that `promoted_by` triggered
     """
 
     model: str
@@ -44,7 +44,7 @@ class PromotionRequest:
     reason: str
     promoted_by: str
     dag_id: str
-    run_id: str
+    dag_run_id: str
 
 
 def promote_model(
@@ -82,7 +82,7 @@ def promote_model(
         promoted_by=request.promoted_by,
         reason=request.reason.strip(),
         dag_id=request.dag_id,
-        run_id=request.run_id,
+        dag_run_id=request.dag_run_id,
     )
     return store.promote(ledger.job.id, promotion)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from review_scoring.concurrency.cancellation import StopFlag
-from review_scoring.errors import GaveWayError
+from review_scoring.errors import YieldedError
 from review_scoring.inference.progress import Progress
 from review_scoring.request import RunRequest
 from review_scoring.reviews import Prediction, RejectReason
@@ -25,8 +25,8 @@ from review_scoring.run.preflight import PreparedJob
 from review_scoring.run.reader import Reader, ReadyChunk
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.ledger.chunk import Chunk, ChunkResult, Outcome, Recorded
-from review_scoring.warehouse.ledger.leases import FAILED, GAVE_WAY
 from review_scoring.warehouse.ledger.ledger import Ledger
+from review_scoring.warehouse.schema import FAILED, YIELDED
 from review_scoring.warehouse.selection.shards import Shard
 from review_scoring.warehouse.source.ranges import overlap
 
@@ -80,7 +80,7 @@ def score_shard(
             commits.end()
         except BaseException as error:
             stop.set()
-            commits.abandon(GAVE_WAY if isinstance(error, GaveWayError) else FAILED)
+            commits.abandon(YIELDED if isinstance(error, YieldedError) else FAILED)
             raise
         counts = commits.lease.counts
     log.info("%s", counts)
@@ -142,7 +142,7 @@ class _Loop:
         """End here, with everything committed, if another run requests the job."""
         if self.request.yields and self.ledger.preemption.is_requested():
             self.commits.flush()
-            raise GaveWayError(
+            raise YieldedError(
                 "a run with new reviews requests the job; this rescore keeps its commits and continues later"
             )
 

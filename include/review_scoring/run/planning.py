@@ -11,9 +11,9 @@ from review_scoring.request import RunKey, RunRequest
 from review_scoring.run.preflight import PreparedJob
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.ledger.counts import Counts
-from review_scoring.warehouse.ledger.leases import SUCCESS
 from review_scoring.warehouse.ledger.ledger import Ledger
-from review_scoring.warehouse.ledger.shards import ShardRun
+from review_scoring.warehouse.ledger.shards import ShardRecord
+from review_scoring.warehouse.schema import SUCCESS
 from review_scoring.warehouse.selection.candidates import Candidates
 from review_scoring.warehouse.selection.cursor import FULL_SCAN, Scan, next_scan
 from review_scoring.warehouse.selection.shards import Shard, ShardLimits, split
@@ -40,8 +40,7 @@ def plan_run(prepared: PreparedJob, request: RunRequest, limits: ShardLimits) ->
         done_by=frozenset(run.id for run in before),
     )
     shards = split(candidates, limits, {run.map_index: run.counts.before_another_try().done for run in before})
-    if any(run.map_index >= len(shards) for run in before):
-        ledger.shards.drop(request.key, beyond=len(shards))
+    ledger.shards.plan(request, len(shards))
     return shards
 
 
@@ -86,15 +85,16 @@ def finish_one_shard(ledger: Ledger, request: RunRequest, shard: Shard) -> RunRe
     return report
 
 
-def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Sequence[ShardRun]) -> RunReport:
+def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Sequence[ShardRecord]) -> RunReport:
     done = {run.map_index for run in found if run.state == SUCCESS}
     if missing := [f"{index} ({shard})" for index, shard in plan.items() if index not in done]:
         raise UnaccountedError(
-            f"of the {len(plan)} shard(s) of {key.task_id} of {key.run_id}, these are not done: {', '.join(missing)}; "
-            f"clear them in Airflow: they continue where they stopped"
+            f"of the {len(plan)} shard(s) of {key.task_id} of {key.dag_run_id}, these are not done: "
+            f"{', '.join(missing)}; clear them in Airflow: they continue where they stopped"
         )
     counts = reduce(add, (run.counts for run in found), Counts())
-    _compare_with_tables(ledger, found, counts)
+    _compare_with_tables(ledger, key, found, counts)
+    ledger.shards.finish(key, succeeded=True)
     first = next(iter(plan.values()))
     if first.scan.highest is not None:
         ledger.cursor.advance(first.scan.highest, is_full_pass=first.scan.is_full)
@@ -124,13 +124,14 @@ def _scan_of(prepared: PreparedJob, request: RunRequest) -> Scan:
     return next_scan(prepared.job, prepared.source, prepared.ledger.cursor.state)
 
 
-def _compare_with_tables(ledger: Ledger, found: Sequence[ShardRun], counts: Counts) -> None:
+def _compare_with_tables(ledger: Ledger, key: RunKey, found: Sequence[ShardRecord], counts: Counts) -> None:
     """Compare the counts with the rows in the tables. Another run may have replaced some of them since, no more."""
-    kept = ledger.shards.rows_of([run.id for run in found])
+    kept = ledger.shards.rows_of([shard.id for shard in found])
     keyed = counts.rejected - sum(counts.unkeyed.values())
     replaced = counts.scored + keyed - kept.scored - kept.rejected
     wrong = kept.scored > counts.scored or kept.rejected > keyed or replaced < 0
     if wrong or replaced > ledger.shards.done_by_others(found):
+        ledger.shards.finish(key, succeeded=False)
         raise UnaccountedError(
             f"rows unaccounted for: the shards have counted {counts}, {sum(counts.unkeyed.values())} of the rejects "
             f"without a key, the tables contain {kept.scored} of their scores and {kept.rejected} of their rejects; "

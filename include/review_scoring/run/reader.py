@@ -30,7 +30,7 @@ class ReadyChunk:
     chunk: Chunk
     prepared: Any
     tokens: Sequence[int]
-    waiting: Sequence[tuple[Review, str]]
+    waiting: Sequence[tuple[Review, bytes]]
     rejects: Sequence[Outcome]
     unchanged: Sequence[Review]
 
@@ -76,7 +76,7 @@ class Reader:
     def _ready(self, chunk: Chunk) -> ReadyChunk:
         rejects: list[Outcome] = []
         unchanged: list[Review] = []
-        waiting: list[tuple[Review, str]] = []
+        waiting: list[tuple[Review, bytes]] = []
         taken = 0
         for review in chunk.reviews:
             if self._left is not None and len(rejects) + len(waiting) == self._left:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    DateTime,
     Double,
     ForeignKey,
     Index,
@@ -20,82 +19,26 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.dialects import mysql, postgresql
-from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from review_scoring.reviews import MAX_ID_LENGTH, MAX_TIME_LENGTH
+from review_scoring.reviews import MAX_TIME_LENGTH
+from review_scoring.warehouse.column_types import ByteText, UtcDateTime, hash_type, long_text_type, surrogate_id_type
 
 VERSION_TABLE = "review_scoring_version"
 """Alembic's version table, under a name that cannot clash with Airflow's or the user's."""
 
+LABELS_VIEW = "review_labels"
+"""The view for analysts: one row for each scored review, with the job's name and the model's."""
+
+RUNNING, SUCCESS, FAILED, YIELDED, ABANDONED = "running", "success", "failed", "yielded", "abandoned"
+"""States of a run and of a shard. A shard is abandoned when its lease has expired, or a new plan lacks it."""
+
 CERTAINTY = ("job_id", "score", "review_id")
-FILTERS = ("label", "model", "truncated", "scored_at")
+FILTERS = ("label", "truncated", "model_id", "scored_at")
 """Columns by which the pages order scores, and by which they filter."""
 
 ONLY, EXCEPT = "only", "except"
 MYSQL = frozenset({"mysql", "mariadb"})
 """Keys in `info` of an index that only some databases have: which ones have it, or do not."""
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC time: `timestamptz` on PostgreSQL, a naive UTC column elsewhere, microseconds kept everywhere."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[datetime]:
-        """Return the column type of the database."""
-        if dialect.name == "postgresql":
-            return dialect.type_descriptor(DateTime(timezone=True))
-        if dialect.name in {"mysql", "mariadb"}:
-            return dialect.type_descriptor(mysql.DATETIME(fsp=6))
-        return dialect.type_descriptor(DateTime())
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a naive time, which is ambiguous, and convert others to UTC."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value!r} has no time zone")
-        utc = value.astimezone(UTC)
-        return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Return every time aware, in UTC."""
-        if value is None:
-            return None
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-
-
-class ByteText(TypeDecorator[str]):
-    """Text compared byte by byte, trailing blanks included: `a1`, `A1` and `a1 ` are three reviews."""
-
-    impl = String
-    cache_ok = True
-
-    def __init__(self, length: int = MAX_ID_LENGTH) -> None:
-        super().__init__(length)
-        self.length = length
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
-        """Return the type with a binary collation of the database; a `mysql://` address may lead to MariaDB."""
-        if dialect.name == "postgresql":
-            return dialect.type_descriptor(postgresql.VARCHAR(self.length, collation="C"))
-        if dialect.name in {"mysql", "mariadb"}:
-            collation = "utf8mb4_nopad_bin" if getattr(dialect, "is_mariadb", False) else "utf8mb4_0900_bin"
-            return dialect.type_descriptor(mysql.VARCHAR(self.length, charset="utf8mb4", collation=collation))
-        return dialect.type_descriptor(String(self.length))
-
-
-def surrogate_id_type() -> TypeEngine[int]:
-    """Return a 64-bit key that every database fills by itself, SQLite included."""
-    return BigInteger().with_variant(Integer(), "sqlite")
-
-
-def long_text_type() -> TypeEngine[str]:
-    """Return a text type long enough for any review."""
-    return Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 
 
 class Tables:
@@ -104,7 +47,12 @@ class Tables:
     def __init__(self, schema: str | None = None) -> None:
         self.schema = schema
         self.metadata = MetaData(schema=schema)
-        prefix = f"{schema}." if schema else ""
+        self._add_runs()
+        self._add_reviews()
+        self._add_benchmarks()
+
+    def _add_runs(self) -> None:
+        """Add the tables of jobs, models, runs and shards."""
         self.jobs = Table(
             "scoring_jobs",
             self.metadata,
@@ -115,66 +63,90 @@ class Tables:
             Column("last_fencing_token", BigInteger, nullable=False, default=0),
             Column("cursor_seen", String(500)),
             Column("full_pass_at", UtcDateTime),
+            Column("requested_by", String(510)),
+            Column("requested_until", UtcDateTime),
             Column("created_at", UtcDateTime, nullable=False),
-            Column("wanted_by", String(510)),
-            Column("wanted_until", UtcDateTime),
         )
+        # A model and revision that has scored. Rows refer to it by a number: two texts in each of many million rows
+        # would take more space than all other columns.
+        self.models = Table(
+            "scored_models",
+            self.metadata,
+            Column("id", Integer, primary_key=True),
+            Column("name", String(200), nullable=False),
+            Column("revision", String(64), nullable=False),
+            Column("first_used_at", UtcDateTime, nullable=False),
+            UniqueConstraint("name", "revision", name="scored_models_revision"),
+        )
+        # `dag_run_id` is Airflow's name of the DAG run. The counts are the sum over the shards; they are written
+        # whenever a shard ends, and while one is running its own row is ahead of them.
         self.runs = Table(
             "scoring_runs",
             self.metadata,
             Column("id", surrogate_id_type(), primary_key=True),
-            Column("job_id", BigInteger, ForeignKey(f"{prefix}scoring_jobs.id"), nullable=False),
+            Column("job_id", BigInteger, self._refers_to("scoring_jobs"), nullable=False),
             Column("dag_id", String(250), nullable=False),
             Column("task_id", String(250), nullable=False),
-            Column("run_id", String(250), nullable=False),
+            Column("dag_run_id", String(250), nullable=False),
+            Column("state", String(20), nullable=False),
+            Column("rescore", String(20), nullable=False),
+            Column("key_after", ByteText()),
+            Column("key_upto", ByteText()),
+            Column("scored_since", UtcDateTime),
+            Column("scored_until", UtcDateTime),
+            Column("review_limit", BigInteger),
+            Column("model_id", Integer, self._refers_to("scored_models"), nullable=False),
+            Column("shards", Integer, nullable=False),
+            *_counts(),
+            Column("started_at", UtcDateTime, nullable=False),
+            Column("ended_at", UtcDateTime),
+            UniqueConstraint("job_id", "dag_id", "task_id", "dag_run_id", name="scoring_runs_task"),
+        )
+        self.shards = Table(
+            "scoring_shards",
+            self.metadata,
+            Column("id", surrogate_id_type(), primary_key=True),
+            Column("run_id", BigInteger, self._refers_to("scoring_runs"), nullable=False),
             Column("map_index", Integer, nullable=False),
-            Column("range_from", ByteText()),
-            Column("range_to", ByteText()),
+            Column("key_after", ByteText()),
+            Column("key_upto", ByteText()),
+            Column("scan", Text),
             Column("state", String(20), nullable=False),
             Column("lease_until", UtcDateTime, nullable=False),
             Column("fencing_token", BigInteger, nullable=False),
             Column("chunks", BigInteger, nullable=False),
-            Column("read", BigInteger, nullable=False),
-            Column("scored", BigInteger, nullable=False),
-            Column("unchanged", BigInteger, nullable=False),
-            Column("rejected", BigInteger, nullable=False),
-            Column("unkeyed_rejects", Text, nullable=False),
-            Column("label_counts", Text),
-            Column("tokens", BigInteger, nullable=False),
-            Column("device_seconds", Double, nullable=False),
-            Column("model", String(200), nullable=False),
-            Column("revision", String(64), nullable=False),
+            *_counts(),
+            Column("model_id", Integer, self._refers_to("scored_models"), nullable=False),
             Column("device", String(100)),
             Column("started_at", UtcDateTime, nullable=False),
             Column("ended_at", UtcDateTime),
-            Column("relabelled", BigInteger, server_default="0"),
-            Column("is_rescore", Boolean),
-            Column("review_limit", BigInteger),
-            Column("met_again", BigInteger, server_default="0"),
-            Column("repeats_met_again", BigInteger, server_default="0"),
-            Column("scan", Text),
-            UniqueConstraint("job_id", "dag_id", "task_id", "run_id", "map_index", name="scoring_runs_task_key"),
-            Index("scoring_runs_job_state", "job_id", "state"),
+            UniqueConstraint("run_id", "map_index", name="scoring_shards_map_index"),
+            Index("scoring_shards_state", "state"),
         )
-        # The two tables below have no foreign keys: PostgreSQL would check them for every row, and every commit
-        # already locks the run's row, whose own foreign key names the job.
+
+    def _add_reviews(self) -> None:
+        """Add the tables with a row for each review.
+
+        They have no foreign keys: PostgreSQL would check them for every row, and every commit already locks the shard's
+        row, whose own foreign keys name the run and the job. Columns of a fixed width come first, which saves the bytes
+        that PostgreSQL would fill in between to align them.
+        """
         self.scores = Table(
             "review_scores",
             self.metadata,
             Column("job_id", BigInteger, primary_key=True, autoincrement=False),
-            Column("review_id", ByteText(), primary_key=True),
-            Column("label", String(50), nullable=False),
+            Column("shard_id", BigInteger, nullable=False),
+            Column("scored_at", UtcDateTime, nullable=False),
             Column("score", Double, nullable=False),
-            Column("probabilities", Text, nullable=False),
-            Column("model", String(200), nullable=False),
-            Column("revision", String(64), nullable=False),
-            Column("text_hash", String(64), nullable=False),
-            Column("source_updated_at", String(MAX_TIME_LENGTH)),
+            Column("model_id", Integer, nullable=False),
             Column("token_count", Integer, nullable=False),
             Column("truncated", Boolean, nullable=False),
-            Column("scored_at", UtcDateTime, nullable=False),
-            Column("run_id", BigInteger, nullable=False),
-            Index("review_scores_run", "run_id"),
+            Column("review_id", ByteText(), primary_key=True),
+            Column("label", String(50), nullable=False),
+            Column("probabilities", Text, nullable=False),
+            Column("text_hash", hash_type(), nullable=False),
+            Column("source_updated_at", String(MAX_TIME_LENGTH)),
+            Index("review_scores_shard", "shard_id"),
             # Least certain reviews first, under any filter: the index includes the columns of the filters.
             Index("review_scores_certainty", *CERTAINTY, postgresql_include=FILTERS, info={EXCEPT: MYSQL}),
             Index("review_scores_certainty_filters", *CERTAINTY, *FILTERS, info={ONLY: MYSQL}),
@@ -183,21 +155,19 @@ class Tables:
             "review_rejects",
             self.metadata,
             Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+            Column("shard_id", BigInteger, nullable=False),
+            Column("first_seen", UtcDateTime, nullable=False),
+            Column("model_id", Integer, nullable=False),
+            Column("attempts", Integer, nullable=False),
             Column("review_id", ByteText(), primary_key=True),
             Column("reason", String(50), nullable=False),
             Column("detail", String(500), nullable=False),
-            Column("text_hash", String(64), nullable=False),
+            Column("text_hash", hash_type(), nullable=False),
             Column("source_updated_at", String(MAX_TIME_LENGTH)),
-            Column("first_seen", UtcDateTime, nullable=False),
-            Column("attempts", Integer, nullable=False),
-            Column("run_id", BigInteger, nullable=False),
-            Column("model", String(200)),
-            Column("revision", String(64)),
-            Index("review_rejects_run", "run_id"),
+            Index("review_rejects_shard", "shard_id"),
         )
-        self._add_benchmarks(prefix)
 
-    def _add_benchmarks(self, prefix: str) -> None:
+    def _add_benchmarks(self) -> None:
         """Add the tables of benchmark sets, evaluations and promotions."""
         # A benchmark set whose content changed under its name is a new row, which refers to the previous one.
         self.benchmark_sets = Table(
@@ -215,19 +185,27 @@ class Tables:
             Column("loaded_at", UtcDateTime, nullable=False),
             UniqueConstraint("name", "content_hash", name="benchmark_sets_content"),
         )
+        # Each text once, however many sets contain it: deleting its row erases it, and labels and predictions stay.
+        self.benchmark_texts = Table(
+            "benchmark_texts",
+            self.metadata,
+            Column("text_hash", hash_type(), primary_key=True),
+            Column("text", long_text_type(), nullable=False),
+        )
         self.benchmark_reviews = Table(
             "benchmark_reviews",
             self.metadata,
             Column("set_id", BigInteger, primary_key=True, autoincrement=False),
             Column("review_id", ByteText(), primary_key=True),
-            Column("text", long_text_type()),
             Column("label", String(50), nullable=False),
+            Column("text_hash", hash_type()),
+            Index("benchmark_reviews_text", "text_hash"),
         )
         self.benchmark_runs = Table(
             "benchmark_runs",
             self.metadata,
             Column("id", surrogate_id_type(), primary_key=True),
-            Column("set_id", BigInteger, ForeignKey(f"{prefix}benchmark_sets.id"), nullable=False),
+            Column("set_id", BigInteger, self._refers_to("benchmark_sets"), nullable=False),
             Column("model", String(200), nullable=False),
             Column("revision", String(64), nullable=False),
             Column("row_limit", BigInteger),
@@ -245,15 +223,15 @@ class Tables:
             Column("compared_with", BigInteger),
             Column("passed", Boolean, nullable=False),
             Column("explanation", Text, nullable=False),
-            Column("figures", long_text_type(), key="metrics", nullable=False),
+            Column("metrics", long_text_type(), nullable=False),
             Column("dag_id", String(250), nullable=False),
             Column("task_id", String(250), nullable=False),
-            Column("run_id", String(250), nullable=False),
+            Column("dag_run_id", String(250), nullable=False),
             Column("map_index", Integer, nullable=False),
             Column("started_at", UtcDateTime, nullable=False),
             Column("ended_at", UtcDateTime, nullable=False),
             Index("benchmark_runs_model", "model", "revision"),
-            Index("benchmark_runs_task", "dag_id", "run_id"),
+            Index("benchmark_runs_task", "dag_id", "dag_run_id"),
         )
         self.benchmark_class_metrics = Table(
             "benchmark_class_metrics",
@@ -284,17 +262,31 @@ class Tables:
             "promotions",
             self.metadata,
             Column("id", surrogate_id_type(), primary_key=True),
-            Column("job_id", BigInteger, ForeignKey(f"{prefix}scoring_jobs.id"), nullable=False),
+            Column("job_id", BigInteger, self._refers_to("scoring_jobs"), nullable=False),
             Column("model", String(200), nullable=False),
             Column("revision", String(64), nullable=False),
-            Column("benchmark_run_id", BigInteger, ForeignKey(f"{prefix}benchmark_runs.id")),
+            Column("benchmark_run_id", BigInteger, self._refers_to("benchmark_runs")),
             Column("promoted_by", String(250), nullable=False),
             Column("promoted_at", UtcDateTime, nullable=False),
             Column("reason", Text, nullable=False),
             Column("dag_id", String(250), nullable=False),
-            Column("run_id", String(250), nullable=False),
+            Column("dag_run_id", String(250), nullable=False),
             Index("promotions_job", "job_id", "promoted_at"),
         )
+
+    def _refers_to(self, table: str) -> ForeignKey:
+        return ForeignKey(f"{self.schema}.{table}.id" if self.schema else f"{table}.id")
+
+
+def _counts() -> list[Column[Any]]:
+    """Return the columns of :class:`~review_scoring.warehouse.ledger.counts.Counts`."""
+    numbers = ("read", "scored", "unchanged", "rejected", "relabelled", "met_again", "repeats_met_again", "tokens")
+    return [
+        *(Column(name, BigInteger, nullable=False) for name in numbers),
+        Column("device_seconds", Double, nullable=False),
+        Column("unkeyed_rejects", Text, nullable=False),
+        Column("label_counts", Text, nullable=False),
+    ]
 
 
 @lru_cache

@@ -51,8 +51,8 @@ def make(path: Path, newest: datetime) -> None:
         report = score_run(
             ready, RunRequest(key=key, model=model.name, revision=model.revision), lambda: classifier, stop
         )
-        run = ready.existing_ledger.shards.of(key)[0].id
-        _date_back(engine, run, began, timedelta(seconds=report.seconds))
+        shard = ready.existing_ledger.shards.of(key)[0].id
+        _date_back(engine, shard, began, timedelta(seconds=report.seconds))
     evaluate(engine, classifier, model, newest)
 
 
@@ -86,10 +86,12 @@ def _drawn() -> Iterator[list[str | None]]:
         yield [*(row["text"] for row in drawn), *UNUSABLE[: number % 4]]
 
 
-def _date_back(engine: Engine, run: int, began: datetime, took: timedelta) -> None:
+def _date_back(engine: Engine, shard: int, began: datetime, took: timedelta) -> None:
     ours = tables()
     ended = began + took
     with writing(engine).begin() as connection:
-        connection.execute(update(ours.runs).where(ours.runs.c.id == run).values(started_at=began, ended_at=ended))
-        connection.execute(update(ours.scores).where(ours.scores.c.run_id == run).values(scored_at=ended))
-        connection.execute(update(ours.rejects).where(ours.rejects.c.run_id == run).values(first_seen=ended))
+        run = connection.scalar(select(ours.shards.c.run_id).where(ours.shards.c.id == shard))
+        for table, row in ((ours.runs, run), (ours.shards, shard)):
+            connection.execute(update(table).where(table.c.id == row).values(started_at=began, ended_at=ended))
+        connection.execute(update(ours.scores).where(ours.scores.c.shard_id == shard).values(scored_at=ended))
+        connection.execute(update(ours.rejects).where(ours.rejects.c.shard_id == shard).values(first_seen=ended))

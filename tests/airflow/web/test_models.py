@@ -36,7 +36,7 @@ def test_models_are_shown_with_their_evaluations_and_the_champion(pages: Pages, 
         promoted_by="ada",
         reason="<b>fast</b>",
         dag_id="promote_model",
-        run_id="manual",
+        dag_run_id="manual",
     )
     job = warehouse.run("SELECT id FROM scoring_jobs WHERE name = 'films'")[0][0]
     BenchmarkStore(warehouse.engine).promote(job, promotion)
@@ -73,7 +73,7 @@ def test_unverified_models_and_evaluations_of_another_revision_are_marked(
     client = pages()
     who: dict[str, Any] = {"promoted_by": "ada", "reason": "fast", "dag_id": "promote_model"}
     for revision, shows_it in (("f" * 64, False), ("e" * 64, True)):
-        promotion = Promotion(model=name, revision=revision, run_id=revision[0], benchmark_run_id=evaluation, **who)
+        promotion = Promotion(model=name, revision=revision, dag_run_id=revision[0], benchmark_run_id=evaluation, **who)
         BenchmarkStore(warehouse.engine).promote(job, promotion)
         listed, shown = client.get("/models").text, client.get("/model", params={"name": name}).text
         assert ("not the champion's" in listed) is shows_it

@@ -93,17 +93,22 @@ def test_an_hourly_schedule_is_charted_by_day_and_compared_with_a_month(pages: P
     warehouse.fill(1)
     warehouse.score("0")
     with writing(warehouse.engine).begin() as connection:
-        runs = warehouse.tables.runs
-        row = connection.execute(runs.select()).one()._asdict() | {"read": 100, "scored": 100}
+        runs, shards = warehouse.tables.runs, warehouse.tables.shards
+        run = connection.execute(runs.select()).one()._asdict()
+        shard = connection.execute(shards.select()).one()._asdict() | {"read": 100, "scored": 100}
+        connection.execute(delete(shards))
         connection.execute(delete(runs))
-        del row["id"]
-        midnight = row["started_at"].replace(hour=0, minute=0, second=0, microsecond=0)
+        del run["id"], shard["id"]
+        midnight = run["started_at"].replace(hour=0, minute=0, second=0, microsecond=0)
         for day, hour in product(range(40), range(0, 24, 6)):
             at = midnight - timedelta(days=day) + timedelta(hours=hour)
             bad = 90 if day == 0 else 50 + day % 3
             counts = json.dumps({"neg": [bad, 0.8 * bad], "pos": [100 - bad, 0.8 * (100 - bad)]})
-            run = {"run_id": f"{day} {hour}", "started_at": at, "ended_at": at, "label_counts": counts}
-            connection.execute(runs.insert().values({**row, **run}))
+            times = {"started_at": at, "ended_at": at}
+            new = connection.execute(runs.insert().values({**run, "dag_run_id": f"{day} {hour}", **times}))
+            assert new.inserted_primary_key is not None
+            of_run = {"run_id": new.inserted_primary_key[0], "label_counts": counts}
+            connection.execute(shards.insert().values({**shard, **of_run, **times}))
     shown = pages().get("/").text
     labels = shown[shown.index("Labels per day") : shown.index("Mean score per day")]
     days = re.findall(r'<time datetime="([\d-]+)" data-day>', labels)
@@ -126,17 +131,18 @@ def test_the_total_of_a_run_in_progress_is_shown_if_known(pages: Pages, warehous
 
     def in_progress(**values: object) -> tuple[int | None, int | None]:
         state(client).live_counts.clear()
-        runs = warehouse.tables.runs
-        until = warehouse.runs()[-1].lease_until + timedelta(hours=1)
+        runs, shards = warehouse.tables.runs, warehouse.tables.shards
+        until = warehouse.shards()[-1].lease_until + timedelta(hours=1)
         with writing(warehouse.engine).begin() as connection:
-            connection.execute(update(runs).values(state="running", ended_at=None, lease_until=until, **values))
+            connection.execute(update(shards).values(state="running", ended_at=None, lease_until=until))
+            connection.execute(update(runs).values(state="running", ended_at=None, **values))
         found = client.get("/live-counts").json()
         return found["waiting"], found["total"]
 
     assert in_progress(read=8) == (2, 10)
     assert in_progress(review_limit=9) == (2, 9)
     assert in_progress(review_limit=100) == (2, 10)
-    assert in_progress(review_limit=None, is_rescore=True) == (2, None)
+    assert in_progress(review_limit=None, rescore="all") == (2, None)
 
 
 def test_the_total_of_a_run_stays_while_cached_counts_are_shown(pages: Pages, warehouse: Warehouse) -> None:
@@ -161,11 +167,11 @@ def test_a_run_that_has_committed_nothing_yet_shows_no_zeros_and_no_device(pages
     warehouse.create()
     warehouse.fill(3)
     warehouse.score("run 1")
-    runs = warehouse.tables.runs
+    shards = warehouse.tables.shards
     nothing = {"read": 0, "scored": 0, "tokens": 0, "device": None, "device_seconds": 0.0, "label_counts": "{}"}
-    until = warehouse.runs()[-1].lease_until + timedelta(hours=1)
+    until = warehouse.shards()[-1].lease_until + timedelta(hours=1)
     with writing(warehouse.engine).begin() as connection:
-        connection.execute(update(runs).values(state="running", ended_at=None, lease_until=until, **nothing))
+        connection.execute(update(shards).values(state="running", ended_at=None, lease_until=until, **nothing))
     client = pages()
     for address in ("/", "/run?dag_id=dag&run_id=run 1"):
         shown = client.get(address).text

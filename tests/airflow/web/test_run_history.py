@@ -121,20 +121,20 @@ def test_a_queued_run_is_overdue_and_a_run_in_progress_is_not(recorded: Run) -> 
 
 
 def test_no_run_is_overdue_if_all_is_well(recorded: Run) -> None:
-    newer = replace(recorded, run_id="scheduled 2", started_at=DUE + HOUR)
+    newer = replace(recorded, dag_run_id="scheduled 2", started_at=DUE + HOUR)
     state = dag(run("scheduled 2", "success"), FIRST)
     assert overdue(run_lines([newer, recorded], [state]), [state], NOW) is None
     assert late(recorded, dag(FIRST, next_due_at=DUE), DUE + timedelta(minutes=5)) is None, (
         "within the time that a scheduler takes"
     )
     assert late(recorded, dag(next_due_at=None)) is None, "a DAG without a schedule"
-    by_hand = replace(newer, run_id="manual")
+    by_hand = replace(newer, dag_run_id="manual")
     state = dag(run("manual", "success", scheduled=False), run("scheduled 2", "failed", DUE, "preflight"), FIRST)
     assert overdue(run_lines([by_hand, recorded], [state]), [state], NOW) is None, "a manual run has succeeded since"
 
 
 def test_a_job_that_moved_to_another_dag_is_not_overdue_in_the_paused_one(recorded: Run) -> None:
-    newer = replace(recorded, dag_id="mine", run_id="scheduled 2", started_at=DUE + HOUR)
+    newer = replace(recorded, dag_id="mine", dag_run_id="scheduled 2", started_at=DUE + HOUR)
     paused = dag(FIRST, is_paused=True, next_due_at=DUE)
     assert overdue(run_lines([newer, recorded], [paused]), [paused], NOW) is None
 
@@ -212,6 +212,7 @@ def test_the_table_of_a_chart_shows_a_gap(pages: Pages, warehouse: Warehouse) ->
 
 def date_back(warehouse: Warehouse, by: timedelta) -> None:
     """Move the only run to an earlier time."""
-    at = warehouse.runs()[0].started_at - by
+    at = warehouse.shards()[0].started_at - by
     with writing(warehouse.engine).begin() as connection:
-        connection.execute(update(warehouse.tables.runs).values(started_at=at, ended_at=at))
+        for table in (warehouse.tables.runs, warehouse.tables.shards):
+            connection.execute(update(table).values(started_at=at, ended_at=at))

@@ -37,8 +37,11 @@ def read_days(warehouse: Warehouse, back: timedelta = timedelta(days=120)) -> li
 
 def date_back(warehouse: Warehouse, run_id: str, back: timedelta) -> None:
     """Move a run to an earlier time."""
-    runs = warehouse.tables.runs
+    runs, shards = warehouse.tables.runs, warehouse.tables.shards
     with writing(warehouse.engine).begin() as connection:
-        for row in connection.execute(runs.select().where(runs.c.run_id == run_id)).all():
-            moved = {"started_at": row.started_at - back, "ended_at": row.ended_at - back}
-            connection.execute(update(runs).where(runs.c.id == row.id).values(moved))
+        (run,) = connection.execute(runs.select().where(runs.c.dag_run_id == run_id)).all()
+        of_run = connection.execute(shards.select().where(shards.c.run_id == run.id)).all()
+        for table, rows in ((runs, [run]), (shards, of_run)):
+            for row in rows:
+                moved = {"started_at": row.started_at - back, "ended_at": row.ended_at - back}
+                connection.execute(update(table).where(table.c.id == row.id).values(moved))

@@ -44,7 +44,7 @@ def test_a_rescore_is_excluded_from_daily_labels(warehouse: Warehouse, rescore: 
     assert warehouse.score("2", rescore).counts.scored >= 5
     assert read_days(warehouse) == before
     assert [run.is_rescore for run in read_runs(warehouse)] == [True, False]
-    assert [run.is_rescore for run in warehouse.runs()] == [False, True]
+    assert [run.rescore for run in warehouse.runs()] == ["nothing", rescore.value]
 
 
 def test_a_day_adds_up_all_its_runs(warehouse: Warehouse) -> None:
@@ -67,14 +67,14 @@ def test_a_run_in_progress_is_not_counted_in_its_day(warehouse: Warehouse) -> No
     warehouse.fill(20, first=100)
     for index in range(2):
         warehouse.score("2", map_index=index, chunk_rows=5, limit=10)
-    runs = warehouse.tables.runs
-    last = warehouse.runs()[-1]
+    shards = warehouse.tables.shards
+    last = warehouse.shards()[-1]
     going = {"state": "running", "ended_at": None, "lease_until": last.lease_until + timedelta(hours=1)}
     with writing(warehouse.engine).begin() as connection:
-        connection.execute(update(runs).where(runs.c.id == last.id).values(going))
+        connection.execute(update(shards).where(shards.c.id == last.id).values(going))
     assert [day.labelled for day in read_days(warehouse)] == [10]
     with writing(warehouse.engine).begin() as connection:
-        connection.execute(update(runs).where(runs.c.id == last.id).values(state="success"))
+        connection.execute(update(shards).where(shards.c.id == last.id).values(state="success"))
     assert [day.labelled for day in read_days(warehouse)] == [30]
 
 
@@ -88,12 +88,3 @@ def test_more_tasks_than_the_limit_shorten_the_history_by_whole_days(
         warehouse.score(str(n))
         date_back(warehouse, str(n), timedelta(days=back))
     assert [day.labelled for day in read_days(warehouse)] == [13]
-
-
-def test_runs_from_before_labels_were_counted_are_read(warehouse: Warehouse) -> None:
-    warehouse.create()
-    warehouse.fill(3)
-    warehouse.score("1")
-    warehouse.run("UPDATE scoring_runs SET label_counts = NULL")
-    assert read_runs(warehouse)[0].shares == {}
-    assert read_days(warehouse) == []

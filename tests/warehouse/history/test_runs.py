@@ -18,18 +18,19 @@ def test_shards_of_one_dag_run_are_one_run(warehouse: Warehouse) -> None:
     warehouse.fill(30)
     warehouse.score("1")
     with writing(warehouse.engine).begin() as connection:
-        runs = warehouse.tables.runs
-        row = connection.execute(runs.select()).one()._asdict()
+        runs, shards = warehouse.tables.runs, warehouse.tables.shards
+        row = connection.execute(shards.select()).one()._asdict()
         del row["id"]
         later = {"started_at": row["started_at"] + timedelta(hours=1), "ended_at": row["ended_at"] + timedelta(hours=2)}
-        connection.execute(runs.insert().values({**row, **later, "map_index": 1, "state": "failed", "device": "gpu"}))
+        connection.execute(shards.insert().values({**row, **later, "map_index": 1, "state": "failed", "device": "gpu"}))
+        connection.execute(update(runs).values(state="failed", shards=2))
     (run,) = read_runs(warehouse)
     assert (run.counts.read, run.state, run.shards, run.shards_done) == (60, "failed", 2, 1)
     assert run.labelled == 60
     assert run.devices == ("stub", "gpu")
     assert run.seconds > 7199
     with warehouse.engine.connect() as connection:
-        same = find_run(connection, record(warehouse), dag_id=run.dag_id, run_id=run.run_id)
+        same = find_run(connection, record(warehouse), dag_id=run.dag_id, dag_run_id=run.dag_run_id)
     assert same is not None
     assert replace(same, seen_at=run.seen_at) == run
 
@@ -46,9 +47,9 @@ def test_a_running_run_whose_lease_has_expired_is_stalled(warehouse: Warehouse) 
     warehouse.create()
     warehouse.fill(3)
     warehouse.score("1")
-    runs = warehouse.tables.runs
+    shards = warehouse.tables.shards
     for lease, state in ((timedelta(hours=1), "running"), (-timedelta(hours=1), STALLED)):
         with writing(warehouse.engine).begin() as connection:
             seen = read_runs(warehouse)[0].seen_at
-            connection.execute(update(runs).values(state="running", ended_at=None, lease_until=seen + lease))
+            connection.execute(update(shards).values(state="running", ended_at=None, lease_until=seen + lease))
         assert read_runs(warehouse)[0].state == state

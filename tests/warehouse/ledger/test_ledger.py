@@ -15,7 +15,8 @@ from sqlalchemy.exc import OperationalError
 from review_scoring.errors import JobBusyError, LeaseLostError
 from review_scoring.request import RunKey
 from review_scoring.reviews import Prediction, Reject, RejectReason, Review
-from review_scoring.warehouse.ledger import leases as runs
+from review_scoring.warehouse import schema
+from review_scoring.warehouse.ledger import leases
 from review_scoring.warehouse.ledger import writing as chunk_writer
 from review_scoring.warehouse.ledger.chunk import ChunkResult, Outcome
 from review_scoring.warehouse.ledger.counts import Counts
@@ -36,39 +37,42 @@ def ledger(warehouse: Warehouse) -> Ledger:
 
 def chunk(*ids: str, label: str = "pos") -> ChunkResult:
     return ChunkResult(
-        [Outcome(Review(i, "texte"), "h" * 64, Prediction(label, 0.75, (0.25, 0.75), 5, truncated=False)) for i in ids],
+        [
+            Outcome(Review(i, "texte"), b"h" * 32, Prediction(label, 0.75, (0.25, 0.75), 5, truncated=False))
+            for i in ids
+        ],
         device="stub",
     )
 
 
-def test_what_was_committed_is_recorded_with_its_hash_and_run(ledger: Ledger) -> None:
+def test_what_was_committed_is_recorded_with_its_hash_and_shard(ledger: Ledger) -> None:
     lease = ledger.leases.take(asked(ONE))
     ledger.chunks.commit(lease, chunk("a", "b"))
     recorded = ledger.records.of(["a", "c"])
     assert recorded.keys() == {"a"}
-    assert (recorded["a"].text_hash, recorded["a"].run_id) == ("h" * 64, lease.run_id)
+    assert (recorded["a"].text_hash, recorded["a"].shard_id) == (b"h" * 32, lease.shard_id)
 
 
 def test_an_end_whose_answer_was_lost_is_no_lost_lease(ledger: Ledger, warehouse: Warehouse) -> None:
     lease = ledger.chunks.commit(ledger.leases.take(asked(ONE)), chunk("a"))
     with answers_lost(ledger.engine, 1):
-        ledger.leases.end(lease, runs.SUCCESS)
-    assert [run.state for run in warehouse.runs()] == [runs.SUCCESS]
+        ledger.leases.end(lease, schema.SUCCESS)
+    assert [run.state for run in warehouse.shards()] == [schema.SUCCESS]
     with pytest.raises(LeaseLostError):
-        ledger.leases.end(lease, runs.FAILED)
+        ledger.leases.end(lease, schema.FAILED)
 
 
 def test_a_commit_whose_answer_was_lost_is_neither_lost_nor_doubled(ledger: Ledger, warehouse: Warehouse) -> None:
     lease = ledger.leases.take(asked(ONE))
-    rejected = ChunkResult([Outcome(Review("x", None), "h" * 64, Reject(RejectReason.NULL_TEXT, "NULL"))])
+    rejected = ChunkResult([Outcome(Review("x", None), b"h" * 32, Reject(RejectReason.NULL_TEXT, "NULL"))])
     with answers_lost(ledger.engine, 1):
         lease = ledger.chunks.commit(lease, rejected)
     assert warehouse.rejects()["x"].attempts == 1
     with answers_lost(ledger.engine, 1):
         lease = ledger.chunks.commit(lease, chunk("a", "b"))
-    ledger.leases.end(lease, runs.SUCCESS)
+    ledger.leases.end(lease, schema.SUCCESS)
     assert warehouse.scores().keys() == {"a", "b"}
-    (run,) = warehouse.runs()
+    (run,) = warehouse.shards()
     assert (run.chunks, run.read, run.scored, run.rejected) == (2, 3, 2, 1)
 
 
@@ -80,7 +84,7 @@ def test_a_commit_that_fails_half_way_leaves_nothing(
     with pytest.raises(ZeroDivisionError):
         ledger.chunks.commit(lease, chunk("a", "b"))
     assert warehouse.scores() == {}
-    assert [(run.chunks, run.read, run.scored) for run in warehouse.runs()] == [(0, 0, 0)]
+    assert [(run.chunks, run.read, run.scored) for run in warehouse.shards()] == [(0, 0, 0)]
 
 
 def test_the_last_commit_of_a_killed_client_is_waited_for_and_counted(postgres_engine: Engine) -> None:
@@ -92,7 +96,7 @@ def test_the_last_commit_of_a_killed_client_is_waited_for_and_counted(postgres_e
     with ThreadPoolExecutor(1) as pool, postgres_engine.connect() as client:
         # The server is at work on a commit whose client is gone, and the rerun begins.
         after = killed.after(chunk("a", "b").counts())
-        runs.advance(client, ledger.job, killed, after, datetime.now(UTC), "stub")
+        leases.advance(client, ledger.job, killed, after, datetime.now(UTC), "stub")
         write_chunk(client, ledger.job, killed, chunk("a", "b"), datetime.now(UTC))
         rerun = pool.submit(ledger.leases.take, asked(ONE))
         time.sleep(0.5)
@@ -108,7 +112,7 @@ def test_a_review_is_in_the_scores_or_in_the_rejects_never_in_both(ledger: Ledge
     lease = ledger.leases.take(asked(ONE))
     lease = ledger.chunks.commit(lease, chunk("a"))
     lease = ledger.chunks.commit(
-        lease, ChunkResult([Outcome(Review("a", None), "", Reject(RejectReason.NULL_TEXT, ""))])
+        lease, ChunkResult([Outcome(Review("a", None), b"h" * 32, Reject(RejectReason.NULL_TEXT, ""))])
     )
     assert (set(warehouse.scores()), set(warehouse.rejects())) == (set(), {"a"})
     ledger.chunks.commit(lease, chunk("a"))
@@ -123,7 +127,7 @@ def test_a_run_that_was_taken_over_cannot_write(ledger: Ledger, warehouse: Wareh
     with pytest.raises(LeaseLostError):
         ledger.leases.renew(first)
     with pytest.raises(LeaseLostError):
-        ledger.leases.end(first, runs.FAILED)
+        ledger.leases.end(first, schema.FAILED)
     ledger.chunks.commit(second, chunk("a"))
     assert warehouse.scores()["a"].label == "pos"
 
@@ -132,23 +136,23 @@ def test_a_living_run_keeps_other_runs_out_until_it_ends(ledger: Ledger) -> None
     lease = ledger.leases.take(asked(ONE))
     with pytest.raises(JobBusyError):
         ledger.leases.take(asked(OTHER))
-    ledger.leases.end(lease, runs.FAILED)
+    ledger.leases.end(lease, schema.FAILED)
     ledger.leases.take(asked(OTHER))
 
 
 def test_a_dead_run_is_taken_over_when_its_lease_has_run_out(ledger: Ledger, warehouse: Warehouse) -> None:
     dead = ledger.leases.take(asked(ONE))
-    warehouse.run("UPDATE scoring_runs SET lease_until = '2026-01-01 00:00:00.000000'")
+    warehouse.run("UPDATE scoring_shards SET lease_until = '2026-01-01 00:00:00.000000'")
     ledger.leases.take(asked(OTHER))
     with pytest.raises(LeaseLostError):
         ledger.chunks.commit(dead, chunk("a"))
-    states = warehouse.run("SELECT state FROM scoring_runs ORDER BY id")
+    states = warehouse.run("SELECT state FROM scoring_shards ORDER BY id")
     assert [row.state for row in states] == ["abandoned", "running"]
 
 
 def test_a_sign_of_life_prolongs_the_lease(ledger: Ledger, warehouse: Warehouse) -> None:
     lease = ledger.leases.take(asked(ONE))
-    warehouse.run("UPDATE scoring_runs SET lease_until = '2026-01-01 00:00:00.000000'")
+    warehouse.run("UPDATE scoring_shards SET lease_until = '2026-01-01 00:00:00.000000'")
     ledger.leases.renew(lease)
     with pytest.raises(JobBusyError):
         ledger.leases.take(asked(OTHER))

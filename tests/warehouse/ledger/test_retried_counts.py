@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from review_scoring.errors import GaveWayError
+from review_scoring.errors import YieldedError
 from review_scoring.job import Rescore
 from review_scoring.request import RunKey
 from review_scoring.run import reader as reading
@@ -72,7 +72,7 @@ def test_repeated_ids_are_counted_once_by_a_rescore_that_yields(
             ledger.preemption.request(night)
         return ready(self, chunk)
 
-    with monkeypatch.context() as patched, pytest.raises(GaveWayError):
+    with monkeypatch.context() as patched, pytest.raises(YieldedError):
         patched.setattr(reading.Reader, "_ready", night_comes)
         warehouse.score("rescore", Rescore.CHANGED, chunk_rows=1, yields=True)
     ledger.preemption.withdraw(night)
@@ -161,15 +161,6 @@ def test_a_reject_belongs_to_the_model_that_rejected_it_whatever_its_run_went_on
         str(warehouse.score("again", Rescore.REVISION, model=OTHER).counts) == "read=1 scored=0 unchanged=0 rejected=1"
     )
     assert warehouse.rejects()["1"].attempts == 2
-
-
-def test_a_reject_of_an_earlier_version_takes_its_model_from_its_run(warehouse: Warehouse) -> None:
-    warehouse.create()
-    warehouse.insert((1, ""))
-    warehouse.score("night")
-    warehouse.run("UPDATE review_rejects SET model = NULL, revision = NULL")
-    assert warehouse.score("same", Rescore.REVISION).counts.read == 0
-    assert warehouse.score("other", Rescore.REVISION, model=OTHER).counts.read == 1
 
 
 def test_rows_without_an_id_stay_in_the_counts_of_a_run_with_a_cursor_that_is_run_again(warehouse: Warehouse) -> None:

@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from review_scoring.errors import GaveWayError, JobBusyError
+from review_scoring.errors import JobBusyError, YieldedError
 from review_scoring.job import Rescore
 from review_scoring.request import KeyRange, RunKey, Selection, TimeRange
 from review_scoring.run.planning import finish_run, plan_run
+from review_scoring.warehouse import schema
 from review_scoring.warehouse.engine import writing
-from review_scoring.warehouse.ledger import leases as runs
+from review_scoring.warehouse.ledger import leases
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.selection.shards import Shard, ShardLimits
 from tests.stubs import MODEL, Warehouse, asked
@@ -87,7 +88,7 @@ def test_how_many_labels_changed_is_counted_over_all_tries(warehouse: Warehouse)
     changed = sum(row.label != labels[id_] for id_, row in warehouse.scores().items() if id_ in labels)
     assert changed > 0
     assert summary.counts.relabelled == changed
-    assert warehouse.runs()[-1].relabelled == changed
+    assert warehouse.shards()[-1].relabelled == changed
 
 
 def test_a_rescore_gives_way_between_two_chunks_and_goes_on_later(warehouse: Warehouse) -> None:
@@ -99,13 +100,13 @@ def test_a_rescore_gives_way_between_two_chunks_and_goes_on_later(warehouse: War
             books.preemption.request(NIGHT)
 
     warehouse.classifier.before_batch = want
-    with pytest.raises(GaveWayError):
+    with pytest.raises(YieldedError):
         warehouse.score("again", Rescore.ALL, chunk_rows=5, yields=True)
-    assert (warehouse.runs()[-1].state, warehouse.runs()[-1].scored) == (runs.GAVE_WAY, 15)
-    with pytest.raises(GaveWayError, match="'films' is requested by night of 1"):
+    assert (warehouse.shards()[-1].state, warehouse.shards()[-1].scored) == (schema.YIELDED, 15)
+    with pytest.raises(YieldedError, match="'films' is requested by night of 1"):
         warehouse.score("again", Rescore.ALL, chunk_rows=5, yields=True)
     lease = books.leases.take(asked(NIGHT))
-    books.leases.end(lease, runs.SUCCESS)
+    books.leases.end(lease, schema.SUCCESS)
     books.preemption.withdraw(NIGHT)
     summary = warehouse.score("again", Rescore.ALL, chunk_rows=5, yields=True)
     assert str(summary.counts) == "read=31 scored=30 unchanged=0 rejected=1"
@@ -128,7 +129,7 @@ def test_a_wish_is_forgotten_when_its_run_has_ended_and_after_an_hour(warehouse:
     books.preemption.withdraw(RunKey("night", "summarise", "1"))
     assert not books.preemption.is_requested()
     books.preemption.request(NIGHT)
-    warehouse.run("UPDATE scoring_jobs SET wanted_until = '2026-01-01 00:00:00.000000'")
+    warehouse.run("UPDATE scoring_jobs SET requested_until = '2026-01-01 00:00:00.000000'")
     assert not books.preemption.is_requested()
 
 
@@ -136,10 +137,10 @@ def test_a_night_whose_shard_takes_longer_than_its_wish_still_wants_the_job(ware
     books = ledger(warehouse)
     shards = plan_run(warehouse.prepare(), asked(NIGHT), ShardLimits(most=2, least=1))
     lease = books.leases.take(asked(replace(NIGHT, map_index=0), keys=shards[0].selection.keys))
-    warehouse.run("UPDATE scoring_jobs SET wanted_until = '2026-01-01 00:00:00.000000'")
+    warehouse.run("UPDATE scoring_jobs SET requested_until = '2026-01-01 00:00:00.000000'")
     books.leases.renew(lease)
     assert books.preemption.is_requested()
-    books.leases.end(lease, runs.SUCCESS)
+    books.leases.end(lease, schema.SUCCESS)
     books.preemption.withdraw(NIGHT)
     assert not books.preemption.is_requested()
 
@@ -149,12 +150,12 @@ def test_a_sign_of_life_of_a_run_that_has_ended_or_that_gives_way_is_no_wish(war
     rescore = books.leases.take(asked(AGAIN, yields=True))
     books.leases.renew(rescore)
     assert not books.preemption.is_requested()
-    books.leases.end(rescore, runs.SUCCESS)
+    books.leases.end(rescore, schema.SUCCESS)
     night = books.leases.take(asked(NIGHT))
-    books.leases.end(night, runs.SUCCESS)
+    books.leases.end(night, schema.SUCCESS)
     books.preemption.withdraw(NIGHT)
     with writing(books.engine).begin() as connection:
-        runs.renew_request(connection, books.job, night, datetime.now(UTC))
+        leases.renew_request(connection, books.job, night, datetime.now(UTC))
     assert not books.preemption.is_requested()
 
 
@@ -172,7 +173,7 @@ def test_the_end_of_one_run_leaves_the_wish_of_another(warehouse: Warehouse) -> 
     assert not books.preemption.is_requested()
     lease = books.leases.take(asked(day, keys=shards[0].selection.keys))
     assert books.preemption.is_requested()
-    books.leases.end(lease, runs.SUCCESS)
+    books.leases.end(lease, schema.SUCCESS)
     books.preemption.withdraw(day)
     assert not books.preemption.is_requested()
 

@@ -47,7 +47,7 @@ def shared(request: pytest.FixtureRequest) -> Warehouse:
 
 
 def plan(warehouse: Warehouse, most: int, least: int = 1, run_id: str = "night", **options: Any) -> list[Shard]:
-    request = asked(replace(KEY, run_id=run_id), **options)
+    request = asked(replace(KEY, dag_run_id=run_id), **options)
     return plan_run(warehouse.prepare(), request, ShardLimits(most=most, least=least))
 
 
@@ -278,7 +278,7 @@ def test_the_cursor_moves_when_all_shards_are_done_and_not_before(shared: Wareho
     assert ledger(shared).cursor.state().seen == '["seq", 40]'
 
     shared.run("INSERT INTO reviews VALUES (200, 'encore', 41), (201, 'trop tard', 3)")
-    night = replace(KEY, run_id="night 2")
+    night = replace(KEY, dag_run_id="night 2")
     shards = plan(shared, 4, run_id="night 2")
     assert score(shared, shards, "night 2") == [1]
     finish_run(ledger(shared), night, shards)
@@ -299,8 +299,8 @@ def test_a_run_whose_shards_are_not_all_done_is_not_added_up(shared: Warehouse) 
     [
         "DELETE FROM review_scores WHERE review_id = '7'",
         "DELETE FROM review_rejects",
-        "UPDATE scoring_runs SET scored = scored - 1, unchanged = unchanged + 1 WHERE map_index = 1",
-        "UPDATE scoring_runs SET scored = scored + 1, rejected = rejected - 1 WHERE map_index = 3",
+        "UPDATE scoring_shards SET scored = scored - 1, unchanged = unchanged + 1 WHERE map_index = 1",
+        "UPDATE scoring_shards SET scored = scored + 1, rejected = rejected - 1 WHERE map_index = 3",
     ],
 )
 def test_a_sum_that_the_tables_do_not_bear_out_is_told_loudly(shared: Warehouse, tampering: str) -> None:

@@ -73,7 +73,7 @@ class PromoteModelOperator(BaseOperator):
                 reason=self.reason,
                 promoted_by=getattr(run, "triggering_user_name", None) or f"nobody ({run.run_type})",
                 dag_id=run.dag_id,
-                run_id=run.run_id,
+                dag_run_id=run.run_id,
             )
             promotion = promote_model(
                 job,

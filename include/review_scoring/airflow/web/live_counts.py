@@ -23,7 +23,7 @@ from review_scoring.warehouse.errors import took_too_long
 from review_scoring.warehouse.history.live_counts import count_scored, count_waiting
 from review_scoring.warehouse.history.rejects import count_rejects
 from review_scoring.warehouse.history.runs import Run, last_runs
-from review_scoring.warehouse.ledger.leases import RUNNING
+from review_scoring.warehouse.schema import RUNNING
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class LiveCountsCache:
         :raises sqlalchemy.exc.TimeoutError: if the count of another request takes longer than `WAIT_S`
         """
         run = _newest_run(selected)
-        newest = run and (run.dag_id, run.run_id, run.state, run.shards_done)
+        newest = run and (run.dag_id, run.dag_run_id, run.state, run.shards_done)
         lock = self._locks.setdefault(selected.job, threading.Lock())
         if not lock.acquire(timeout=WAIT_S):
             raise PoolTimeoutError(f"another request counts the reviews of job {selected.job.name!r}; try again later")

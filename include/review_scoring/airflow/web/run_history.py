@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from review_scoring.airflow.web import dag_runs
 from review_scoring.airflow.web.dag_runs import DagRunState, DagState
 from review_scoring.warehouse.history.runs import Run
-from review_scoring.warehouse.ledger import leases as runs
+from review_scoring.warehouse.schema import FAILED, RUNNING, SUCCESS
 
 GRACE = timedelta(minutes=30)
 """How late a run may start before the overview reports it as overdue. Schedulers and queues take some time."""
@@ -58,8 +58,8 @@ def run_lines(newest_first: Sequence[Run], dags: Sequence[DagState]) -> list[Run
     A successful run that is not in the warehouse is left out: it was a dry run, or a run of another job.
     """
     known = {(state.dag_id, state.run_id): state for dag in dags for state in dag.runs}
-    lines = [_with_airflow(run, known.get((run.dag_id, run.run_id))) for run in newest_first]
-    recorded = {(run.dag_id, run.run_id) for run in newest_first}
+    lines = [_with_airflow(run, known.get((run.dag_id, run.dag_run_id))) for run in newest_first]
+    recorded = {(run.dag_id, run.dag_run_id) for run in newest_first}
     oldest = min((run.started_at for run in newest_first), default=None)
     for key, state in known.items():
         at = state.started_at or state.due_at
@@ -74,13 +74,13 @@ def overdue(lines: Sequence[RunLine], dags: Sequence[DagState], now: datetime) -
     :param lines: the runs, as :func:`run_lines` returns them
     """
     scored = [line for line in lines if not line.is_rescore]
-    succeeded = next((line.started_at for line in scored if line.state == runs.SUCCESS), None)
+    succeeded = next((line.started_at for line in scored if line.state == SUCCESS), None)
     for dag in dags:
         due = _due(dag, now)
         if due is None or (succeeded is not None and succeeded >= due):
             continue
         since = [line for line in scored if line.started_at >= due]
-        if not any(line.state == runs.RUNNING for line in since):
+        if not any(line.state == RUNNING for line in since):
             own = next((line for line in since if line.dag_id == dag.dag_id), None)
             return Overdue(dag.dag_id, due, succeeded, _why(dag, own))
     return None
@@ -90,10 +90,10 @@ def _with_airflow(run: Run, known: DagRunState | None) -> RunLine:
     """Return a run with its state in Airflow: one whose shards have all succeeded may still fail."""
     state, failed = run.state, known.failed_tasks if known else ()
     if known is not None and known.state == dag_runs.FAILED:
-        state = runs.FAILED
-    elif known is not None and known.state in {dag_runs.RUNNING, dag_runs.QUEUED} and state == runs.SUCCESS:
-        state = runs.RUNNING
-    return RunLine(run.dag_id, run.run_id, state, run.started_at, failed, run)
+        state = FAILED
+    elif known is not None and known.state in {dag_runs.RUNNING, dag_runs.QUEUED} and state == SUCCESS:
+        state = RUNNING
+    return RunLine(run.dag_id, run.dag_run_id, state, run.started_at, failed, run)
 
 
 def _due(dag: DagState, now: datetime) -> datetime | None:

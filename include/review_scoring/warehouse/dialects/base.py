@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from review_scoring.warehouse.schema import UtcDateTime
+from review_scoring.warehouse.column_types import UtcDateTime
 
 Row = Mapping[str, Any]
 
@@ -112,6 +112,12 @@ class Dialect:
     def exclusive(self, connection: Connection, schema: str | None) -> Iterator[None]:
         """Enter the block as the only process for these tables; wait until others have left it."""
         del connection, schema
+        yield
+
+    @contextmanager
+    def brief_waits(self, connection: Connection) -> Iterator[None]:
+        """Limit how long DDL waits for a table in the block: whoever wants the table next waits behind it."""
+        del connection
         yield
 
 

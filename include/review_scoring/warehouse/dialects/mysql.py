@@ -110,6 +110,16 @@ class MySQL(Dialect):
             if not connection.invalidated:  # otherwise the lock is gone with the connection
                 connection.execute(select(func.release_lock(name)))
 
+    @contextmanager
+    def brief_waits(self, connection: Connection) -> Iterator[None]:
+        """Have DDL wait for a second, the shortest that can be set."""
+        connection.exec_driver_sql("SET SESSION lock_wait_timeout = 1")
+        try:
+            yield
+        finally:
+            if not connection.invalidated:
+                connection.exec_driver_sql("SET SESSION lock_wait_timeout = DEFAULT")
+
 
 class MariaDB(MySQL):
     """Statements for MariaDB: its own binary collation, and optimizer switches."""

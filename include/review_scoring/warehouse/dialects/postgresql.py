@@ -37,6 +37,9 @@ from sqlalchemy.types import TypeEngine
 
 from review_scoring.warehouse.dialects.base import CONNECT_TIMEOUT_S, Dialect, Row, Session
 
+DDL_WAIT = "500ms"
+"""How long DDL waits for a lock: everyone who wants the table next, such as a commit, waits behind it."""
+
 MIGRATION_LOCK = 0x7265766965775F73
 """Key of the advisory lock under which the tables are migrated ("review_s" in ASCII)."""
 
@@ -88,7 +91,7 @@ class PostgreSQL(Dialect):
         if not rows:
             return
         # Not as ASCII: a database with the encoding SQL_ASCII refuses escapes of other characters.
-        document = bindparam("document", json.dumps(list(rows), default=datetime.isoformat, ensure_ascii=False), Text)
+        document = bindparam("document", json.dumps(list(rows), default=_as_json, ensure_ascii=False), Text)
         typed = [column(each.name, _plain(each.type)) for each in table.columns]
         incoming = func.json_to_recordset(cast(document, postgresql.JSON)).table_valued(*typed, name="incoming")
         source = incoming.render_derived(with_types=True)
@@ -133,10 +136,26 @@ class PostgreSQL(Dialect):
 
     @contextmanager
     def exclusive(self, connection: Connection, schema: str | None) -> Iterator[None]:
-        """Take an advisory lock, which is released at the end of the transaction."""
+        """Take an advisory lock, which is released at the end of the transaction.
+
+        Without a parameter: psycopg then uses the simple protocol, and no portal keeps a snapshot, for whose end an
+        index that is built concurrently would wait.
+        """
         del schema
-        connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
         yield
+
+    @contextmanager
+    def brief_waits(self, connection: Connection) -> Iterator[None]:
+        """Set a lock timeout for each transaction. An index that is built concurrently waits as long as it must."""
+        limit = select(func.set_config("lock_timeout", DDL_WAIT, literal(True)))
+        event.listen(connection, "begin", lambda begun: begun.execute(limit))
+        yield
+
+
+def _as_json(value: datetime | bytes) -> str:
+    """Return a time, or bytes in the form that PostgreSQL reads."""
+    return rf"\x{value.hex()}" if isinstance(value, bytes) else value.isoformat()
 
 
 _POSTGRESQL = create_mock_engine("postgresql+psycopg://", executor=lambda *_: None).dialect

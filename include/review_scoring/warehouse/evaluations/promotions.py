@@ -19,7 +19,7 @@ class Promotion:
     """The promotion of a model to champion: a row of `promotions`, which are only ever added.
 
     :param benchmark_run_id: the evaluation that it rests on; None for a model that was promoted without one
-    :param promoted_by: the user who triggered the Airflow run `run_id` of `dag_id`
+    :param promoted_by: the user who triggered the Airflow run `dag_run_id` of `dag_id`
     """
 
     model: str
@@ -28,7 +28,7 @@ class Promotion:
     promoted_by: str
     reason: str
     dag_id: str
-    run_id: str
+    dag_run_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def record_promotion(connection: Connection, tables: Tables, *, job_id: int, pro
     """
     promotions = tables.promotions
     of_job = select(promotions).where(promotions.c.job_id == job_id).order_by(promotions.c.id.desc())
-    of_run = of_job.where(promotions.c.dag_id == promotion.dag_id, promotions.c.run_id == promotion.run_id)
+    of_run = of_job.where(promotions.c.dag_id == promotion.dag_id, promotions.c.dag_run_id == promotion.dag_run_id)
     row = connection.execute(of_run.limit(1)).one_or_none()
     if row is None:
         now = dialect_of(connection).now(connection)

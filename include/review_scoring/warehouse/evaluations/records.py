@@ -71,7 +71,7 @@ class StoredEvaluation(Evaluation):
     id: int
     set_name: str
     dag_id: str
-    run_id: str
+    dag_run_id: str
 
     @classmethod
     def from_row(cls, row: Row[Any]) -> Self:

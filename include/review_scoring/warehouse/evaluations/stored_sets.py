@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, update
+from sqlalchemy import Connection, Row, Select, outerjoin, select, update
 
-from review_scoring.warehouse.dialects import dialect_of
+from review_scoring.reviews import text_hash
+from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.evaluations.inserting import insert_one, insert_rows
 from review_scoring.warehouse.evaluations.records import LabelledReview, StoredSet
 from review_scoring.warehouse.schema import Tables
@@ -44,8 +45,7 @@ def write_set(
     else:
         sizes = {"reviews": len(reviews), "negative": counts["neg"], "positive": counts["pos"]}
         set_id = insert_one(connection, sets, {"name": name, "content_hash": content_hash, **loaded, **sizes})
-        rows = [{"set_id": set_id, "review_id": r.id, "text": r.text, "label": r.label} for r in reviews]
-        insert_rows(connection, tables.benchmark_reviews, rows)
+        _write_reviews(connection, tables, set_id, reviews)
     return StoredSet(
         id=set_id,
         name=name,
@@ -73,9 +73,27 @@ def find_set(connection: Connection, tables: Tables, *, set_id: int) -> StoredSe
 
 def reviews_of_set(connection: Connection, tables: Tables, *, set_id: int) -> list[LabelledReview]:
     """Return the reviews of a set in the order of their ids."""
-    each = tables.benchmark_reviews
-    rows = connection.execute(select(each).where(each.c.set_id == set_id)).all()
-    return sorted((LabelledReview(r.review_id, r.text, r.label) for r in rows), key=lambda review: review.id)
+    each, texts = tables.benchmark_reviews, tables.benchmark_texts
+    with_text = outerjoin(each, texts, texts.c.text_hash == each.c.text_hash)
+    statement = select(each.c.review_id, texts.c.text, each.c.label).select_from(with_text)
+    rows = connection.execute(statement.where(each.c.set_id == set_id)).all()
+    return sorted((LabelledReview(*row) for row in rows), key=lambda review: review.id)
+
+
+def _write_reviews(connection: Connection, tables: Tables, set_id: int, reviews: Sequence[LabelledReview]) -> None:
+    """Write the reviews of a set, and the texts that no other set has."""
+    hashes = [None if review.text is None else text_hash(review.text) for review in reviews]
+    texts = {digest: review.text for digest, review in zip(hashes, reviews, strict=True) if digest is not None}
+    known = tables.benchmark_texts.c.text_hash
+    for part in by_bytes(list(texts)):
+        for digest in connection.scalars(select(known).where(known.in_(part))):
+            del texts[digest]
+    insert_rows(connection, tables.benchmark_texts, [{"text_hash": h, "text": text} for h, text in texts.items()])
+    rows = [
+        {"set_id": set_id, "review_id": review.id, "label": review.label, "text_hash": digest}
+        for digest, review in zip(hashes, reviews, strict=True)
+    ]
+    insert_rows(connection, tables.benchmark_reviews, rows)
 
 
 def _stored(row: Row[Any]) -> StoredSet:

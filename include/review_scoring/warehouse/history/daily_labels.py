@@ -1,4 +1,4 @@
-"""Daily label counts: how many new reviews of each day got which label, from the rows of `scoring_runs`."""
+"""Daily label counts: how many new reviews of each day got which label, from the rows of `scoring_shards`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Connection, or_, select
 
+from review_scoring.job import Rescore
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger.counts import LabelCounts, add_labels, labelled, shares_of
 from review_scoring.warehouse.ledger.jobs import JobRecord
-from review_scoring.warehouse.ledger.leases import RUNNING
+from review_scoring.warehouse.schema import RUNNING
 
 MOST_TASKS = 20_000
-"""The most rows of `scoring_runs` that are read. A job with more of them gets fewer days."""
+"""The most rows of `scoring_shards` that are read. A job with more of them gets fewer days."""
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,23 @@ def daily_labels(connection: Connection, job: JobRecord, *, back: timedelta) -> 
 
     :param back: how far to look back; the oldest day is complete
     """
-    runs = job.tables.runs
+    runs, shards = job.tables.runs, job.tables.shards
     now = dialect_of(connection).now(connection)
     since = (now - back).replace(hour=0, minute=0, second=0, microsecond=0)
     statement = (
-        select(runs.c.dag_id, runs.c.run_id, runs.c.state, runs.c.lease_until, runs.c.started_at, runs.c.label_counts)
-        .where(runs.c.job_id == job.id, runs.c.started_at >= since, runs.c.is_rescore.is_not(True))
-        .where(or_(runs.c.scored > 0, runs.c.state == RUNNING))
-        .order_by(runs.c.id.desc())
+        select(runs.c.dag_id, runs.c.dag_run_id, runs.c.started_at)
+        .add_columns(shards.c.state, shards.c.lease_until, shards.c.label_counts)
+        .join_from(runs, shards, runs.c.id == shards.c.run_id)
+        .where(runs.c.job_id == job.id, runs.c.started_at >= since, runs.c.rescore == Rescore.NOTHING.value)
+        .where(or_(shards.c.scored > 0, shards.c.state == RUNNING))
+        .order_by(shards.c.id.desc())
         .limit(MOST_TASKS)
     )
     rows = connection.execute(statement).all()
-    in_progress = {(row.dag_id, row.run_id) for row in rows if row.state == RUNNING and row.lease_until > now}
+    in_progress = {(row.dag_id, row.dag_run_id) for row in rows if row.state == RUNNING and row.lease_until > now}
     found: dict[date, LabelCounts] = {}
     for row in rows:
-        if row.label_counts and (row.dag_id, row.run_id) not in in_progress:
+        if (row.dag_id, row.dag_run_id) not in in_progress:
             day = row.started_at.date()
             found[day] = add_labels(found.get(day, {}), json.loads(row.label_counts))
     if len(rows) == MOST_TASKS:

@@ -10,12 +10,13 @@ from itertools import groupby
 from operator import add
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, select
+from sqlalchemy import Connection, Row, Select, and_, func, select
 
+from review_scoring.job import Rescore
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger.counts import Counts, labelled, shares_of
 from review_scoring.warehouse.ledger.jobs import JobRecord
-from review_scoring.warehouse.ledger.leases import FAILED, GAVE_WAY, RUNNING, SUCCESS
+from review_scoring.warehouse.schema import FAILED, RUNNING, SUCCESS, YIELDED
 
 STALLED = "stalled"
 """State of a run whose row says `running` although its lease has expired."""
@@ -25,7 +26,7 @@ STALLED = "stalled"
 class Run:
     """One DAG run that scored reviews of the job: all its shards together. Times are aware, in UTC.
 
-    :param state: `running`, `stalled`, `gave_way`, `success` or `failed`
+    :param state: `running`, `stalled`, `yielded`, `success` or `failed`
     :param ended_at: None while the run is in progress
     :param seen_at: the time of the query, by the database's clock
     :param models: name and revision of each model that it used
@@ -34,7 +35,7 @@ class Run:
     """
 
     dag_id: str
-    run_id: str
+    dag_run_id: str
     state: str
     started_at: datetime
     ended_at: datetime | None
@@ -75,62 +76,67 @@ class Run:
 
 def last_runs(connection: Connection, job: JobRecord, *, limit: int) -> list[Run]:
     """Return the last runs of a job, the newest first."""
-    runs = job.tables.runs
+    runs, shards = job.tables.runs, job.tables.shards
     newest = (
-        select(runs.c.dag_id, runs.c.run_id, func.max(runs.c.id).label("newest"))
-        .where(runs.c.job_id == job.id)
-        .group_by(runs.c.dag_id, runs.c.run_id)
+        select(runs.c.dag_id, runs.c.dag_run_id, func.max(runs.c.id).label("newest"))
+        .where(runs.c.job_id == job.id, select(shards.c.id).where(shards.c.run_id == runs.c.id).exists())
+        .group_by(runs.c.dag_id, runs.c.dag_run_id)
         .order_by(func.max(runs.c.id).desc())
         .limit(limit)
         .subquery()
     )
-    same = and_(newest.c.dag_id == runs.c.dag_id, newest.c.run_id == runs.c.run_id)
-    statement = (
-        select(runs, newest.c.newest)
-        .join(newest, same)
-        .where(runs.c.job_id == job.id)
-        .order_by(newest.c.newest.desc(), runs.c.id)
-    )
+    same = and_(newest.c.dag_id == runs.c.dag_id, newest.c.dag_run_id == runs.c.dag_run_id)
+    statement = _shards(job).join(newest, same).order_by(newest.c.newest.desc(), shards.c.id)
     return _grouped(connection, connection.execute(statement).all())
 
 
-def find_run(connection: Connection, job: JobRecord, *, dag_id: str, run_id: str) -> Run | None:
+def find_run(connection: Connection, job: JobRecord, *, dag_id: str, dag_run_id: str) -> Run | None:
     """Return one run of a job, or None if this DAG run scored nothing of the job."""
     runs = job.tables.runs
-    mine = and_(runs.c.job_id == job.id, runs.c.dag_id == dag_id, runs.c.run_id == run_id)
-    found = _grouped(connection, connection.execute(select(runs).where(mine).order_by(runs.c.id)).all())
+    mine = _shards(job).where(runs.c.dag_id == dag_id, runs.c.dag_run_id == dag_run_id)
+    found = _grouped(connection, connection.execute(mine.order_by(job.tables.shards.c.id)).all())
     return found[0] if found else None
+
+
+def _shards(job: JobRecord) -> Select[Any]:
+    """Return the statement of the shards of a job, each with its run and its model."""
+    runs, shards, models = job.tables.runs, job.tables.shards, job.tables.models
+    of_run = (runs.c.dag_id, runs.c.dag_run_id, runs.c.rescore, runs.c.review_limit, runs.c.shards.label("planned"))
+    return (
+        select(shards, *of_run, runs.c.state.label("run_state"), models.c.name.label("model"), models.c.revision)
+        .join(runs, runs.c.id == shards.c.run_id)
+        .join(models, models.c.id == shards.c.model_id)
+        .where(runs.c.job_id == job.id)
+    )
 
 
 def _grouped(connection: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
     now = dialect_of(connection).now(connection)
-    return [_run(list(shards), now) for _, shards in groupby(rows, key=lambda row: (row.dag_id, row.run_id))]
+    return [_run(list(shards), now) for _, shards in groupby(rows, key=lambda row: (row.dag_id, row.dag_run_id))]
 
 
 def _run(rows: Sequence[Row[Any]], now: datetime) -> Run:
     alive = [row for row in rows if row.state == RUNNING and row.lease_until > now]
-    states = {row.state for row in rows}
+    states = {row.run_state for row in rows}
     if alive:
         state = RUNNING
-    elif RUNNING in states:
+    elif any(row.state == RUNNING for row in rows):
         state = STALLED
-    elif GAVE_WAY in states and not states - {SUCCESS, GAVE_WAY}:
-        state = GAVE_WAY
     else:
-        state = SUCCESS if states == {SUCCESS} else FAILED
+        state = next(each for each in (FAILED, YIELDED, RUNNING, SUCCESS) if each in states)
     ends = [row.ended_at or row.lease_until for row in rows]
     return Run(
         dag_id=rows[0].dag_id,
-        run_id=rows[0].run_id,
+        dag_run_id=rows[0].dag_run_id,
         state=state,
         started_at=min(row.started_at for row in rows),
-        ended_at=None if alive else max(ends),
+        ended_at=None if state == RUNNING else max(ends),
         seen_at=now,
         counts=reduce(add, (Counts.from_row(row) for row in rows)),
         models=tuple(dict.fromkeys((row.model, row.revision) for row in rows)),
         devices=tuple(dict.fromkeys(row.device for row in rows if row.device)),
-        shards=len(rows),
+        shards=sum({row.run_id: row.planned for row in rows}.values()),
         shards_done=sum(row.state == SUCCESS for row in rows),
-        is_rescore=all(row.is_rescore for row in rows),
+        is_rescore=all(row.rescore != Rescore.NOTHING for row in rows),
         limit=max((row.review_limit for row in rows if row.review_limit is not None), default=None),
     )

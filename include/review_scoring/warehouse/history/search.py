@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, select, tuple_
+from sqlalchemy import Connection, Row, Select, and_, select, tuple_
 
 from review_scoring.reviews import canonical_id
 from review_scoring.warehouse.ledger.jobs import JobRecord
@@ -28,7 +28,7 @@ class ScoredReview:
     token_count: int
     truncated: bool
     scored_at: datetime
-    run_id: int
+    shard_id: int
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,13 @@ def search(
 
     The keys are found in one index, in its order; only the rows of the page are fetched.
     """
-    scores = job.tables.scores
+    scores, models = job.tables.scores, job.tables.models
     where = [scores.c.job_id == job.id]
-    for column, value in ((scores.c.label, matching.label), (scores.c.model, matching.model)):
-        if value is not None:
-            where.append(column == value)
+    if matching.label is not None:
+        where.append(scores.c.label == matching.label)
+    if matching.model is not None:
+        revisions = connection.scalars(select(models.c.id).where(models.c.name == matching.model)).all()
+        where.append(scores.c.model_id.in_(revisions))
     if matching.truncated is not None:
         where.append(scores.c.truncated.is_(matching.truncated))
     if matching.score_from is not None:
@@ -85,14 +87,14 @@ def search(
         where.append(scores.c.score >= after.score)  # redundant, but MySQL makes no range scan of a row comparison
     order = (scores.c.score, scores.c.review_id)
     keys = select(*order).where(*where).order_by(*order).limit(limit).subquery("keys")
-    found = select(scores).join(keys, and_(scores.c.job_id == job.id, scores.c.review_id == keys.c.review_id))
+    found = _with_models(job).join(keys, and_(scores.c.job_id == job.id, scores.c.review_id == keys.c.review_id))
     return [_scored(row) for row in connection.execute(found.order_by(keys.c.score, keys.c.review_id))]
 
 
 def find_score(connection: Connection, job: JobRecord, *, review_id: str) -> ScoredReview | None:
     """Return a review's score, or None for a review that has none."""
     scores = job.tables.scores
-    statement = select(scores).where(scores.c.job_id == job.id, scores.c.review_id == review_id)
+    statement = _with_models(job).where(scores.c.job_id == job.id, scores.c.review_id == review_id)
     row = connection.execute(statement).one_or_none()
     return None if row is None else _scored(row)
 
@@ -109,6 +111,13 @@ def possible_ids(entered: str, id_type: str) -> Sequence[str]:
     except ValueError:
         return [entered]
     return list(dict.fromkeys([entered, meant])) if id_type == "string" else [meant]
+
+
+def _with_models(job: JobRecord) -> Select[Any]:
+    scores, models = job.tables.scores, job.tables.models
+    return select(scores, models.c.name.label("model"), models.c.revision).join(
+        models, models.c.id == scores.c.model_id
+    )
 
 
 def _scored(row: Row[Any]) -> ScoredReview:

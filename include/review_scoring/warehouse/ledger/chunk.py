@@ -18,9 +18,9 @@ class Recorded:
     :param at: when it was scored, or first rejected
     """
 
-    text_hash: str
+    text_hash: bytes
     updated_at: str | None
-    run_id: int
+    shard_id: int
     label: str | None
     model: str
     revision: str
@@ -62,7 +62,7 @@ class Outcome:
     """A review with the hash of its text, and its prediction or reject."""
 
     review: Review
-    text_hash: str
+    text_hash: bytes
     result: Prediction | Reject
 
 

@@ -90,18 +90,18 @@ class Counts:
         )
 
     def as_columns(self) -> dict[str, Any]:
-        """Return the columns of `scoring_runs` that hold these counts."""
+        """Return the columns of `scoring_runs` and `scoring_shards` that hold these counts."""
         values = {name: getattr(self, name) for name in _NUMBERS}
         unkeyed, labels = (json.dumps(dict(each), sort_keys=True) for each in (self.unkeyed, self.labels))
         return {**values, "unkeyed_rejects": unkeyed, "label_counts": labels}
 
     @classmethod
     def from_row(cls, row: Row[Any]) -> Counts:
-        """Read the counts of a row of `scoring_runs`."""
+        """Read the counts of a row of `scoring_runs` or `scoring_shards`."""
         return cls(
-            **{name: getattr(row, name) or 0 for name in _NUMBERS},
+            **{name: getattr(row, name) for name in _NUMBERS},
             unkeyed=json.loads(row.unkeyed_rejects),
-            labels={label: (count, total) for label, (count, total) in json.loads(row.label_counts or "{}").items()},
+            labels={label: (count, total) for label, (count, total) in json.loads(row.label_counts).items()},
         )
 
     def __str__(self) -> str:

@@ -8,21 +8,24 @@ that was given up for dead and comes back cannot write.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, insert, select, update
 
-from review_scoring.errors import GaveWayError, JobBusyError, LeaseLostError
+from review_scoring.errors import JobBusyError, LeaseLostError, YieldedError
 from review_scoring.request import KeyRange, NativeId, RunKey, RunRequest
 from review_scoring.reviews import canonical_id
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger import preemption
 from review_scoring.warehouse.ledger.counts import Counts
 from review_scoring.warehouse.ledger.jobs import JobRecord
+from review_scoring.warehouse.ledger.models import ScoredModels
+from review_scoring.warehouse.ledger.runs import add_up, begin_run, lock_run, of_task
 from review_scoring.warehouse.ledger.transactions import JobTransactions
+from review_scoring.warehouse.schema import ABANDONED, RUNNING
 from review_scoring.warehouse.source.rows import parse_id
 
 LEASE_S = 120
@@ -30,9 +33,6 @@ LEASE_S = 120
 
 BUSY_POLL_S = 2.0
 """Seconds between two attempts to take a lease that another run holds."""
-
-RUNNING, SUCCESS, FAILED, ABANDONED = "running", "success", "failed", "abandoned"
-GAVE_WAY = "gave_way"
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Lease:
     `requested_by` is the DAG run to which rescores yield meanwhile; None for a run that yields itself.
     """
 
+    shard_id: int
     run_id: int
     fencing_token: int
     chunks: int
     counts: Counts
-    model: str
-    revision: str
+    model_id: int
     requested_by: str | None
 
     def after(self, counts: Counts) -> Lease:
@@ -77,13 +77,14 @@ class Leases(JobTransactions):
         :raises ScoringInterruptedError: if told to stop while waiting
         """
         deadline = time.monotonic() + request.wait_s
+        model_id = ScoredModels(self.engine, self.job, self.stop).id_of(request.model, request.revision)
 
         def clashes(after: str | None, upto: str | None) -> bool:
             return overlap(request.selection.keys, KeyRange(self._native(after), self._native(upto)))
 
         while True:
             try:
-                return self._write("taking the lease", lambda c: _take(c, self.job, request, scan, clashes))
+                return self._write("taking the lease", lambda c: _take(c, self.job, request, model_id, scan, clashes))
             except JobBusyError:
                 if request.wait_s and not request.yields:
                     preemption.Preemption(self.engine, self.job, self.stop).request(request.key)
@@ -104,7 +105,7 @@ class Leases(JobTransactions):
     def end(self, lease: Lease, state: str) -> None:
         """Give the lease back.
 
-        :param state: `SUCCESS`, `FAILED` or `GAVE_WAY`
+        :param state: `SUCCESS`, `FAILED` or `YIELDED`
         :raises LeaseLostError: if another run has taken over
         """
         self._write("ending the run", lambda c: _end(c, self.job, lease, dialect_of(c).now(c), state))
@@ -117,6 +118,7 @@ def _take(
     connection: Connection,
     job: JobRecord,
     request: RunRequest,
+    model_id: int,
     scan: str | None,
     clashes: Callable[[str | None, str | None], bool],
 ) -> Lease:
@@ -128,71 +130,78 @@ def _take(
     :param clashes: returns whether the range between two canonical ids has an id in common with the run's own
     :raises JobBusyError: if another run holds the lease
     """
-    runs, key = job.tables.runs, request.key
+    shards, key = job.tables.shards, request.key
     row = preemption.lock_job(connection, job)
     now = dialect_of(connection).now(connection)
     if request.yields and preemption.holds(row, now):
-        raise GaveWayError(
-            f"job {job.name!r} is requested by {row.wanted_by}; the rescore continues when that run has ended"
+        raise YieldedError(
+            f"job {job.name!r} is requested by {row.requested_by}; the rescore continues when that run has ended"
         )
-    mine = and_(of_task(job, key), runs.c.map_index == key.map_index)
-    for other in connection.execute(select(runs).where(runs.c.job_id == job.id, runs.c.state == RUNNING, ~mine)):
-        if clashes(other.range_from, other.range_to):
+    for other in _others(connection, job, key):
+        if clashes(other.key_after, other.key_upto):
             _refuse_living(job, other, now)
-            connection.execute(update(runs).where(runs.c.id == other.id).values(state=ABANDONED, ended_at=now))
+            _abandon(connection, job, other, now)
     token = row.last_fencing_token + 1
     jobs = job.tables.jobs
     connection.execute(update(jobs).where(jobs.c.id == job.id).values(last_fencing_token=token))
     requested_by = None if request.yields else key.dag_run
     if requested_by is not None:
         preemption.request_job(connection, job, requested_by, now)
-    held = {**_columns(request, scan), "state": RUNNING, "ended_at": None, "fencing_token": token, **_lease_until(now)}
+    run_id = begin_run(connection, job, request, model_id, now, shards=1 if key.map_index < 0 else None)
+    keys = request.selection.keys
+    held = {
+        "key_after": canonical_id(keys.after),
+        "key_upto": canonical_id(keys.upto),
+        "scan": scan,
+        "model_id": model_id,
+        "state": RUNNING,
+        "ended_at": None,
+        "fencing_token": token,
+        **_lease_until(now),
+    }
     # Locked before it is read: the last commit of a client that was killed may still be on its way in the server.
-    earlier = connection.execute(dialect_of(connection).locked(select(runs).where(mine))).one_or_none()
+    mine = select(shards).where(shards.c.run_id == run_id, shards.c.map_index == key.map_index)
+    earlier = connection.execute(dialect_of(connection).locked(mine)).one_or_none()
     if earlier is None:
         counts, chunks = Counts(), 0
-        new = {**vars(key), **held, **counts.as_columns(), "job_id": job.id, "chunks": chunks, "started_at": now}
-        inserted = connection.execute(insert(runs).values(new)).inserted_primary_key
+        new = {**held, **counts.as_columns(), "run_id": run_id, "map_index": key.map_index, "chunks": chunks}
+        inserted = connection.execute(insert(shards).values(**new, started_at=now)).inserted_primary_key
         assert inserted is not None
-        run_id = inserted[0]
+        shard_id = inserted[0]
     else:
-        counts, chunks, run_id = Counts.from_row(earlier).before_another_try(), earlier.chunks, earlier.id
-        connection.execute(update(runs).where(runs.c.id == run_id).values(**held, **counts.as_columns()))
-    return Lease(run_id, token, chunks, counts, request.model, request.revision, requested_by)
+        counts, chunks, shard_id = Counts.from_row(earlier).before_another_try(), earlier.chunks, earlier.id
+        connection.execute(update(shards).where(shards.c.id == shard_id).values(**held, **counts.as_columns()))
+    return Lease(shard_id, run_id, token, chunks, counts, model_id, requested_by)
 
 
-def _columns(request: RunRequest, scan: str | None) -> dict[str, Any]:
-    """Return the columns of `scoring_runs` that describe what the run was asked to do."""
-    keys = request.selection.keys
-    return {
-        "model": request.model,
-        "revision": request.revision,
-        "range_from": canonical_id(keys.after),
-        "range_to": canonical_id(keys.upto),
-        "is_rescore": request.selection.is_rescore,
-        "review_limit": request.budget.reviews,
-        "scan": scan,
-    }
+def _others(connection: Connection, job: JobRecord, key: RunKey) -> Sequence[Row[Any]]:
+    """Return the shards of the job that are running, with their tasks, but for the one of this task."""
+    runs, shards = job.tables.runs, job.tables.shards
+    task = (runs.c.dag_id, runs.c.task_id, runs.c.dag_run_id)
+    running = (
+        select(shards, *task)
+        .join(runs, runs.c.id == shards.c.run_id)
+        .where(runs.c.job_id == job.id, shards.c.state == RUNNING)
+        .where(~and_(of_task(job, key), shards.c.map_index == key.map_index))
+    )
+    return connection.execute(running).all()
+
+
+def _abandon(connection: Connection, job: JobRecord, other: Row[Any], now: datetime) -> None:
+    """End a shard whose lease has expired."""
+    shards = job.tables.shards
+    lock_run(connection, job, other.run_id)
+    connection.execute(update(shards).where(shards.c.id == other.id).values(state=ABANDONED, ended_at=now))
+    add_up(connection, job, other.run_id, now)
 
 
 def _refuse_living(job: JobRecord, other: Row[Any], now: datetime) -> None:
     if other.lease_until > now:
-        holder = RunKey(other.dag_id, other.task_id, other.run_id, other.map_index)
+        holder = RunKey(other.dag_id, other.task_id, other.dag_run_id, other.map_index)
         raise JobBusyError(
             f"job {job.name!r} is being scored by {holder}, which was last seen alive less than {LEASE_S} s ago; "
             "wait until that run has ended"
         )
-
-
-def of_task(job: JobRecord, key: RunKey) -> ColumnElement[bool]:
-    """Return the condition that a row of `scoring_runs` is of a task, whatever its map index."""
-    runs = job.tables.runs
-    return and_(
-        runs.c.job_id == job.id,
-        runs.c.dag_id == key.dag_id,
-        runs.c.task_id == key.task_id,
-        runs.c.run_id == key.run_id,
-    )
 
 
 def advance(connection: Connection, job: JobRecord, before: Lease, after: Lease, now: datetime, device: str) -> bool:
@@ -205,7 +214,7 @@ def advance(connection: Connection, job: JobRecord, before: Lease, after: Lease,
         return False
     if done != before.chunks:
         raise LeaseLostError(
-            f"run {before.run_id} is at chunk {done}, not {before.chunks}: another process has changed it"
+            f"shard {before.shard_id} is at chunk {done}, not {before.chunks}: another process has changed it"
         )
     used = {"device": device} if device else {}  # a chunk without texts to classify needs none
     _set(connection, job, before, now, chunks=after.chunks, **used, **after.counts.as_columns())
@@ -232,12 +241,14 @@ def renew_request(connection: Connection, job: JobRecord, lease: Lease, now: dat
 
 def _end(connection: Connection, job: JobRecord, lease: Lease, now: datetime, state: str) -> None:
     """Give the lease back; nothing, if an earlier try, whose answer was lost, has done it."""
-    runs = job.tables.runs
-    ended = and_(runs.c.id == lease.run_id, runs.c.fencing_token == lease.fencing_token, runs.c.state == state)
-    if connection.execute(select(runs.c.id).where(ended)).one_or_none() is not None:
+    shards = job.tables.shards
+    lock_run(connection, job, lease.run_id)
+    ended = (shards.c.id == lease.shard_id, shards.c.fencing_token == lease.fencing_token, shards.c.state == state)
+    if connection.execute(select(shards.c.id).where(*ended)).one_or_none() is not None:
         return
     _held(connection, job, lease)
     _set(connection, job, lease, now, state=state, ended_at=now)
+    add_up(connection, job, lease.run_id, now)
 
 
 def _held(connection: Connection, job: JobRecord, lease: Lease) -> int:
@@ -245,15 +256,15 @@ def _held(connection: Connection, job: JobRecord, lease: Lease) -> int:
     row = connection.execute(dialect_of(connection).locked(_state(job, lease))).one_or_none()
     if row is None or not _holds(row, lease):
         raise LeaseLostError(
-            f"run {lease.run_id} no longer holds the lease of its job: another run has taken over. "
+            f"shard {lease.shard_id} no longer holds the lease of its job: another run has taken over. "
             "Its commits stay, and the other run does the rest."
         )
     return int(row.chunks)
 
 
 def _state(job: JobRecord, lease: Lease) -> Select[Any]:
-    runs = job.tables.runs
-    return select(runs.c.chunks, runs.c.fencing_token, runs.c.state).where(runs.c.id == lease.run_id)
+    shards = job.tables.shards
+    return select(shards.c.chunks, shards.c.fencing_token, shards.c.state).where(shards.c.id == lease.shard_id)
 
 
 def _holds(row: Row[Any] | None, lease: Lease) -> bool:
@@ -265,5 +276,5 @@ def _lease_until(now: datetime) -> dict[str, datetime]:
 
 
 def _set(connection: Connection, job: JobRecord, lease: Lease, now: datetime, **values: Any) -> None:
-    runs = job.tables.runs
-    connection.execute(update(runs).where(runs.c.id == lease.run_id).values(**values, **_lease_until(now)))
+    shards = job.tables.shards
+    connection.execute(update(shards).where(shards.c.id == lease.shard_id).values(**values, **_lease_until(now)))

@@ -14,7 +14,7 @@ from review_scoring.warehouse.ledger.jobs import JobRecord, find_job, register_j
 from review_scoring.warehouse.ledger.leases import Leases
 from review_scoring.warehouse.ledger.preemption import Preemption
 from review_scoring.warehouse.ledger.records import Records
-from review_scoring.warehouse.ledger.shards import ShardRuns
+from review_scoring.warehouse.ledger.shards import ShardRecords
 from review_scoring.warehouse.ledger.writing import ChunkWriter
 from review_scoring.warehouse.schema import tables
 from review_scoring.warehouse.source.review_source import ReviewSource
@@ -48,9 +48,9 @@ class Ledger:
         return ChunkWriter(self.engine, self.job, self._stop)
 
     @cached_property
-    def shards(self) -> ShardRuns:
+    def shards(self) -> ShardRecords:
         """What the shards of each run have counted."""
-        return ShardRuns(self.engine, self.job, self._stop)
+        return ShardRecords(self.engine, self.job, self._stop)
 
     @cached_property
     def preemption(self) -> Preemption:

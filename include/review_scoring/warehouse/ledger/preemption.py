@@ -42,8 +42,8 @@ class Preemption(JobTransactions):
     def _withdraw(self, connection: Connection, dag_run: str) -> None:
         jobs = self.job.tables.jobs
         lock_job(connection, self.job)  # a renewal on its way may be writing the request that is withdrawn
-        mine = and_(jobs.c.id == self.job.id, jobs.c.wanted_by == dag_run)
-        connection.execute(update(jobs).where(mine).values(wanted_by=None, wanted_until=None))
+        mine = and_(jobs.c.id == self.job.id, jobs.c.requested_by == dag_run)
+        connection.execute(update(jobs).where(mine).values(requested_by=None, requested_until=None))
 
     def _is_requested(self, connection: Connection) -> bool:
         jobs = self.job.tables.jobs
@@ -54,14 +54,14 @@ class Preemption(JobTransactions):
 def request_job(connection: Connection, job: JobRecord, dag_run: str, now: datetime) -> None:
     """Record that a run of a DAG requests the job, unless the request of another one still holds."""
     jobs = job.tables.jobs
-    free = or_(jobs.c.wanted_by.is_(None), jobs.c.wanted_until <= now, jobs.c.wanted_by == dag_run)
-    request = {"wanted_by": dag_run, "wanted_until": now + timedelta(seconds=REQUEST_S)}
+    free = or_(jobs.c.requested_by.is_(None), jobs.c.requested_until <= now, jobs.c.requested_by == dag_run)
+    request = {"requested_by": dag_run, "requested_until": now + timedelta(seconds=REQUEST_S)}
     connection.execute(update(jobs).where(jobs.c.id == job.id, free).values(request))
 
 
 def holds(job: Row[Any], now: datetime) -> bool:
     """Return whether a job's row has a request that has not expired."""
-    return job.wanted_until is not None and bool(job.wanted_until > now)
+    return job.requested_until is not None and bool(job.requested_until > now)
 
 
 def lock_job(connection: Connection, job: JobRecord) -> Row[Any]:

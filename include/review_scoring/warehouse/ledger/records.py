@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal, null, outerjoin, select
+from sqlalchemy import ColumnElement, Connection, and_, literal, null, select
 
 from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.ledger.chunk import Recorded
@@ -31,16 +31,13 @@ class Records(JobTransactions):
         dialect = dialect_of(connection)
         dialect.force_index_plans(connection)
         found: dict[str, Recorded] = {}
-        scores, rejects, runs = self.job.tables.scores, self.job.tables.rejects, self.job.tables.runs
-        scored = (scores.c.label, scores.c.model, scores.c.revision, scores.c.scored_at)
-        # An earlier version kept model and revision of a reject with its run alone.
-        model = func.coalesce(rejects.c.model, runs.c.model)
-        rejected = (null(), model, func.coalesce(rejects.c.revision, runs.c.revision), rejects.c.first_seen)
-        with_run = outerjoin(rejects, runs, rejects.c.run_id == runs.c.id)
-        for table, joined, more in ((scores, scores, scored), (rejects, with_run, rejected)):
-            columns = (table.c.review_id, table.c.text_hash, table.c.source_updated_at, table.c.run_id, *more)
+        scores, rejects, models = self.job.tables.scores, self.job.tables.rejects, self.job.tables.models
+        for table, label, at in ((scores, scores.c.label, "scored_at"), (rejects, null(), "first_seen")):
+            columns = [table.c[name] for name in ("review_id", "text_hash", "source_updated_at", "shard_id")]
+            more = (label, models.c.name, models.c.revision, table.c[at])
             for part in by_bytes(ids):
                 in_part = dialect.in_values(table.c.review_id, part)
-                rows = select(*columns).select_from(joined).where(table.c.job_id == self.job.id, in_part)
+                rows = select(*columns, *more).join_from(table, models, models.c.id == table.c.model_id)
+                rows = rows.where(table.c.job_id == self.job.id, in_part)
                 found |= {review_id: Recorded(*rest) for review_id, *rest in connection.execute(rows)}
         return found

@@ -1,4 +1,4 @@
-"""The shards of a run in `scoring_runs`: what each has counted, and what the tables hold of them together."""
+"""The shards of a run in `scoring_shards`: what each has counted, and what the tables hold of them together."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Table, and_, func, or_, select, update
 
-from review_scoring.request import RunKey
+from review_scoring.request import RunKey, RunRequest
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger.counts import Counts
-from review_scoring.warehouse.ledger.leases import ABANDONED, RUNNING, of_task
+from review_scoring.warehouse.ledger.models import ScoredModels
 from review_scoring.warehouse.ledger.preemption import lock_job
+from review_scoring.warehouse.ledger.runs import begin_run, end_run, of_task
 from review_scoring.warehouse.ledger.transactions import JobTransactions
+from review_scoring.warehouse.schema import ABANDONED, RUNNING
 
 
 @dataclass(frozen=True)
-class ShardRun:
-    """What `scoring_runs` holds of one shard of a run."""
+class ShardRecord:
+    """What `scoring_shards` holds of one shard of a run."""
 
     id: int
     map_index: int
@@ -39,63 +41,78 @@ class RowCounts(NamedTuple):
     rejected: int
 
 
-class ShardRuns(JobTransactions):
+class ShardRecords(JobTransactions):
     """The shards of a job's runs."""
 
-    def of(self, key: RunKey) -> list[ShardRun]:
+    def of(self, key: RunKey) -> list[ShardRecord]:
         """Return all shards of a run, whatever map index `key` has, in the order of theirs."""
         return self._read("looking up the run's shards", lambda connection: self._of(connection, key))
 
     def scan_of(self, key: RunKey) -> str | None:
         """Return the scan of the source that an earlier try of a task has begun; None if there was none."""
-        runs = self.job.tables.runs
-        mine = select(runs.c.scan).where(of_task(self.job, key), runs.c.map_index == key.map_index)
+        runs, shards = self.job.tables.runs, self.job.tables.shards
+        mine = select(shards.c.scan).join(runs, runs.c.id == shards.c.run_id)
+        mine = mine.where(of_task(self.job, key), shards.c.map_index == key.map_index)
         return self._read("looking up an earlier try", lambda connection: connection.scalar(mine))
 
-    def drop(self, key: RunKey, *, beyond: int) -> None:
-        """Abandon the shards of a run that a new plan lacks: those with map indexes from `beyond` on.
+    def plan(self, request: RunRequest, shards: int) -> None:
+        """Record a run that is planned as this many shards, and abandon those of an earlier plan beyond them.
 
         What they scored stays the run's. What the new shards meet and count again is taken out of their counts, as it
         is before another try of a shard.
         """
-        self._write("abandoning shards of an earlier plan", lambda connection: self._drop(connection, key, beyond))
+        model_id = ScoredModels(self.engine, self.job, self.stop).id_of(request.model, request.revision)
+        self._write("recording the plan", lambda connection: self._plan(connection, request, model_id, shards))
 
-    def rows_of(self, run_ids: Sequence[int]) -> RowCounts:
+    def finish(self, key: RunKey, *, succeeded: bool) -> None:
+        """Record whether the counts of a run, all of whose shards are done, are what the tables hold."""
+        self._write("finishing the run", lambda c: end_run(c, self.job, key, succeeded=succeeded))
+
+    def rows_of(self, shard_ids: Sequence[int]) -> RowCounts:
         """Count the rows that these shards have written and no other run has replaced."""
-        return self._read("counting the run's rows", lambda connection: self._rows_of(connection, run_ids))
+        return self._read("counting the run's rows", lambda connection: self._rows_of(connection, shard_ids))
 
-    def done_by_others(self, mine: Sequence[ShardRun]) -> int:
-        """Return how many reviews other runs of the job may have scored or rejected since the first of these began."""
-        runs = self.job.tables.runs
+    def done_by_others(self, mine: Sequence[ShardRecord]) -> int:
+        """Return how many reviews other shards of the job may have done since the first of these began."""
+        runs, shards = self.job.tables.runs, self.job.tables.shards
         others = and_(
             runs.c.job_id == self.job.id,
-            runs.c.id.not_in([run.id for run in mine]),
-            or_(runs.c.ended_at.is_(None), runs.c.ended_at >= min(run.started_at for run in mine)),
+            shards.c.id.not_in([shard.id for shard in mine]),
+            or_(shards.c.ended_at.is_(None), shards.c.ended_at >= min(shard.started_at for shard in mine)),
         )
-        total = select(func.coalesce(func.sum(runs.c.scored + runs.c.rejected), 0)).where(others)
+        done = func.coalesce(func.sum(shards.c.scored + shards.c.rejected), 0)
+        total = select(done).join_from(shards, runs, runs.c.id == shards.c.run_id).where(others)
         return self._read("looking up other runs", lambda connection: int(connection.scalar(total) or 0))
 
-    def _of(self, connection: Connection, key: RunKey) -> list[ShardRun]:
-        runs = self.job.tables.runs
-        names = [name for name in ShardRun.__dataclass_fields__ if name != "counts"]
+    def _of(self, connection: Connection, key: RunKey) -> list[ShardRecord]:
+        runs, shards, models = self.job.tables.runs, self.job.tables.shards, self.job.tables.models
+        rows = (
+            select(shards, models.c.name.label("model"), models.c.revision)
+            .join(runs, runs.c.id == shards.c.run_id)
+            .join(models, models.c.id == shards.c.model_id)
+            .where(of_task(self.job, key))
+            .order_by(shards.c.map_index)
+        )
+        names = [name for name in ShardRecord.__dataclass_fields__ if name != "counts"]
         return [
-            ShardRun(**{name: getattr(row, name) for name in names}, counts=Counts.from_row(row))
-            for row in connection.execute(select(runs).where(of_task(self.job, key)).order_by(runs.c.map_index))
+            ShardRecord(**{name: getattr(row, name) for name in names}, counts=Counts.from_row(row))
+            for row in connection.execute(rows)
         ]
 
-    def _drop(self, connection: Connection, key: RunKey, beyond: int) -> None:
-        runs = self.job.tables.runs
-        lock_job(connection, self.job)  # before its runs, as for a lease
+    def _plan(self, connection: Connection, request: RunRequest, model_id: int, planned: int) -> None:
+        shards = self.job.tables.shards
+        lock_job(connection, self.job)
         now = dialect_of(connection).now(connection)
-        dropped = select(runs).where(of_task(self.job, key), runs.c.map_index >= beyond)
+        run_id = begin_run(connection, self.job, request, model_id, now, shards=planned)
+        dropped = select(shards).where(shards.c.run_id == run_id, shards.c.map_index >= planned)
         for row in connection.execute(dialect_of(connection).locked(dropped)).all():
             kept = Counts.from_row(row).before_another_try()
             ended = {"state": ABANDONED, "ended_at": now} if row.state == RUNNING else {}
-            connection.execute(update(runs).where(runs.c.id == row.id).values(**kept.as_columns(), **ended))
+            connection.execute(update(shards).where(shards.c.id == row.id).values(**kept.as_columns(), **ended))
 
-    def _rows_of(self, connection: Connection, run_ids: Sequence[int]) -> RowCounts:
+    def _rows_of(self, connection: Connection, shard_ids: Sequence[int]) -> RowCounts:
         def rows(table: Table) -> int:
-            written = dialect_of(connection).in_values(table.c.run_id, run_ids)
+            written = dialect_of(connection).in_values(table.c.shard_id, shard_ids)
             counted = select(func.count()).select_from(table).where(table.c.job_id == self.job.id, written)
             return int(connection.scalar(counted) or 0)
 

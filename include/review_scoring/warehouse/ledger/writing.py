@@ -109,9 +109,8 @@ def _row(job: JobRecord, lease: Lease, outcome: Outcome) -> dict[str, Any]:
         "review_id": outcome.review.id,
         "text_hash": outcome.text_hash,
         "source_updated_at": outcome.review.updated_at,
-        "run_id": lease.run_id,
-        "model": lease.model,
-        "revision": lease.revision,
+        "shard_id": lease.shard_id,
+        "model_id": lease.model_id,
     }
 
 

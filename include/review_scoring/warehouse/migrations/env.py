@@ -11,8 +11,8 @@ from sqlalchemy.exc import OperationalError
 
 from review_scoring.warehouse.schema import VERSION_TABLE, tables
 
-DONE_BEFORE = frozenset({1050, 1060, 1061, 1091})
-"""MySQL: table, column or key exists already; what is to be dropped does not."""
+DONE_BEFORE = frozenset({1050, 1051, 1060, 1061, 1091, 4092})
+"""MySQL: table, column, key or view exists already; what is to be dropped does not."""
 
 
 class _Repeatable(DefaultImpl):
@@ -42,12 +42,13 @@ class _MariaDB(_Repeatable, MariaDBImpl):
 
 
 handed_over = context.config.attributes
-schema = handed_over.get("schema")
+schema = handed_over["schema"]
 common: dict[str, Any] = {
     "target_metadata": tables(schema).metadata,
     "version_table": VERSION_TABLE,
     "version_table_schema": schema,
     "transactional_ddl": handed_over["dialect"] in {"postgresql", "sqlite", "duckdb"},
+    "transaction_per_migration": True,  # an index that is built concurrently needs the columns before it committed
 }
 if context.is_offline_mode():
     context.configure(dialect_name=handed_over["dialect"], literal_binds=True, **common)

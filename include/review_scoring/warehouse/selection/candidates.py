@@ -33,7 +33,7 @@ class Candidates:
     :param request: what the run is asked to do; its selection is what this task works on
     :param scan: the rows of the source that are looked at; NULL ids are counted by a scan of everything alone
     :param limit: the most reviews that are scored or rejected; None for all
-    :param done_by: ids of runs whose reviews are done, whatever is rescored
+    :param done_by: ids of shards whose reviews are done, whatever is rescored
     """
 
     source: ReviewSource
@@ -121,7 +121,7 @@ class Candidates:
         selection = self.request.selection
         if recorded is None:
             return selection.scored is None
-        if recorded.run_id in self.done_by or (selection.scored is not None and recorded.at not in selection.scored):
+        if recorded.shard_id in self.done_by or (selection.scored is not None and recorded.at not in selection.scored):
             return False
         if selection.rescore is Rescore.REVISION:
             return (recorded.model, recorded.revision) != (self.request.model, self.request.revision)

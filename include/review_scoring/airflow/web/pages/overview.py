@@ -19,7 +19,7 @@ from review_scoring.airflow.web.selected_job import SelectedJob, default_job
 from review_scoring.reviews import help_for
 from review_scoring.warehouse.history.daily_labels import daily_labels
 from review_scoring.warehouse.history.runs import Run, last_runs
-from review_scoring.warehouse.ledger.leases import RUNNING
+from review_scoring.warehouse.schema import RUNNING
 
 router = APIRouter(route_class=PageRoute)
 
@@ -92,7 +92,7 @@ def show_progress(selected: Selected) -> Mapping[str, Any]:
         return {"run": None}
     run = newest[0]
     return {
-        "run": run.run_id,
+        "run": run.dag_run_id,
         "state": run.state,
         "running": run.state == RUNNING,
         "begun": run.has_begun,

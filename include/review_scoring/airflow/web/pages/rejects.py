@@ -12,7 +12,7 @@ from review_scoring.airflow.web.page import NO_NUL, PageSettings, Selected, page
 from review_scoring.reviews import help_for
 from review_scoring.warehouse.history.rejects import count_rejects, list_rejects
 from review_scoring.warehouse.history.runs import last_runs
-from review_scoring.warehouse.ledger.leases import RUNNING
+from review_scoring.warehouse.schema import RUNNING
 
 router = APIRouter(route_class=PageRoute)
 

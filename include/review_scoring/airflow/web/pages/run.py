@@ -12,7 +12,7 @@ from review_scoring.airflow.web.page import NO_NUL, PageSettings, Selected, page
 from review_scoring.reviews import help_for
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.history.runs import Run, find_run
-from review_scoring.warehouse.ledger.leases import RUNNING
+from review_scoring.warehouse.schema import RUNNING
 
 router = APIRouter(route_class=PageRoute)
 
@@ -26,7 +26,7 @@ def show_run(
 ) -> HTMLResponse:
     """Show one run of a job."""
     with selected.open() as (connection, job):
-        run = find_run(connection, job, dag_id=dag_id, run_id=run_id) if job else None
+        run = find_run(connection, job, dag_id=dag_id, dag_run_id=run_id) if job else None
     if run is None:
         raise HTTPException(404, "This run wrote nothing, like every dry run and every run that fails early.")
     unkeyed = [(reason, count, help_for(reason)) for reason, count in sorted(run.counts.unkeyed.items())]

@@ -9,7 +9,7 @@ from multiprocessing.process import BaseProcess
 import pytest
 
 from review_scoring.job import Rescore
-from review_scoring.warehouse.ledger.leases import GAVE_WAY
+from review_scoring.warehouse.schema import YIELDED
 from tests.exactly_once import worker
 from tests.exactly_once.worker import Telemetry, finish, start
 from tests.stubs import Warehouse
@@ -36,11 +36,11 @@ def rescoring(warehouse: Warehouse, telemetry: Telemetry) -> BaseProcess:
 
 
 def wanted(warehouse: Warehouse) -> bool:
-    return bool(warehouse.run("SELECT wanted_by FROM scoring_jobs")[0].wanted_by)
+    return bool(warehouse.run("SELECT requested_by FROM scoring_jobs")[0].requested_by)
 
 
 def states(warehouse: Warehouse) -> dict[str, str]:
-    return {run.run_id: run.state for run in warehouse.runs()}
+    return {run.dag_run_id: run.state for run in warehouse.shards()}
 
 
 def test_a_night_overtakes_a_rescore_which_then_goes_on_and_scores_nothing_twice(scored: Warehouse) -> None:
@@ -52,7 +52,7 @@ def test_a_night_overtakes_a_rescore_which_then_goes_on_and_scores_nothing_twice
     finish(night)
     finish(rescore)
     assert states(scored) == {"before": "success", "night": "success", "again": "success"}
-    done = {run.run_id: run for run in scored.runs()}
+    done = {run.dag_run_id: run for run in scored.shards()}
     assert done["night"].scored == NEW
     assert done["again"].scored == OLD + NEW
     assert len(scored.scores()) == OLD + NEW
@@ -66,13 +66,14 @@ def test_a_rescore_goes_on_after_a_night_that_was_killed_when_its_wish_has_run_o
     worker.wait_for(lambda: wanted(scored))
     again.hold.value = -1
     worker.wait_for(lambda: night.commits.value >= 1)
-    assert states(scored)["again"] == GAVE_WAY
+    assert states(scored)["again"] == YIELDED
     assert killed.pid is not None
     os.kill(killed.pid, signal.SIGKILL)
     killed.join()
     long_ago = "2026-01-01 00:00:00.000000"
-    scored.run("UPDATE scoring_runs SET lease_until = :at WHERE run_id = 'night'", at=long_ago)
-    scored.run("UPDATE scoring_jobs SET wanted_until = :at", at=long_ago)
+    of_night = "run_id IN (SELECT id FROM scoring_runs WHERE dag_run_id = 'night')"
+    scored.run(f"UPDATE scoring_shards SET lease_until = :at WHERE {of_night}", at=long_ago)
+    scored.run("UPDATE scoring_jobs SET requested_until = :at", at=long_ago)
     finish(rescore)
     assert states(scored) == {"before": "success", "night": "abandoned", "again": "success"}
     assert len(scored.scores()) == OLD + NEW
