@@ -15,7 +15,7 @@ from review_scoring.warehouse.ledger.ledger import Ledger
 log = logging.getLogger(__name__)
 
 LAST_COMMIT_S = 3.0
-"""Seconds that a run which is told to stop gives its last commit."""
+"""Seconds that a cancelled run waits for its last commit."""
 
 
 class Commits:
@@ -44,7 +44,7 @@ class Commits:
     def flush(self) -> None:
         """Wait until everything is committed.
 
-        :raises ScoringInterruptedError: if told to stop
+        :raises ScoringInterruptedError: if the run is cancelled
         """
         if self._pending is not None:
             wait_for(self._pending, self._stop)

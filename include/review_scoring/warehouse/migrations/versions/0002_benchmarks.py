@@ -1,6 +1,6 @@
 """Benchmark sets, evaluations and promotions.
 
-Written out rather than taken from `schema.py`: a migration says what was, whatever the schema becomes.
+Written out rather than taken from `schema.py`: a migration keeps the tables of its time, however the schema changes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many labels a rescore changed, and who a rescore gives way to."""
+"""How many labels a rescore changed, and the run that a rescore yields to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a run scored again, which says nothing about its day, and its limit, without which its end is not known."""
+"""Whether a run is a rescore, which daily figures exclude, and its limit, without which its total is unknown."""
 
 from __future__ import annotations
 
