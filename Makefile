@@ -10,7 +10,7 @@ help:
 	@echo "make test    install, run all tests that do not need a service"
 	@echo "make up      install, start Airflow with the DAGs and the sample reviews; Ctrl-C stops it"
 	@echo "make check   run lint, type checks and import contracts"
-	@echo "make prove   run the long tests: kills, fuzzing, soak"
+	@echo "make prove   run the long tests: kills, fuzzing, planted bugs, growth of memory"
 	@echo "make bench   measure speed and memory, compared with pandas, dlt, transformers and OpenVINO"
 	@echo "make lock    update requirements.txt from pyproject.toml"
 	@echo "make clean   delete the data of demo and up (not the virtual environment)"

@@ -55,9 +55,12 @@ SETTINGS = """\
 Generated from the code by `bin/reference.py`.
 
 These are the options of the section `[review_scoring]` of Airflow's configuration: set them in `airflow.cfg` or by
-environment variables of the form `AIRFLOW__REVIEW_SCORING__POOL`. `airflow config list --section review_scoring
---show-values` prints them. Set them for every process of Airflow: the DAG processor reads schedules, pool and queues,
-workers and the API server read the others.
+environment variables of the form `AIRFLOW__REVIEW_SCORING__POOL`. Set them for every process of Airflow: the DAG
+processor reads schedules, pool and queues, workers and the API server read the others. This command prints them:
+
+```console
+$ airflow config list --section review_scoring --show-values
+```
 
 What a single run does is set in the form of its DAG, and for all runs by [Airflow
 Variables](../operations.md#airflow-variables), which all processes share.

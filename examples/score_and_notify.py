@@ -37,7 +37,7 @@ with DAG(
         )
     )
     def notify(report: Any) -> str:
-        """Return what the mail says."""
+        """Return the text of the mail."""
         return str(report["paragraph"])
 
     notify(score.output)

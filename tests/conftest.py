@@ -1,4 +1,4 @@
-"""What the tests share: real databases, a stub in place of the model, and how a missing service is told."""
+"""What the tests share: real databases, a stub in place of the model, and how a missing service is reported."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell each reason for skipping once."""
+    """Print each reason for skipping once."""
     reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
     for reason, count in reasons.items():
         terminalreporter.write_line(f"{count} skipped: {reason.removeprefix('Skipped: ')}")

@@ -50,7 +50,7 @@ def asked(
 
 @dataclass
 class StubClassifier:
-    """Classifies by a hash of the text, at once, and counts how often it is asked for each text."""
+    """Classifies by a hash of the text, at once, and counts how often it classifies each text."""
 
     device: object = "stub"
     calls: list[str] = field(default_factory=list)

@@ -10,7 +10,7 @@ from typing import Self
 
 
 class TcpProxy:
-    """Forwards to a port of this machine, on a port of its own, until it is told to be silent."""
+    """Forwards to a port of this machine, on a port of its own, until a test silences it."""
 
     def __init__(self, to_port: int) -> None:
         self._to_port = to_port

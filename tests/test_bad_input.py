@@ -1,4 +1,4 @@
-"""Rows and set-ups as they come: one bad row costs one row, and one error tells everything that is wrong."""
+"""Bad rows and bad set-ups: a bad row costs no other row, and one error lists all problems."""
 
 from __future__ import annotations
 

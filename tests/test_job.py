@@ -1,4 +1,4 @@
-"""What a user may define as a job, and what an error tells."""
+"""What a user may define as a job, and what the errors contain."""
 
 from __future__ import annotations
 

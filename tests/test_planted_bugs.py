@@ -167,21 +167,21 @@ BUGS = (
         "tests/warehouse/selection/test_shards.py::test_the_cursor_moves_when_all_shards_are_done_and_not_before",
     ),
     Bug(
-        "a rescore that gives way to nobody",
+        "a rescore that never yields",
         "run/loop.py",
         "if self.request.yields and self.ledger.preemption.is_requested():",
         "if False:",
         "tests/exactly_once/test_giving_way.py::test_a_rescore_goes_on_after_a_night_that_was_killed_when_its_wish_has_run_out",
     ),
     Bug(
-        "a rescore that comes in between the shards of a night",
+        "a rescore that starts between the shards of a nightly run",
         "warehouse/ledger/leases.py",
         "    if request.yields and preemption.holds(row, now):\n",
         "    if request.yields and row is None:\n",
         "tests/warehouse/selection/test_rescore.py::test_a_rescore_gives_way_between_two_chunks_and_goes_on_later",
     ),
     Bug(
-        "a wish that runs out while its night lives",
+        "a request for the job that expires while its run is in progress",
         "warehouse/ledger/leases.py",
         "        if lease.requested_by is not None:\n",
         "        if lease.requested_by is None:\n",
@@ -468,7 +468,7 @@ BUGS = (
         "test_in_a_thousand_evaluations_of_a_model_as_good_as_published_alarms_are_as_rare_as_the_level[20000]",
     ),
     Bug(
-        "matches said of a handful of reviews",
+        "the verdict matches on a handful of reviews",
         "evaluation/verdicts.py",
         "    if noticed < POWER:\n",
         "    if noticed > 1:\n",

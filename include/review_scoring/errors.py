@@ -110,7 +110,7 @@ class LeaseLostError(ReviewScoringError):
 
 
 class ScoringInterruptedError(ReviewScoringError):
-    """The run was asked to stop. Committed chunks are kept, and the next run continues after them."""
+    """The run was cancelled. Committed chunks are kept, and the next run continues after them."""
 
 
 class UnaccountedError(ReviewScoringError):

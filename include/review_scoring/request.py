@@ -109,7 +109,7 @@ UNLIMITED = Budget()
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """Everything that one run is asked to do. It is written once and handed on whole.
+    """Everything that one run is asked to do. It is created once and passed on as a whole.
 
     :param key: the task of Airflow; of a plan, the task that scores, with any map index
     :param model: name of the model

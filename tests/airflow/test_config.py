@@ -89,6 +89,10 @@ def test_airflows_own_command_and_configuration_file_know_the_options(airflow_ho
         ("AIRFLOW__REVIEW_SCORING__SHARDS", "`airflow variables set review_scoring_shards …`"),
         ("REVIEW_SCORING_POOL", "REVIEW_SCORING_POOL is not read: set AIRFLOW__REVIEW_SCORING__POOL$"),
         ("REVIEW_SCORING_JOB", "`airflow variables set review_scoring_job …`"),
+        ("AIRFLOW__REVIEW_SCORING_POOL", "_SCORING_POOL is not read: set AIRFLOW__REVIEW_SCORING__POOL$"),
+        ("AIRFLOW_REVIEW_SCORING__POOLS", "__POOLS is not read: set AIRFLOW__REVIEW_SCORING__POOL$"),
+        ("AIRFLOW__REVIEW_SCORING_ZZZ", "AIRFLOW__REVIEW_SCORING_ZZZ is not read; the options are schedule"),
+        ("AIRFLOW__REVIEW_SCORING_SHARDS", "`airflow variables set review_scoring_shards …`"),
     ],
 )
 def test_an_environment_variable_that_is_not_read_is_refused_with_what_to_set(variable: str, told: str) -> None:
@@ -97,5 +101,6 @@ def test_an_environment_variable_that_is_not_read_is_refused_with_what_to_set(va
 
 
 def test_other_environment_variables_are_accepted() -> None:
-    others = {"REVIEW_SCORING_TEST_POSTGRES": "x", "AIRFLOW__CORE__FERNET_KEY": "x", "POOL": "x"}
-    refuse_unknown_environment({"AIRFLOW__REVIEW_SCORING__POOL": "gpu", **others})
+    other_section = "AIRFLOW__REVIEW_SCORING_REPORTS__POOL"
+    others = ("REVIEW_SCORING_TEST_POSTGRES", "AIRFLOW__CORE__FERNET_KEY", other_section, "POOL")
+    refuse_unknown_environment({"AIRFLOW__REVIEW_SCORING__POOL": "gpu", **dict.fromkeys(others, "x")})

@@ -19,7 +19,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "import_model": {"model": "allocine-camembert"},
     "promote_model": {"model": "french-reviews-small", "reason": "it is good"},
 }
-"""DAG -> what its form asks for."""
+"""DAG -> the required fields of its form."""
 
 
 @pytest.mark.parametrize("dag_id", CHOICES)

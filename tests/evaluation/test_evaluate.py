@@ -272,7 +272,7 @@ def test_a_model_below_what_is_published_of_it_does_not_pass(bench: Bench) -> No
 
 def test_an_evaluation_that_is_stopped_leaves_nothing(bench: Bench) -> None:
     def stopped(text: str) -> str:
-        raise ScoringInterruptedError(f"told to stop at a text of {len(text)} characters")
+        raise ScoringInterruptedError(f"cancelled at a text of {len(text)} characters")
 
     with pytest.raises(ScoringInterruptedError):
         bench.evaluate(bench.load(), classifier=ScriptedClassifier(stopped))

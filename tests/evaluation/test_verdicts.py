@@ -228,7 +228,7 @@ def test_a_better_one_is_better_and_a_worse_one_worse() -> None:
             {"neg": 60, "pos": 10},
             {"neg": 80, "pos": 20},
             False,
-        ),  # 70 % on 80 : 20, which 100 reviews cannot tell from 80
+        ),  # 70 % on 80 : 20: with 100 reviews, not significantly below 80 %
         ({"neg": 600, "pos": 100}, {"neg": 800, "pos": 200}, True),
         ({"neg": 80, "pos": 0}, {"neg": 80, "pos": 20}, False),  # always the larger class
         ({"neg": 4, "pos": 5}, {"neg": 10, "pos": 10}, False),

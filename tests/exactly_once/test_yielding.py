@@ -1,4 +1,4 @@
-"""A rescore and a nightly run side by side: the rescore gives way, goes on, and both end as if they had been alone."""
+"""A rescore and a nightly run side by side: the rescore yields and continues, and both end as if they had run alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scoring run in a process of its own, which can be killed anywhere and tells how far it was."""
+"""A scoring run in a process of its own, which can be killed anywhere and reports its progress."""
 
 from __future__ import annotations
 

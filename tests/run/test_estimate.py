@@ -1,4 +1,4 @@
-"""A dry run tells what a run would take, and is right about it."""
+"""A dry run estimates what a run would take, and its estimate is right."""
 
 from __future__ import annotations
 

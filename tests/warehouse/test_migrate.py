@@ -39,7 +39,7 @@ MOST_S = 1.0
 
 def test_the_migrations_make_the_tables_that_the_code_uses(engine: Engine) -> None:
     if engine.dialect.name == "duckdb":
-        pytest.skip("DuckDB has one type for all texts, so that reading its tables back tells nothing")
+        pytest.skip("DuckDB has one type for all texts, so reading its tables back proves nothing")
     migrate.upgrade(engine, None)
 
     def is_of_this_database(item: Any, *_: object) -> bool:

@@ -21,7 +21,7 @@ ROWS = 20_000
 class Sent:
     """The reading statements that an engine is sent, and how many, each with the plan that it has there and then.
 
-    The plan is asked for on the same connection just before the statement, so that whatever the code has set, or has
+    The plan is requested on the same connection just before the statement, so that whatever the code has set, or has
     failed to set, decides it.
     """
 

@@ -1,4 +1,4 @@
-"""A server that falls silent while its connections stay open: it is told, given up, and keeps no stopped task alive."""
+"""A server that stops answering while its connections stay open: a run logs it, times out, and can be cancelled."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ DAG processor has parsed it. What a run does is set in :mod:`review_scoring.airf
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 
@@ -18,6 +19,9 @@ from review_scoring.settings import SECTION, Settings
 
 CONFIGURATION = "AIRFLOW__REVIEW_SCORING__"
 """Prefix of the environment variables that set an option."""
+
+MISSPELT = re.compile(r"AIRFLOW__?REVIEW_SCORING__?((?:(?!__).)+)")
+"""The same with an underscore missing, and not an option of a longer section, such as `[review_scoring_reports]`."""
 
 PLAIN = "REVIEW_SCORING_"
 """Prefix of environment variables that look like an option but are not read, apart from those of the tests."""
@@ -48,8 +52,11 @@ def refuse_unknown_environment(environment: Mapping[str, str] = os.environ) -> N
     problems = []
     for variable in sorted(environment):
         name = variable.removeprefix(CONFIGURATION).removeprefix(PLAIN).lower()
-        if variable.startswith(CONFIGURATION) and name not in names:
-            problems.append(f"{variable} is not an option of [{SECTION}]{_instead(name, names)}")
+        if variable.startswith(CONFIGURATION):
+            if name not in names:
+                problems.append(f"{variable} is not an option of [{SECTION}]{_instead(name, names)}")
+        elif misspelt := MISSPELT.fullmatch(variable):
+            problems.append(f"{variable} is not read{_instead(misspelt[1].lower(), names)}")
         elif variable.startswith(PLAIN) and (name in names or f"{SECTION}_{name}" in RUN_VARIABLES):
             problems.append(f"{variable} is not read{_instead(name, names)}")
     if problems:

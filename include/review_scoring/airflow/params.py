@@ -48,7 +48,7 @@ def model_param(models: Mapping[str, CatalogueEntry]) -> Param:
 
 
 def dry_run_param() -> Param:
-    """Return the field that asks for an estimate only."""
+    """Return the field that makes a run a dry run."""
     return Param(
         False,
         type="boolean",

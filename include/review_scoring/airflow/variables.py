@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from airflow.sdk import Variable
 
 CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
-"""Tells Airflow's SDK where to read Variables: `server` for the metadata database, `client` for the task API."""
+"""Where Airflow's SDK reads Variables: `server` for the metadata database, `client` for the task API."""
 
 
 def variable(name: str) -> str | None:

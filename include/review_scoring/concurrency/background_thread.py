@@ -59,7 +59,7 @@ class BackgroundThread:
 def wait_for(future: Future[T], stop: StopFlag) -> T:
     """Wait for a future and return its result.
 
-    :raises ScoringInterruptedError: if the run is asked to stop while it waits
+    :raises ScoringInterruptedError: if the run is cancelled while it waits
     """
     while not future.done():
         wait([future], timeout=POLL_S)

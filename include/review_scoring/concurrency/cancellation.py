@@ -20,21 +20,21 @@ class StopFlag:
         self._set = False
 
     def set(self) -> None:
-        """Ask the run to stop."""
+        """Cancel the run."""
         self._set = True
 
     def is_set(self) -> bool:
-        """Return whether the run was asked to stop."""
+        """Return whether the run was cancelled."""
         return self._set
 
     def pause(self, seconds: float) -> None:
-        """Sleep, and wake up early if the run is asked to stop."""
+        """Sleep, and wake up early if the run is cancelled."""
         deadline = time.monotonic() + seconds
         while not self._set and (left := deadline - time.monotonic()) > 0:
             time.sleep(min(POLL_S, left))
 
     def check(self) -> None:
-        """Raise if the run was asked to stop.
+        """Raise if the run was cancelled.
 
         :raises ScoringInterruptedError: committed chunks are kept
         """

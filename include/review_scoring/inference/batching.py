@@ -8,7 +8,7 @@ from collections.abc import Sequence
 log = logging.getLogger(__name__)
 
 BATCH_SECONDS = 1.0
-"""Target duration of a forward pass. A run that is asked to stop checks for it between two passes."""
+"""Target duration of a forward pass. A cancelled run stops between two passes."""
 
 SMALLEST, LARGEST, LARGEST_ON_CPU = 1024, 65_536, 4096
 """Limits of the token budget. On a CPU, larger batches exceed its caches and are slower."""

@@ -16,7 +16,7 @@ from review_scoring.warehouse.schema import SUCCESS
 log = logging.getLogger(__name__)
 
 LAST_COMMIT_S = 3.0
-"""Seconds that a run which is told to stop gives its last commit."""
+"""Seconds that a cancelled run waits for its last commit."""
 
 
 class Commits:
@@ -45,7 +45,7 @@ class Commits:
     def flush(self) -> None:
         """Wait until everything is committed.
 
-        :raises ScoringInterruptedError: if told to stop
+        :raises ScoringInterruptedError: if the run is cancelled
         """
         if self._pending is not None:
             wait_for(self._pending, self._stop)

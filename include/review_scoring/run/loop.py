@@ -56,7 +56,7 @@ def score_shard(
     :param load_classifier: called once, in the thread that reads, when there is a text to classify
     :param stop: checked between batches; what was committed stays. A run that fails sets it, to end its threads
     :raises JobBusyError: if another run holds the job
-    :raises ScoringInterruptedError: if told to stop
+    :raises ScoringInterruptedError: if the run is cancelled
     """
     started = time.monotonic()
     ledger = prepared.existing_ledger

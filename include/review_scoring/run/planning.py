@@ -115,7 +115,7 @@ def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Seque
 
 
 def _scan_of(prepared: PreparedJob, request: RunRequest) -> Scan:
-    """Return which rows of the source a run looks at: what the cursor says where it looks for all new reviews.
+    """Return which rows of the source a run looks at: those that the cursor selects if it looks for all new reviews.
 
     The same for a dry run, which then finds what the run would.
     """

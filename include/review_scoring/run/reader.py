@@ -52,9 +52,9 @@ class Reader:
         self._thread = BackgroundThread("read")
 
     def __iter__(self) -> Iterator[ReadyChunk]:
-        """Yield the chunks; ends when told to stop.
+        """Yield the chunks.
 
-        :raises ScoringInterruptedError: if told to stop
+        :raises ScoringInterruptedError: if the run is cancelled
         """
         reading = self._next()
         while (ready := wait_for(reading, self._stop)) is not None:

@@ -66,7 +66,7 @@ def explained(where: str, *, cannot: str, otherwise: str) -> Iterator[None]:
 
     :param where: names the connection
     :param cannot: what fails, such as "cannot read the table"
-    :param otherwise: what to do if the kind of error does not tell: usually the missing privilege
+    :param otherwise: what to do if the kind of error does not show the cause: usually a privilege is missing
     :raises WarehouseUnavailableError: for a transient error
     :raises PreflightError: for any other
     """

@@ -1,6 +1,4 @@
-"""An archive of XLM-RoBERTa base's real size. It takes minutes and 5 GB of disk, so it runs where proof is
-asked for.
-"""
+"""An archive of XLM-RoBERTa base's real size. It takes minutes and 5 GB of disk, so only `make prove` runs it."""
 
 from __future__ import annotations
 

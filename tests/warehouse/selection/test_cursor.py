@@ -1,4 +1,4 @@
-"""A cursor column hides rows from a night, and never from a full pass."""
+"""A cursor column hides rows from a nightly run, and never from a full pass."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_wrong_integer_that_was_believed_before_is_believed_no_longer(warehous
         ([900, 3, 2, 1], 1, 900),  # no more than a small gap
         ([2_000_000, 1_999_000, 1_998_000, 1_997_000], 1_000_000, 2_000_000),
         ([10**13, 1_764_000_000_002, 1_764_000_000_001, 1_764_000_000_000], 1_700_000_000_000, 1_764_000_000_002),
-        ([10**9, 2, 1], 1, None),  # too few to tell
+        ([10**9, 2, 1], 1, None),  # too few to detect a jump
         ([2, 1], 1, None),
         ([], None, None),
     ],

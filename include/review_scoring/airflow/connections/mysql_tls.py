@@ -26,7 +26,7 @@ _PARTS |= {"ssl_cipher": "cipher", "ssl_key_password": "password"}
 
 
 def mysql_tls(extras: Extras) -> dict[str, Any]:
-    """Return PyMySQL's argument `ssl`, if the extras ask for an encrypted connection.
+    """Return PyMySQL's argument `ssl`, if the extras request an encrypted connection.
 
     The extras are `ssl` (an object, as Airflow documents it), `ssl_mode`, and PyMySQL's `ssl_ca`, `ssl_verify_cert` and
     so on. A specific extra overrides `ssl_mode`.

@@ -53,7 +53,7 @@ class ScoringOperator(BaseOperator):
         self._stop = StopFlag()
 
     def on_kill(self) -> None:
-        """Ask the run to stop; it checks for this between two batches. Airflow calls this in a signal handler."""
+        """Cancel the run, which checks for this between two batches. Airflow calls this in a signal handler."""
         self._stop.set()
 
     @property

@@ -19,7 +19,7 @@ from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.schema import FAILED, RUNNING, SUCCESS, YIELDED
 
 STALLED = "stalled"
-"""State of a run whose row says `running` although its lease has expired."""
+"""State of a run that is recorded as `running` although its lease has expired."""
 
 
 @dataclass(frozen=True)

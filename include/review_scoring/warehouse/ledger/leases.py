@@ -74,7 +74,7 @@ class Leases(JobTransactions):
         :param scan: the pass over the source that the run makes, for another try of it
         :param overlap: returns whether two ranges have an id in common
         :raises JobBusyError: if another run still holds the lease then
-        :raises ScoringInterruptedError: if told to stop while waiting
+        :raises ScoringInterruptedError: if the run is cancelled while it waits
         """
         deadline = time.monotonic() + request.wait_s
         model_id = ScoredModels(self.engine, self.job, self.stop).id_of(request.model, request.revision)

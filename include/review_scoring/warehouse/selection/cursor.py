@@ -36,7 +36,7 @@ JUMP_ROWS = 1000
 SMALLEST_JUMP = 1000
 
 FEWEST = 3
-"""With no more values than these, a jump cannot be told from the others, and all rows are read."""
+"""With no more values than these, a jump cannot be detected, and all rows are read."""
 
 
 @dataclass(frozen=True)

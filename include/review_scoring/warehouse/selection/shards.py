@@ -20,7 +20,7 @@ from review_scoring.warehouse.source.review_source import ReviewSource
 from review_scoring.warehouse.source.rows import parse_id
 
 MAX_SHARDS = 1000
-"""Airflow maps a task over 1,024 values at most, unless its `max_map_length` says otherwise."""
+"""Airflow maps a task over 1,024 values at most, unless its `max_map_length` is set to another number."""
 
 REVIEWS_PER_SHARD = 20_000
 """Fewest reviews per shard: a smaller task would mostly start a process and load a model."""
