@@ -1,0 +1,96 @@
+"""The row of a run: what it was asked to do, the counts of its shards, and a state that is not green too early."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import reduce
+from operator import add
+
+import pytest
+
+from review_scoring.errors import UnaccountedError
+from review_scoring.job import Rescore
+from review_scoring.request import KeyRange, RunKey, TimeRange
+from review_scoring.run.planning import finish_run, plan_run
+from review_scoring.warehouse.ledger.counts import Counts
+from review_scoring.warehouse.schema import ABANDONED, FAILED, RUNNING, SUCCESS, YIELDED
+from review_scoring.warehouse.selection.shards import ShardLimits
+from tests.stubs import Warehouse, asked
+
+KEY = RunKey("dag", "score", "night")
+
+
+@pytest.fixture
+def filled(warehouse: Warehouse) -> Warehouse:
+    warehouse.create()
+    warehouse.fill(20)
+    warehouse.insert((21, None))
+    return warehouse
+
+
+def test_a_run_records_what_it_was_asked_to_do(filled: Warehouse) -> None:
+    scored = TimeRange(datetime(2026, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    filled.score("1")
+    filled.score("2", Rescore.ALL, keys=KeyRange(3, 9), scored=scored, limit=4)
+    first, second = filled.runs()
+    assert (first.dag_id, first.task_id, first.dag_run_id, first.shards) == ("dag", "score", "1", 1)
+    assert (first.rescore, first.key_after, first.key_upto, first.review_limit) == ("nothing", None, None, None)
+    assert (second.rescore, second.key_after, second.key_upto, second.review_limit) == ("all", "3", "9", 4)
+    assert (second.scored_since, second.scored_until) == (scored.since, scored.until)
+    assert (second.state, second.scored) == (SUCCESS, 4)
+
+
+def test_a_planned_run_has_the_counts_of_its_shards_and_succeeds_when_they_were_compared(filled: Warehouse) -> None:
+    prepared = filled.prepare()
+    shards = plan_run(prepared, asked(KEY), ShardLimits(most=3, least=1))
+    (planned,) = filled.runs()
+    assert (planned.state, planned.shards, planned.read) == (RUNNING, len(shards), 0)
+    for number, shard in enumerate(shards):
+        filled.score("night", shard=shard, map_index=number)
+        (run,) = filled.runs()
+        assert (run.state, run.ended_at) == (RUNNING, None)
+        assert Counts.from_row(run) == reduce(add, map(Counts.from_row, filled.shards()), Counts())
+    report = finish_run(prepared.existing_ledger, KEY, shards)
+    (run,) = filled.runs()
+    assert (run.state, Counts.from_row(run)) == (SUCCESS, report.counts)
+    assert run.ended_at >= max(shard.ended_at for shard in filled.shards())
+    assert (run.key_after, run.key_upto) == (None, None), "a shard's range is not the run's"
+
+
+def test_a_run_whose_counts_differ_from_the_tables_has_failed(filled: Warehouse) -> None:
+    prepared = filled.prepare()
+    shards = plan_run(prepared, asked(KEY), ShardLimits(most=1))
+    filled.score("night", shard=shards[0], map_index=0)
+    filled.run("DELETE FROM review_scores WHERE review_id = '7'")
+    with pytest.raises(UnaccountedError):
+        finish_run(prepared.existing_ledger, KEY, shards)
+    assert [run.state for run in filled.runs()] == [FAILED]
+
+
+@pytest.mark.parametrize("state", [FAILED, YIELDED])
+def test_a_run_has_the_state_in_which_its_shard_ended_until_another_try(filled: Warehouse, state: str) -> None:
+    ledger = filled.prepare().existing_ledger
+    for again in range(2):
+        lease = ledger.leases.take(asked(KEY))
+        assert [run.state for run in filled.runs()] == [RUNNING]
+        ledger.leases.end(lease, state)
+        assert [run.state for run in filled.runs()] == [state], again
+
+
+def test_a_run_that_another_one_has_taken_over_has_failed(filled: Warehouse) -> None:
+    ledger = filled.prepare().existing_ledger
+    ledger.leases.take(asked(KEY))
+    filled.run("UPDATE scoring_shards SET lease_until = '2026-01-01 00:00:00.000000'")
+    ledger.leases.take(asked(replace(KEY, dag_run_id="another")))
+    assert [(run.dag_run_id, run.state) for run in filled.runs()] == [("night", FAILED), ("another", RUNNING)]
+    assert [shard.state for shard in filled.shards()] == [ABANDONED, RUNNING]
+
+
+def test_a_model_has_one_row_however_many_runs_and_jobs_use_it(filled: Warehouse) -> None:
+    filled.score("1")
+    filled.fill(3, first=100)
+    filled.score("2")
+    filled.job = filled.job.replace(name="books")
+    filled.score("3")
+    assert len(filled.run("SELECT id FROM scored_models")) == 1
