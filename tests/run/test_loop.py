@@ -21,7 +21,7 @@ from review_scoring.run.classifier import LazyClassifier
 from review_scoring.run.reader import Reader
 from review_scoring.warehouse import retry
 from review_scoring.warehouse.history.runs import last_runs
-from review_scoring.warehouse.ledger import leases
+from review_scoring.warehouse.ledger import lease as held
 from review_scoring.warehouse.ledger import writing as chunk_writer
 from review_scoring.warehouse.ledger.jobs import find_job
 from review_scoring.warehouse.ledger.ledger import Ledger
@@ -257,7 +257,7 @@ def test_a_commit_that_fails_gives_the_job_free_at_once(warehouse: Warehouse, mo
 def test_a_model_that_loads_slowly_does_not_cost_the_lease(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "LEASE_S", 1)
+    monkeypatch.setattr(held, "LEASE_S", 1)
     monkeypatch.setattr(heartbeat, "HEARTBEAT_S", 0.2)
     warehouse.create()
     warehouse.fill(3)

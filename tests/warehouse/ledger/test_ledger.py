@@ -16,7 +16,7 @@ from review_scoring.errors import JobBusyError, LeaseLostError
 from review_scoring.request import RunKey
 from review_scoring.reviews import Prediction, Reject, RejectReason, Review
 from review_scoring.warehouse import schema
-from review_scoring.warehouse.ledger import leases
+from review_scoring.warehouse.ledger import lease as held
 from review_scoring.warehouse.ledger import writing as chunk_writer
 from review_scoring.warehouse.ledger.chunk import ChunkResult, Outcome
 from review_scoring.warehouse.ledger.counts import Counts
@@ -96,7 +96,7 @@ def test_the_last_commit_of_a_killed_client_is_waited_for_and_counted(postgres_e
     with ThreadPoolExecutor(1) as pool, postgres_engine.connect() as client:
         # The server is at work on a commit whose client is gone, and the rerun begins.
         after = killed.after(chunk("a", "b").counts())
-        leases.advance(client, ledger.job, killed, after, datetime.now(UTC), "stub")
+        held.advance(client, ledger.job, killed, after, datetime.now(UTC), "stub")
         write_chunk(client, ledger.job, killed, chunk("a", "b"), datetime.now(UTC))
         rerun = pool.submit(ledger.leases.take, asked(ONE))
         time.sleep(0.5)

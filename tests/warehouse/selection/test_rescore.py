@@ -13,7 +13,7 @@ from review_scoring.request import KeyRange, RunKey, Selection, TimeRange
 from review_scoring.run.planning import finish_run, plan_run
 from review_scoring.warehouse import schema
 from review_scoring.warehouse.engine import writing
-from review_scoring.warehouse.ledger import leases
+from review_scoring.warehouse.ledger import lease as held
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.selection.shards import Shard, ShardLimits
 from tests.stubs import MODEL, Warehouse, asked
@@ -155,7 +155,7 @@ def test_a_sign_of_life_of_a_run_that_has_ended_or_that_gives_way_is_no_wish(war
     books.leases.end(night, schema.SUCCESS)
     books.preemption.withdraw(NIGHT)
     with writing(books.engine).begin() as connection:
-        leases.renew_request(connection, books.job, night, datetime.now(UTC))
+        held.renew_request(connection, books.job, night, datetime.now(UTC))
     assert not books.preemption.is_requested()
 
 

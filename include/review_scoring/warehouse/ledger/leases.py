@@ -1,7 +1,7 @@
 """Leases: which run may score a range of a job, until 120 seconds after its last heartbeat (timeout); fencing tokens.
 
 A lease is a time in the database's clock until which other runs stay away, and a fencing token that grows with every
-lease of the job. Every commit checks in its own transaction that the run's row still carries its token, so a worker
+lease of the job. Every commit checks in its own transaction that the shard's row still carries its token, so a worker
 that was given up for dead and comes back cannot write.
 """
 
@@ -9,50 +9,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, insert, select, update
+from sqlalchemy import Connection, Row, and_, insert, select, update
 
-from review_scoring.errors import JobBusyError, LeaseLostError, YieldedError
+from review_scoring.errors import JobBusyError, YieldedError
 from review_scoring.request import KeyRange, NativeId, RunKey, RunRequest
 from review_scoring.reviews import canonical_id
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger import preemption
 from review_scoring.warehouse.ledger.counts import Counts
 from review_scoring.warehouse.ledger.jobs import JobRecord
+from review_scoring.warehouse.ledger.lease import LEASE_S, Lease, end, lease_until, renew, renew_request
 from review_scoring.warehouse.ledger.models import ScoredModels
 from review_scoring.warehouse.ledger.runs import add_up, begin_run, lock_run, of_task
 from review_scoring.warehouse.ledger.transactions import JobTransactions
 from review_scoring.warehouse.schema import ABANDONED, RUNNING
 from review_scoring.warehouse.source.rows import parse_id
 
-LEASE_S = 120
-"""Seconds after its last heartbeat that a run is taken for dead."""
-
 BUSY_POLL_S = 2.0
 """Seconds between two attempts to take a lease that another run holds."""
-
-
-@dataclass(frozen=True)
-class Lease:
-    """A run's right to score, and its progress: `chunks` commits, which counted `counts`.
-
-    `requested_by` is the DAG run to which rescores yield meanwhile; None for a run that yields itself.
-    """
-
-    shard_id: int
-    run_id: int
-    fencing_token: int
-    chunks: int
-    counts: Counts
-    model_id: int
-    requested_by: str | None
-
-    def after(self, counts: Counts) -> Lease:
-        """Return the lease as it is after one more chunk."""
-        return replace(self, chunks=self.chunks + 1, counts=self.counts + counts)
 
 
 class Leases(JobTransactions):
@@ -98,7 +75,7 @@ class Leases(JobTransactions):
 
         :raises LeaseLostError: if another run has taken over
         """
-        self._write("renewing the lease", lambda c: _renew(c, self.job, lease, dialect_of(c).now(c)))
+        self._write("renewing the lease", lambda c: renew(c, self.job, lease, dialect_of(c).now(c)))
         if lease.requested_by is not None:
             self._write("requesting the job again", lambda c: renew_request(c, self.job, lease, dialect_of(c).now(c)))
 
@@ -108,7 +85,7 @@ class Leases(JobTransactions):
         :param state: `SUCCESS`, `FAILED` or `YIELDED`
         :raises LeaseLostError: if another run has taken over
         """
-        self._write("ending the run", lambda c: _end(c, self.job, lease, dialect_of(c).now(c), state))
+        self._write("ending the run", lambda c: end(c, self.job, lease, dialect_of(c).now(c), state))
 
     def _native(self, canonical: str | None) -> NativeId | None:
         return None if canonical is None else parse_id(canonical, self.job.id_type)
@@ -157,7 +134,7 @@ def _take(
         "state": RUNNING,
         "ended_at": None,
         "fencing_token": token,
-        **_lease_until(now),
+        **lease_until(now),
     }
     # Locked before it is read: the last commit of a client that was killed may still be on its way in the server.
     mine = select(shards).where(shards.c.run_id == run_id, shards.c.map_index == key.map_index)
@@ -202,79 +179,3 @@ def _refuse_living(job: JobRecord, other: Row[Any], now: datetime) -> None:
             f"job {job.name!r} is being scored by {holder}, which was last seen alive less than {LEASE_S} s ago; "
             "wait until that run has ended"
         )
-
-
-def advance(connection: Connection, job: JobRecord, before: Lease, after: Lease, now: datetime, device: str) -> bool:
-    """Move a run on by one chunk; False if an earlier try of the same commit, whose answer was lost, has done it.
-
-    :raises LeaseLostError: if another run has taken over
-    """
-    done = _held(connection, job, before)
-    if done == after.chunks:
-        return False
-    if done != before.chunks:
-        raise LeaseLostError(
-            f"shard {before.shard_id} is at chunk {done}, not {before.chunks}: another process has changed it"
-        )
-    used = {"device": device} if device else {}  # a chunk without texts to classify needs none
-    _set(connection, job, before, now, chunks=after.chunks, **used, **after.counts.as_columns())
-    return True
-
-
-def _renew(connection: Connection, job: JobRecord, lease: Lease, now: datetime) -> None:
-    _held(connection, job, lease)
-    _set(connection, job, lease, now)
-
-
-def renew_request(connection: Connection, job: JobRecord, lease: Lease, now: datetime) -> None:
-    """Renew a run's request for the job, as long as it holds its lease.
-
-    A transaction of its own, which locks the job alone: :func:`_take` locks the job before the run, and :func:`_renew`
-    holds the run. The run's end is written before its request is withdrawn, and that waits for the job too: so either
-    the end is seen here, or what is written here is withdrawn.
-    """
-    if lease.requested_by is not None:
-        preemption.lock_job(connection, job)
-        if _holds(connection.execute(_state(job, lease)).one_or_none(), lease):
-            preemption.request_job(connection, job, lease.requested_by, now)
-
-
-def _end(connection: Connection, job: JobRecord, lease: Lease, now: datetime, state: str) -> None:
-    """Give the lease back; nothing, if an earlier try, whose answer was lost, has done it."""
-    shards = job.tables.shards
-    lock_run(connection, job, lease.run_id)
-    ended = (shards.c.id == lease.shard_id, shards.c.fencing_token == lease.fencing_token, shards.c.state == state)
-    if connection.execute(select(shards.c.id).where(*ended)).one_or_none() is not None:
-        return
-    _held(connection, job, lease)
-    _set(connection, job, lease, now, state=state, ended_at=now)
-    add_up(connection, job, lease.run_id, now)
-
-
-def _held(connection: Connection, job: JobRecord, lease: Lease) -> int:
-    """Lock the run's row, check that it still carries the lease's token, and return how many chunks it has."""
-    row = connection.execute(dialect_of(connection).locked(_state(job, lease))).one_or_none()
-    if row is None or not _holds(row, lease):
-        raise LeaseLostError(
-            f"shard {lease.shard_id} no longer holds the lease of its job: another run has taken over. "
-            "Its commits stay, and the other run does the rest."
-        )
-    return int(row.chunks)
-
-
-def _state(job: JobRecord, lease: Lease) -> Select[Any]:
-    shards = job.tables.shards
-    return select(shards.c.chunks, shards.c.fencing_token, shards.c.state).where(shards.c.id == lease.shard_id)
-
-
-def _holds(row: Row[Any] | None, lease: Lease) -> bool:
-    return row is not None and row.fencing_token == lease.fencing_token and row.state == RUNNING
-
-
-def _lease_until(now: datetime) -> dict[str, datetime]:
-    return {"lease_until": now + timedelta(seconds=LEASE_S)}
-
-
-def _set(connection: Connection, job: JobRecord, lease: Lease, now: datetime, **values: Any) -> None:
-    shards = job.tables.shards
-    connection.execute(update(shards).where(shards.c.id == lease.shard_id).values(**values, **_lease_until(now)))

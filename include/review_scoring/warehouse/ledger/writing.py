@@ -13,7 +13,7 @@ from review_scoring.reviews import Prediction, Reject
 from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.ledger.chunk import ChunkResult, Outcome
 from review_scoring.warehouse.ledger.jobs import JobRecord
-from review_scoring.warehouse.ledger.leases import Lease, advance
+from review_scoring.warehouse.ledger.lease import Lease, advance
 from review_scoring.warehouse.ledger.transactions import JobTransactions
 
 Rows = Sequence[Mapping[str, Any]]

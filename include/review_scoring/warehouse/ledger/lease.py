@@ -1,0 +1,127 @@
+"""A lease that a run holds: its progress, which commits advance, and its renewal and end.
+
+Every change checks in its own transaction that the shard's row still carries the lease's fencing token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select, update
+
+from review_scoring.errors import LeaseLostError
+from review_scoring.warehouse.dialects import dialect_of
+from review_scoring.warehouse.ledger import preemption
+from review_scoring.warehouse.ledger.counts import Counts
+from review_scoring.warehouse.ledger.jobs import JobRecord
+from review_scoring.warehouse.ledger.runs import add_up, lock_run
+from review_scoring.warehouse.schema import RUNNING
+
+LEASE_S = 120
+"""Seconds after its last heartbeat that a run is taken for dead."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A run's right to score, and its progress: `chunks` commits, which counted `counts`.
+
+    `requested_by` is the DAG run to which rescores yield meanwhile; None for a run that yields itself.
+    """
+
+    shard_id: int
+    run_id: int
+    fencing_token: int
+    chunks: int
+    counts: Counts
+    model_id: int
+    requested_by: str | None
+
+    def after(self, counts: Counts) -> Lease:
+        """Return the lease as it is after one more chunk."""
+        return replace(self, chunks=self.chunks + 1, counts=self.counts + counts)
+
+
+def advance(connection: Connection, job: JobRecord, before: Lease, after: Lease, now: datetime, device: str) -> bool:
+    """Move a shard on by one chunk; False if an earlier try of the same commit, whose answer was lost, has done it.
+
+    :raises LeaseLostError: if another run has taken over
+    """
+    done = _held(connection, job, before)
+    if done == after.chunks:
+        return False
+    if done != before.chunks:
+        raise LeaseLostError(
+            f"shard {before.shard_id} is at chunk {done}, not {before.chunks}: another process has changed it"
+        )
+    used = {"device": device} if device else {}  # a chunk without texts to classify needs none
+    _set(connection, job, before, now, chunks=after.chunks, **used, **after.counts.as_columns())
+    return True
+
+
+def renew(connection: Connection, job: JobRecord, lease: Lease, now: datetime) -> None:
+    """Renew the lease.
+
+    :raises LeaseLostError: if another run has taken over
+    """
+    _held(connection, job, lease)
+    _set(connection, job, lease, now)
+
+
+def renew_request(connection: Connection, job: JobRecord, lease: Lease, now: datetime) -> None:
+    """Renew a run's request for the job, as long as it holds its lease.
+
+    A transaction of its own, which locks the job alone: taking a lease locks the job before the shard, and
+    :func:`renew` holds the shard. The run's end is written before its request is withdrawn, and that waits for the job
+    too: so either the end is seen here, or what is written here is withdrawn.
+    """
+    if lease.requested_by is not None:
+        preemption.lock_job(connection, job)
+        if _holds(connection.execute(_state(job, lease)).one_or_none(), lease):
+            preemption.request_job(connection, job, lease.requested_by, now)
+
+
+def end(connection: Connection, job: JobRecord, lease: Lease, now: datetime, state: str) -> None:
+    """Give the lease back; nothing, if an earlier try, whose answer was lost, has done it.
+
+    :raises LeaseLostError: if another run has taken over
+    """
+    shards = job.tables.shards
+    lock_run(connection, job, lease.run_id)
+    ended = (shards.c.id == lease.shard_id, shards.c.fencing_token == lease.fencing_token, shards.c.state == state)
+    if connection.execute(select(shards.c.id).where(*ended)).one_or_none() is not None:
+        return
+    _held(connection, job, lease)
+    _set(connection, job, lease, now, state=state, ended_at=now)
+    add_up(connection, job, lease.run_id, now)
+
+
+def _held(connection: Connection, job: JobRecord, lease: Lease) -> int:
+    """Lock the shard's row, check that it still carries the lease's token, and return how many chunks it has."""
+    row = connection.execute(dialect_of(connection).locked(_state(job, lease))).one_or_none()
+    if row is None or not _holds(row, lease):
+        raise LeaseLostError(
+            f"shard {lease.shard_id} no longer holds the lease of its job: another run has taken over. "
+            "Its commits stay, and the other run does the rest."
+        )
+    return int(row.chunks)
+
+
+def _state(job: JobRecord, lease: Lease) -> Select[Any]:
+    shards = job.tables.shards
+    return select(shards.c.chunks, shards.c.fencing_token, shards.c.state).where(shards.c.id == lease.shard_id)
+
+
+def _holds(row: Row[Any] | None, lease: Lease) -> bool:
+    return row is not None and row.fencing_token == lease.fencing_token and row.state == RUNNING
+
+
+def lease_until(now: datetime) -> dict[str, datetime]:
+    """Return the column of the time until which a lease holds that is taken or renewed now."""
+    return {"lease_until": now + timedelta(seconds=LEASE_S)}
+
+
+def _set(connection: Connection, job: JobRecord, lease: Lease, now: datetime, **values: Any) -> None:
+    shards = job.tables.shards
+    connection.execute(update(shards).where(shards.c.id == lease.shard_id).values(**values, **lease_until(now)))
