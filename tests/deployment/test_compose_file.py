@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.airflow.runner import AirflowHome
-from tests.deployment.compose_file import COMPOSE, EXAMPLE, REFERENCE, ROOT, Service, services
+from tests.deployment.compose_file import COMPOSE, EXAMPLE, REFERENCE, ROOT, Service, made_up, services
 
 KNOWN_OPTIONS = """
 import json
@@ -40,12 +40,6 @@ def example() -> dict[str, str]:
     """Return what .env.example sets."""
     lines = [line for line in EXAMPLE.read_text().splitlines() if line and not line.startswith("#")]
     return dict(line.split("=", 1) for line in lines)
-
-
-def made_up() -> dict[str, str]:
-    """Return what deploy/env prints."""
-    printed = subprocess.run(["sh", str(ROOT / "deploy/env")], capture_output=True, text=True, check=True).stdout
-    return dict(line.split("=", 1) for line in printed.splitlines() if line and not line.startswith("#"))
 
 
 @pytest.fixture(scope="module")
