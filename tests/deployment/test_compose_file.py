@@ -201,7 +201,7 @@ def test_only_the_api_server_can_be_reached_and_only_from_this_machine(compose: 
     assert published == {"api-server": ["127.0.0.1:8080:8080"]}
 
 
-def test_a_worker_is_given_no_secret_of_the_server(compose: dict[str, Service]) -> None:
+def test_a_worker_is_given_no_secret_of_the_server() -> None:
     secrets = made_up()
     ours = services(secrets)
     for name in ("worker", "worker-cpu", "worker-gpu"):
