@@ -1,7 +1,7 @@
 """Validation errors in plain sentences: one for each wrong key, in place of pydantic's own text.
 
 Pydantic's text quotes values, which may be secrets, and links to pages about pydantic. Nobody sees it: models inherit
-from :class:`CheckedModel`, and readers of files call :func:`validated`.
+from :class:`CheckedModel`, and readers of files call :func:`validated_table`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,18 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Self, TypeAlias, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from review_scoring.errors import ConfigurationError
+
 Model = TypeVar("Model", bound=BaseModel)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+"""The heading of a table: the name of a model or of a benchmark set."""
 
 _QUOTABLE = re.compile(r"[\w .,/+-]{1,40}")
 """Texts that an error quotes: short ones, and nothing that looks like an address with a password in it."""
@@ -78,16 +84,24 @@ class CheckedModel(BaseModel):
         return found
 
 
-def validated(model: type[Model], values: object, *, context: Mapping[str, Any] | None = None) -> Model:
-    """Return a model made of plain values.
+def validated_table(
+    model: type[Model], name: str, values: object, file: Path, *, called: str, error: type[ConfigurationError]
+) -> Model:
+    """Return a model made of a table of a TOML file; the model takes its name and the file from the context.
 
-    :param context: passed to the model's validators
-    :raises InvalidKeysError: with all problems of the values
+    :param name: the heading of the table
+    :param called: what such a table is called in errors, such as "an entry"
+    :param error: the class of the errors
+    :raises ConfigurationError: of that class, with the file, the table, and each key that is wrong
     """
+    if not NAME.fullmatch(name):
+        raise error(f"{file}, [{name}]: a name is letters, digits, `_`, `.` and `-`, 100 at most")
+    if not isinstance(values, dict):
+        raise error(f"{file}, [{name}]: {called} is a table of keys, such as title and kind")
     try:
-        return model.model_validate(values, context=dict(context or {}))
-    except ValidationError as error:
-        raise InvalidKeysError(problems_of(error, model)) from None
+        return model.model_validate(values, context={"name": name, "file": file})
+    except ValidationError as invalid:
+        raise error(f"{file}, [{name}], {InvalidKeysError(problems_of(invalid, model))}") from None
 
 
 def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]:

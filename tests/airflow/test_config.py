@@ -35,9 +35,7 @@ def test_an_option_that_is_not_set_has_its_default(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("wrong", ["~no-such-user/sets.toml", "/mnt/50%sets"])
-def test_an_option_that_cannot_be_read_is_named_and_does_not_keep_the_pages_from_starting(
-    monkeypatch: pytest.MonkeyPatch, wrong: str
-) -> None:
+def test_an_option_that_cannot_be_read_is_named_and_does_not_keep_the_pages_from_starting(wrong: str) -> None:
     def get(name: str) -> str | None:
         if name == "benchmark_sets" and "%" in wrong:
             raise InterpolationSyntaxError(name, "review_scoring", "'%' must be followed by '%' or '('")

@@ -71,7 +71,7 @@ def scored(engine: Engine) -> list[str]:
 
 
 def test_the_job_is_read_from_the_variable_in_the_metadata_database(
-    airflow_home: AirflowHome, sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
+    airflow_home: AirflowHome, sqlite_engine: Engine
 ) -> None:
     fill(sqlite_engine, [(1, "Une merveille, courez-y.")])
     environment = airflow_home.environment(

@@ -27,7 +27,7 @@ import psutil
 from sqlalchemy import Engine
 
 from review_scoring.warehouse.engine import make_engine
-from tests.deployment.compose_file import ROOT, services
+from tests.deployment.compose_file import ROOT, made_up, services
 from tests.own_postgres import OwnPostgres
 
 SQL = {"airflow": "metadata.sql", "reviews": "reviews.sql"}
@@ -43,7 +43,7 @@ class Cluster:
 
     def __init__(self, folder: Path, *, settings: Mapping[str, str], overrides: Mapping[str, str]) -> None:
         self.folder = folder
-        self.secrets = _secrets()
+        self.secrets = made_up()
         self.services = services({**self.secrets, **settings})
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._overrides = overrides
@@ -250,12 +250,6 @@ class Cluster:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-
-
-def _secrets() -> dict[str, str]:
-    """Return what `deploy/env` makes up."""
-    printed = subprocess.run(["sh", str(ROOT / "deploy/env")], capture_output=True, text=True, check=True).stdout
-    return dict(line.split("=", 1) for line in printed.splitlines() if line and not line.startswith("#"))
 
 
 def _session(leader: int) -> list[psutil.Process]:

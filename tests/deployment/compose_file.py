@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,12 @@ class Service:
     environment: dict[str, str]
     health_check: list[str]
     settings: dict[str, Any]
+
+
+def made_up() -> dict[str, str]:
+    """Return what deploy/env prints."""
+    printed = subprocess.run(["sh", str(ROOT / "deploy/env")], capture_output=True, text=True, check=True).stdout
+    return dict(line.split("=", 1) for line in printed.splitlines() if line and not line.startswith("#"))
 
 
 def services(values: Mapping[str, str]) -> dict[str, Service]:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.airflow.runner import AirflowHome
-from tests.deployment.compose_file import COMPOSE, EXAMPLE, REFERENCE, ROOT, Service, services
+from tests.deployment.compose_file import COMPOSE, EXAMPLE, REFERENCE, ROOT, Service, made_up, services
 
 KNOWN_OPTIONS = """
 import json
@@ -40,12 +40,6 @@ def example() -> dict[str, str]:
     """Return what .env.example sets."""
     lines = [line for line in EXAMPLE.read_text().splitlines() if line and not line.startswith("#")]
     return dict(line.split("=", 1) for line in lines)
-
-
-def made_up() -> dict[str, str]:
-    """Return what deploy/env prints."""
-    printed = subprocess.run(["sh", str(ROOT / "deploy/env")], capture_output=True, text=True, check=True).stdout
-    return dict(line.split("=", 1) for line in printed.splitlines() if line and not line.startswith("#"))
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +201,7 @@ def test_only_the_api_server_can_be_reached_and_only_from_this_machine(compose: 
     assert published == {"api-server": ["127.0.0.1:8080:8080"]}
 
 
-def test_a_worker_is_given_no_secret_of_the_server(compose: dict[str, Service]) -> None:
+def test_a_worker_is_given_no_secret_of_the_server() -> None:
     secrets = made_up()
     ours = services(secrets)
     for name in ("worker", "worker-cpu", "worker-gpu"):

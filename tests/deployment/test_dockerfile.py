@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -46,7 +45,7 @@ def test_what_its_steps_pick_from_the_lock_is_there() -> None:
         assert re.search(rf"^{name}==\d", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
 
 
-def test_a_build_of_torch_that_is_none_is_told(tmp_path: Path) -> None:
+def test_a_build_of_torch_that_is_none_is_told() -> None:
     (step,) = re.findall(r'case "\$TORCH_BUILD".*?esac', TEXT)
     done = subprocess.run(
         ["bash", "-euc", step], env={"TORCH_BUILD": "gpu", "torch": ""}, capture_output=True, text=True, check=False
@@ -55,7 +54,7 @@ def test_a_build_of_torch_that_is_none_is_told(tmp_path: Path) -> None:
     assert "TORCH_BUILD is 'gpu'; it must be cpu or cuda" in done.stderr
 
 
-def test_the_health_check_needs_no_package(tmp_path: Path) -> None:
+def test_the_health_check_needs_no_package() -> None:
     """It runs in every container, again and again: with the standard library alone, and without Airflow."""
     done = subprocess.run(
         [sys.executable, "-IS", str(ROOT / "deploy/healthy"), "api"],

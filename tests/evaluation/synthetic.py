@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.evaluation.evaluate import EvaluationRequest, evaluate_model
-from review_scoring.evaluation.metrics import Metrics, metrics_of
+from review_scoring.evaluation.metrics import Metrics
 from review_scoring.evaluation.predictions import CountedPrediction, Predictions
 from review_scoring.evaluation.result import EvaluationResult
 from review_scoring.models.catalogue_entry import CatalogueEntry
@@ -67,11 +67,6 @@ def quick_metrics(right: Mapping[str, int], support: Mapping[str, int]) -> Metri
     reviews = sum(support.values())
     block = {"eval_accuracy": sum(right.values()) / reviews}
     return Metrics(reviews=reviews, classes=(), trainer=block, confusion=confusion, tokens_per_second=0.0, breakdown={})
-
-
-def measured(right: Mapping[str, int], support: Mapping[str, int]) -> Metrics:
-    """Return all metrics of an evaluation with these counts."""
-    return metrics_of(predictions(counted(right, support)))
 
 
 @dataclass

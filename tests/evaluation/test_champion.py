@@ -224,7 +224,7 @@ def test_a_revision_without_a_passing_evaluation_is_refused_in_preflight(warehou
     ready("any")
 
 
-def test_passing_on_one_set_does_not_hide_failing_on_another(warehouse: Warehouse, bench: Bench) -> None:
+def test_passing_on_one_set_does_not_hide_failing_on_another(bench: Bench) -> None:
     films, books = bench.load(), bench.load(name="books", content="b")
     bench.evaluate(bench.load(name="albums", content="c"))  # before the failure as well as behind it
     bench.evaluate(films)
@@ -235,7 +235,7 @@ def test_passing_on_one_set_does_not_hide_failing_on_another(warehouse: Warehous
     require_benchmark(bench.store, MODEL, "books")
 
 
-def test_a_limited_evaluation_approves_nothing(warehouse: Warehouse, bench: Bench) -> None:
+def test_a_limited_evaluation_approves_nothing(bench: Bench) -> None:
     bench.evaluate(bench.load(), limit=50)
     with pytest.raises(NotApprovedError, match="evaluate it with the DAG benchmark_models, without a limit"):
         require_benchmark(bench.store, MODEL, "any")

@@ -61,9 +61,7 @@ def test_a_second_run_reads_nothing_and_does_not_load_the_model(warehouse: Wareh
     assert warehouse.contents() == before
 
 
-def test_loading_the_model_does_not_make_a_small_run_look_slow(
-    sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_loading_the_model_does_not_make_a_small_run_look_slow(sqlite_engine: Engine) -> None:
     warehouse = Warehouse(sqlite_engine)
     warehouse.create()
     warehouse.fill(20)

@@ -60,7 +60,7 @@ def test_waiting_ends_at_once_when_told_to_stop() -> None:
 
 
 def test_a_locked_sqlite_file_is_a_passing_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("review_scoring.warehouse.engine.BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("review_scoring.warehouse.dialects.sqlite.BUSY_TIMEOUT_S", 0.05)
     engine = make_engine(f"sqlite:///{tmp_path / 'db'}")
     other = sqlite3.connect(tmp_path / "db")
     other.execute("BEGIN EXCLUSIVE")

@@ -163,7 +163,7 @@ def test_a_pages_connection_that_was_dropped_overnight_is_watched_no_longer(post
     assert watch._watch._steps == set()
 
 
-def test_a_closed_connection_does_not_end_the_watch(sqlite_engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_closed_connection_does_not_end_the_watch(sqlite_engine: Engine) -> None:
     stop = StopFlag()
     stop.set()
     step = watch._Step("a step", stop, endless=False)

@@ -14,8 +14,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_
 
 from review_scoring.errors import BenchmarkError
 from review_scoring.evaluation.labelled_files import PARQUET, SUFFIXES
-from review_scoring.models.catalogue_entry import NAME, Commit, Flag, NameOfSet, Repository
-from review_scoring.validation import CheckedModel, InvalidKeysError, Must, Problem, Text, validated
+from review_scoring.models.catalogue_entry import Commit, Flag, NameOfSet, Repository
+from review_scoring.validation import CheckedModel, InvalidKeysError, Must, Problem, Text, validated_table
 
 CATALOGUE = Path(__file__).with_name("benchmark_sets.toml")
 DEFAULT_SET = "sample"
@@ -201,15 +201,7 @@ def _read(file: Path) -> dict[str, BenchmarkSet]:
         ) from None
     except ValueError as error:
         raise BenchmarkError(f"{file} is not a TOML file in UTF-8: {error}") from None
-    return {name: _read_set(name, values, file) for name, values in content.items()}
-
-
-def _read_set(name: str, values: object, file: Path) -> BenchmarkSet:
-    if not NAME.fullmatch(name):
-        raise BenchmarkError(f"{file}, [{name}]: a name is letters, digits, `_`, `.` and `-`, 100 at most")
-    if not isinstance(values, dict):
-        raise BenchmarkError(f"{file}, [{name}]: a set is a table of keys, such as title and kind")
-    try:
-        return validated(BenchmarkSet, values, context={"name": name, "file": file})
-    except InvalidKeysError as error:
-        raise BenchmarkError(f"{file}, [{name}], {error}") from None
+    return {
+        name: validated_table(BenchmarkSet, name, values, file, called="a set", error=BenchmarkError)
+        for name, values in content.items()
+    }

@@ -40,7 +40,6 @@ FEW = 20
 class LabelledSet:
     """The reviews of a set in the order of their ids, with their source and content hash."""
 
-    entry: BenchmarkSet
     source: str
     reviews: Sequence[LabelledReview]
     content_hash: str
@@ -60,7 +59,7 @@ def read_set(entry: BenchmarkSet, engine_of: Callable[[str], Engine]) -> Labelle
     """
     source, rows = _rows(entry, engine_of)
     reviews = sorted(_checked(entry, rows), key=lambda review: review.id)
-    return LabelledSet(entry, source, reviews, content_hash(reviews))
+    return LabelledSet(source, reviews, content_hash(reviews))
 
 
 def pinned_source(entry: BenchmarkSet) -> str | None:

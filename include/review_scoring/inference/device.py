@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import torch
 
 from review_scoring.errors import ConfigurationError
-
-log = logging.getLogger(__name__)
-
 
 AMPERE = (8, 0)
 """CUDA compute capability from which bfloat16 runs on tensor cores."""

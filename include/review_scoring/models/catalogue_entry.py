@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -13,9 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, StrictBool, ValidationInfo, model_validator
 
 from review_scoring.errors import ModelError
-from review_scoring.validation import CheckedModel, InvalidKeysError, Must, Problem, Text, validated
+from review_scoring.validation import NAME, CheckedModel, InvalidKeysError, Must, Problem, Text, validated_table
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$"
 SCHEMES = ("https", "s3")
 CHAMPION = "champion"
@@ -210,11 +208,4 @@ def read_entry(name: str, values: object, file: Path) -> CatalogueEntry:
 
     :raises ModelError: with the file, the entry, and each key that is wrong
     """
-    if not NAME.fullmatch(name):
-        raise ModelError(f"{file}, [{name}]: a name is letters, digits, `_`, `.` and `-`, 100 at most")
-    if not isinstance(values, dict):
-        raise ModelError(f"{file}, [{name}]: an entry is a table of keys, such as title and kind")
-    try:
-        return validated(CatalogueEntry, values, context={"name": name, "file": file})
-    except InvalidKeysError as error:
-        raise ModelError(f"{file}, [{name}], {error}") from None
+    return validated_table(CatalogueEntry, name, values, file, called="an entry", error=ModelError)

@@ -41,7 +41,6 @@ class StoredModel:
     name: str
     revision: str
     path: Path
-    imported_at: str
     source: Mapping[str, Any]
 
 
@@ -106,7 +105,7 @@ class ModelStore:
 
     def _checked(self, folder: Path, manifest: Mapping[str, Any]) -> StoredModel:
         check_files(folder, manifest)
-        return StoredModel(manifest["name"], manifest["revision"], folder, manifest["imported_at"], manifest["source"])
+        return StoredModel(manifest["name"], manifest["revision"], folder, manifest["source"])
 
     def _manifests(self, name: str, revision: str) -> tuple[list[dict[str, Any]], list[ModelError]]:
         """Return the manifests of the revisions with a prefix, and the errors of those that cannot be used."""

@@ -43,21 +43,19 @@ def with_retries(
     what: str,
     stop: StopFlag,
     patience_s: float | None = None,
-    endless: bool = False,
 ) -> T:
     """Call until it succeeds: transient errors are retried with growing pauses, others are raised at once.
 
     :param call: repeatable; it opens its own connection and transaction
     :param what: names the step in the log and in the error
     :param stop: ends a pause at once, and a call that waits for the server within seconds
-    :param endless: a call has no timeout, in place of :data:`watch.ANSWER_WITHIN_S` seconds
     :raises WarehouseUnavailableError: if it did not succeed within `patience_s` (`PATIENCE_S`) seconds, met a time
         limit of the server, or the disk is full
     :raises ScoringInterruptedError: when `stop` was set while waiting
     """
     patience_s = PATIENCE_S if patience_s is None else patience_s
     try:
-        return retried(call, what=what, stop=stop, patience_s=patience_s, endless=endless)
+        return retried(call, what=what, stop=stop, patience_s=patience_s)
     except SQLAlchemyError as error:
         fault = fault_of(error)
         if fault in PASSING:
@@ -73,6 +71,7 @@ def with_retries(
 def retried(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: float, endless: bool = False) -> T:
     """Retry like :func:`with_retries`, and raise the last error unchanged.
 
+    :param endless: a call has no timeout, in place of :data:`watch.ANSWER_WITHIN_S` seconds
     :raises sqlalchemy.exc.SQLAlchemyError: as the database raised it
     :raises ScoringInterruptedError: when `stop` was set while waiting
     """

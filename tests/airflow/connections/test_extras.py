@@ -54,7 +54,7 @@ def test_an_extra_that_the_driver_does_not_know_is_refused_by_its_name(conn_type
 
 @pytest.mark.parametrize("conn_type", ["postgres", "mysql", "duckdb", "odbc"])
 @pytest.mark.parametrize("extra", ["autocommit", "isolation_level"])
-def test_an_extra_that_changes_the_transactions_is_refused(conn_type: str, extra: str, tmp_path: Path) -> None:
+def test_an_extra_that_changes_the_transactions_is_refused(conn_type: str, extra: str) -> None:
     with pytest.raises(ConfigurationError, match=f"extra '{extra}'; each chunk of scores is one transaction"):
         connect_args(conn_type, {extra: True, "sqlalchemy_scheme": "mssql+pyodbc"})
 

@@ -50,9 +50,7 @@ def test_a_driver_that_is_not_installed_is_named(
     assert "could not be rendered" not in answer.text
 
 
-def test_a_connection_that_is_missing_is_not_a_missing_job(
-    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_connection_that_is_missing_is_not_a_missing_job(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
     client = pages()
     monkeypatch.delenv("AIRFLOW_CONN_REVIEWS")
     answer = client.get("/")

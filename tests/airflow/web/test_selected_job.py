@@ -63,9 +63,7 @@ def test_an_invalid_job_does_not_hide_the_others(
     assert '<a href="models?job=broken"' in answer.text
 
 
-def test_users_without_access_do_not_see_the_names_of_jobs(
-    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_users_without_access_do_not_see_the_names_of_jobs(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"broken": BROKEN, "films": JOB}))
 
     def nobody() -> None:
@@ -85,7 +83,7 @@ def test_a_page_that_finds_nothing_keeps_the_navigation(pages: Pages, warehouse:
 
 @pytest.mark.parametrize("text", ["", "{}"])
 def test_without_a_job_the_page_shows_how_to_define_one(
-    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, text: str
+    pages: Pages, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", text)
     answer = pages().get("/")
