@@ -40,7 +40,7 @@ BUGS = (
     ),
     Bug(
         "the fencing token not checked",
-        "warehouse/ledger/lease.py",
+        "warehouse/ledger/held_lease.py",
         "row.fencing_token == lease.fencing_token and ",
         "",
         "tests/warehouse/ledger/test_ledger.py::test_a_run_that_was_taken_over_cannot_write",
@@ -62,7 +62,7 @@ BUGS = (
     ),
     Bug(
         "a commit whose answer was lost not recognised",
-        "warehouse/ledger/lease.py",
+        "warehouse/ledger/held_lease.py",
         "    if done == after.chunks:\n        return False\n",
         "",
         "tests/warehouse/ledger/test_ledger.py::test_a_commit_whose_answer_was_lost_is_neither_lost_nor_doubled",
@@ -360,24 +360,24 @@ BUGS = (
     ),
     Bug(
         "failures of a broken device treated as rejects",
-        "inference/narrowing.py",
+        "inference/failed_batches.py",
         "        if isinstance(self._attempted([self._probe()]), Exception):\n            raise failure\n",
         "",
-        "tests/inference/test_narrowing.py::test_a_broken_device_ends_the_run_with_its_error_and_rejects_nothing",
+        "tests/inference/test_failed_batches.py::test_a_broken_device_ends_the_run_with_its_error_and_rejects_nothing",
     ),
     Bug(
         "a token without an embedding sent to the device",
         "inference/classifier.py",
         "if max(ids) < self.vocabulary:",
         "if True:",
-        "tests/inference/test_narrowing.py::test_a_token_without_an_embedding_never_reaches_the_device",
+        "tests/inference/test_failed_batches.py::test_a_token_without_an_embedding_never_reaches_the_device",
     ),
     Bug(
         "the maximum length not reduced by the padding's positions",
         "inference/limits.py",
         " - int(padding) - 1",
         "",
-        "tests/inference/test_narrowing.py::"
+        "tests/inference/test_failed_batches.py::"
         "test_a_text_of_maximum_length_is_scored_by_models_whose_positions_start_after_the_padding",
     ),
     Bug(
@@ -396,10 +396,10 @@ BUGS = (
     ),
     Bug(
         "a model tried with single texts only",
-        "inference/trial.py",
+        "inference/import_trial.py",
         "together = classifier.forward(windows).tolist()",
         "together = alone",
-        "tests/inference/test_trial.py::test_a_model_whose_scores_depend_on_the_batch_is_refused",
+        "tests/inference/test_import_trial.py::test_a_model_whose_scores_depend_on_the_batch_is_refused",
     ),
     Bug(
         "several outputs that do not exclude each other taken for classes",

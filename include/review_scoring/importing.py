@@ -168,7 +168,7 @@ def _from_folder(entry: CatalogueEntry, folder: Path) -> Mapping[str, Any]:
 
 
 def _check(entry: CatalogueEntry, folder: Path) -> None:
-    from review_scoring.inference.trial import try_model
+    from review_scoring.inference.import_trial import try_model
 
     opened = open_folder(folder, name=entry.name, labels=entry.labels, max_tokens=entry.max_tokens)
     for n, prediction in enumerate(try_model(opened), 1):

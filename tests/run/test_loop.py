@@ -21,7 +21,7 @@ from review_scoring.run.classifier import LazyClassifier
 from review_scoring.run.reader import Reader
 from review_scoring.warehouse import retry
 from review_scoring.warehouse.history.runs import last_runs
-from review_scoring.warehouse.ledger import lease as held
+from review_scoring.warehouse.ledger import held_lease as held
 from review_scoring.warehouse.ledger import writing as chunk_writer
 from review_scoring.warehouse.ledger.jobs import find_job
 from review_scoring.warehouse.ledger.ledger import Ledger

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from review_scoring.errors import PreflightError, WarehouseUnavailableError
-from review_scoring.warehouse import explain
+from review_scoring.warehouse import preflight_errors as explain
 from review_scoring.warehouse.engine import Address, make_engine
 from review_scoring.warehouse.errors import Fault, describe, fault_of
 from tests.conftest import not_here

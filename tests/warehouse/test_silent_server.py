@@ -17,7 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from review_scoring.concurrency.background_thread import BackgroundThread
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ScoringInterruptedError, WarehouseUnavailableError
-from review_scoring.warehouse import readonly, watch
+from review_scoring.warehouse import readonly
+from review_scoring.warehouse import server_timeouts as watch
 from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.errors import Fault, fault_of
 from review_scoring.warehouse.retry import with_retries
@@ -125,7 +126,7 @@ def test_a_background_thread_does_one_thing_after_the_other_and_passes_errors_on
 def test_a_watch_goes_on_in_a_forked_process() -> None:
     program = (
         "import os, time; from review_scoring.concurrency.cancellation import StopFlag\n"
-        "from review_scoring.warehouse import watch\n"
+        "from review_scoring.warehouse import server_timeouts as watch\n"
         "watch.WARN_EVERY_S = 0.1; watch.log.warning = lambda *a: print('told', flush=True)\n"
         "with watch.watched('parent', StopFlag()): pass\n"
         "if (child := os.fork()) == 0:\n"

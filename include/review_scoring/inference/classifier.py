@@ -15,9 +15,9 @@ from tokenizers import Tokenizer
 from review_scoring.errors import ModelError, in_short
 from review_scoring.inference.batching import LARGEST, LARGEST_ON_CPU, TokenBudget, batch_size
 from review_scoring.inference.device import Device, pick_device
+from review_scoring.inference.failed_batches import Narrowing, Row, lacks_memory, release_memory
 from review_scoring.inference.limits import NO_LIMIT, positions_of, vocabulary_of
 from review_scoring.inference.loading import load_model
-from review_scoring.inference.narrowing import Narrowing, Row, lacks_memory, release_memory
 from review_scoring.inference.packed import PackedEncoder, packs
 from review_scoring.inference.plain import PlainEncoder
 from review_scoring.inference.results import is_finite, result_of

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from review_scoring.inference.device import Device
-from review_scoring.inference.narrowing import Row
+from review_scoring.inference.failed_batches import Row
 from review_scoring.inference.tokens import Tokens
 from review_scoring.reviews import Prediction, Reject, RejectReason
 

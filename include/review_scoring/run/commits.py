@@ -9,7 +9,7 @@ from functools import partial
 from review_scoring.concurrency.background_thread import BackgroundThread, wait_for
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.warehouse.ledger.chunk import ChunkResult
-from review_scoring.warehouse.ledger.lease import Lease
+from review_scoring.warehouse.ledger.held_lease import Lease
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.schema import SUCCESS
 

@@ -17,8 +17,8 @@ from review_scoring.models.folder import ModelFolder
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.dialects import dialect_name
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
-from review_scoring.warehouse.explain import with_explained_errors
 from review_scoring.warehouse.ledger.ledger import Ledger, open_ledger
+from review_scoring.warehouse.preflight_errors import with_explained_errors
 from review_scoring.warehouse.source.opening import checked_source
 from review_scoring.warehouse.source.review_source import ReviewSource
 

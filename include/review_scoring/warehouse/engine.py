@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 from review_scoring.warehouse.dialects import session_of
 from review_scoring.warehouse.dialects.base import BUSY_TIMEOUT_S
 from review_scoring.warehouse.errors import without_words
-from review_scoring.warehouse.watch import watch
+from review_scoring.warehouse.server_timeouts import watch
 
 _ADDRESS = "review_scoring_address"
 

@@ -13,7 +13,7 @@ from tenacity import wait_exponential_jitter as backoff
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import WarehouseUnavailableError
 from review_scoring.warehouse.errors import PASSING, Fault, describe, fault_of, is_passing
-from review_scoring.warehouse.watch import watched
+from review_scoring.warehouse.server_timeouts import watched
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from review_scoring.errors import JobBusyError, LeaseLostError
 from review_scoring.request import RunKey
 from review_scoring.reviews import Prediction, Reject, RejectReason, Review
 from review_scoring.warehouse import schema
-from review_scoring.warehouse.ledger import lease as held
+from review_scoring.warehouse.ledger import held_lease as held
 from review_scoring.warehouse.ledger import writing as chunk_writer
 from review_scoring.warehouse.ledger.chunk import ChunkResult, Outcome
 from review_scoring.warehouse.ledger.counts import Counts

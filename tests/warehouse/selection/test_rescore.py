@@ -13,7 +13,7 @@ from review_scoring.request import KeyRange, RunKey, Selection, TimeRange
 from review_scoring.run.planning import finish_run, plan_run
 from review_scoring.warehouse import schema
 from review_scoring.warehouse.engine import writing
-from review_scoring.warehouse.ledger import lease as held
+from review_scoring.warehouse.ledger import held_lease as held
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.selection.shards import Shard, ShardLimits
 from tests.stubs import MODEL, Warehouse, asked

@@ -15,7 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from review_scoring.errors import WarehouseUnavailableError
 from review_scoring.warehouse.dialects.base import CONNECT_TIMEOUT_S, Dialect, Row, Session
-from review_scoring.warehouse.watch import waited_for
+from review_scoring.warehouse.server_timeouts import waited_for
 
 MIGRATION_PATIENCE_S = 300
 

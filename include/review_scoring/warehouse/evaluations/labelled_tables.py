@@ -9,7 +9,7 @@ from sqlalchemy.exc import NoSuchTableError
 
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import BenchmarkError, PreflightError
-from review_scoring.warehouse.explain import with_explained_errors
+from review_scoring.warehouse.preflight_errors import with_explained_errors
 from review_scoring.warehouse.source.columns import columns_of
 
 

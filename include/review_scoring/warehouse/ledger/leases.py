@@ -1,4 +1,4 @@
-"""Leases: which run may score a range of a job, until 120 seconds after its last heartbeat (timeout); fencing tokens.
+"""Leases: takes the right to score a key range of a job, waits for other runs, takes over expired ones; fencing tokens.
 
 A lease is a time in the database's clock until which other runs stay away, and a fencing token that grows with every
 lease of the job. Every commit checks in its own transaction that the shard's row still carries its token, so a worker
@@ -20,8 +20,8 @@ from review_scoring.reviews import canonical_id
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger import preemption
 from review_scoring.warehouse.ledger.counts import Counts
+from review_scoring.warehouse.ledger.held_lease import LEASE_S, Lease, end, lease_until, renew, renew_request
 from review_scoring.warehouse.ledger.jobs import JobRecord
-from review_scoring.warehouse.ledger.lease import LEASE_S, Lease, end, lease_until, renew, renew_request
 from review_scoring.warehouse.ledger.models import ScoredModels
 from review_scoring.warehouse.ledger.runs import add_up, begin_run, lock_run, of_task
 from review_scoring.warehouse.ledger.transactions import JobTransactions

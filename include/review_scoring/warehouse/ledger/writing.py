@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Table, and_, bindparam, delete, select, updat
 from review_scoring.reviews import Prediction, Reject
 from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.ledger.chunk import ChunkResult, Outcome
+from review_scoring.warehouse.ledger.held_lease import Lease, advance
 from review_scoring.warehouse.ledger.jobs import JobRecord
-from review_scoring.warehouse.ledger.lease import Lease, advance
 from review_scoring.warehouse.ledger.transactions import JobTransactions
 
 Rows = Sequence[Mapping[str, Any]]

@@ -27,7 +27,7 @@ from review_scoring.errors import PreflightError
 from review_scoring.job import ScoringJob
 from review_scoring.reviews import canonical_id
 from review_scoring.warehouse.dialects import dialect_name, dialect_of
-from review_scoring.warehouse.explain import with_explained_errors
+from review_scoring.warehouse.preflight_errors import with_explained_errors
 from review_scoring.warehouse.source.columns import columns_of, leading_keys, table_names
 from review_scoring.warehouse.source.review_source import ReviewSource
 

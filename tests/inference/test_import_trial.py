@@ -9,8 +9,8 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
 
 from review_scoring.errors import ModelError
+from review_scoring.inference.import_trial import try_model
 from review_scoring.inference.packed import PackedEncoder
-from review_scoring.inference.trial import try_model
 from tests.inference.architectures import random_model
 
 

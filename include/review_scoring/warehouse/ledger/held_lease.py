@@ -1,4 +1,4 @@
-"""A lease that a run holds: its progress, which commits advance, and its renewal and end.
+"""A held lease: advanced by commits, renewed by heartbeats, expired 120 seconds after the last one (timeout), ended.
 
 Every change checks in its own transaction that the shard's row still carries the lease's fencing token.
 """
