@@ -45,7 +45,7 @@ def recorded(sqlite_engine: Engine) -> Run:
 def run(run_id: str, state: str, due: datetime = DUE, *failed: str, scheduled: bool = True) -> DagRunState:
     return DagRunState(
         dag_id="dag",
-        run_id=run_id,
+        dag_run_id=run_id,
         state=state,
         is_scheduled=scheduled,
         due_at=due,
@@ -64,13 +64,13 @@ FIRST = run("scheduled 1", "success", DUE - DAY)
 
 def test_a_run_that_failed_before_it_scored_is_the_last_one(recorded: Run) -> None:
     last, before = run_lines([recorded], [dag(run("scheduled 2", "failed", DUE, "preflight"), FIRST)])
-    assert (last.run_id, last.state, last.failed_tasks, last.recorded) == (
+    assert (last.dag_run_id, last.state, last.failed_tasks, last.recorded) == (
         "scheduled 2",
         "failed",
         ("preflight",),
         None,
     )
-    assert (before.run_id, before.state, before.recorded) == ("scheduled 1", "success", recorded)
+    assert (before.dag_run_id, before.state, before.recorded) == ("scheduled 1", "success", recorded)
 
 
 def test_a_run_that_failed_in_its_summary_is_no_success_although_its_shards_succeeded(recorded: Run) -> None:
@@ -86,7 +86,7 @@ def test_a_run_with_shards_to_come_is_not_a_success_yet(recorded: Run, state: st
 
 def test_a_dry_run_is_not_listed_and_a_queued_run_is(recorded: Run) -> None:
     lines = run_lines([recorded], [dag(run("manual", "success", DUE), run("scheduled 2", "queued", DUE + HOUR), FIRST)])
-    assert [(line.run_id, line.state) for line in lines] == [("scheduled 2", "queued"), ("scheduled 1", "success")]
+    assert [(line.dag_run_id, line.state) for line in lines] == [("scheduled 2", "queued"), ("scheduled 1", "success")]
 
 
 def test_without_airflow_the_warehouse_is_shown_alone(recorded: Run) -> None:

@@ -23,7 +23,7 @@ class DagRunState:
     """A DAG run in Airflow: when it was due, when it started, its state, and the tasks that failed."""
 
     dag_id: str
-    run_id: str
+    dag_run_id: str
     state: str
     is_scheduled: bool
     due_at: datetime
@@ -84,9 +84,9 @@ def dag_state(dag_id: str) -> DagState | None:
 
 
 def _run(run: object, failed: Sequence[str]) -> DagRunState:
-    values = {name: getattr(run, name) for name in ("dag_id", "run_id")}
     return DagRunState(
-        **values,
+        dag_id=getattr(run, "dag_id", ""),
+        dag_run_id=getattr(run, "run_id", ""),
         state=str(getattr(run, "state", "")),
         is_scheduled=getattr(run, "run_type", "") == "scheduled",
         due_at=_utc(getattr(run, "run_after", None)) or datetime.now(UTC),

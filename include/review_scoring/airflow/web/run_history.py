@@ -25,7 +25,7 @@ class RunLine:
     """
 
     dag_id: str
-    run_id: str
+    dag_run_id: str
     state: str
     started_at: datetime
     failed_tasks: tuple[str, ...]
@@ -57,7 +57,7 @@ def run_lines(newest_first: Sequence[Run], dags: Sequence[DagState]) -> list[Run
 
     A successful run that is not in the warehouse is left out: it was a dry run, or a run of another job.
     """
-    known = {(state.dag_id, state.run_id): state for dag in dags for state in dag.runs}
+    known = {(state.dag_id, state.dag_run_id): state for dag in dags for state in dag.runs}
     lines = [_with_airflow(run, known.get((run.dag_id, run.dag_run_id))) for run in newest_first]
     recorded = {(run.dag_id, run.dag_run_id) for run in newest_first}
     oldest = min((run.started_at for run in newest_first), default=None)
