@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Connection, Engine, event, inspect, text
 
 from review_scoring.cli import main
 from review_scoring.concurrency.cancellation import StopFlag
@@ -27,6 +27,7 @@ from review_scoring.warehouse.ledger.chunk import ChunkResult, Outcome
 from review_scoring.warehouse.retry import retried
 from review_scoring.warehouse.schema import EXCEPT, ONLY, VERSION_TABLE, tables
 from tests.conftest import PROVE
+from tests.exactly_once.worker import wait_for
 from tests.stubs import Warehouse, asked
 
 LATER = Path(__file__).parent / "later_migration"
@@ -199,6 +200,56 @@ def test_an_index_that_a_killed_upgrade_left_invalid_is_built_again(
     migrate.upgrade(warehouse.engine, None)
     valid = "SELECT indisvalid, indnatts FROM pg_index WHERE indexrelid = 'review_scores_example'::regclass"
     assert [tuple(row) for row in warehouse.run(valid)] == [(True, 2)]
+
+
+def test_a_process_that_waits_for_its_turn_does_not_stop_an_index_from_being_built(
+    postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index that is built concurrently waits for every statement that began before it."""
+    warehouse = Warehouse(postgres_engine)
+    warehouse.create()
+    warehouse.prepare()
+    database = postgres_engine.url.database
+    warehouse.run(f"ALTER DATABASE {database} SET statement_timeout = '10s'")  # the test would wait for ever
+    postgres_engine.dispose()
+    monkeypatch.setattr(migrate, "SCRIPTS", [*migrate.SCRIPTS, LATER])
+    others: list[Future[None]] = []
+
+    def start_another(_connection: Connection, _cursor: Any, statement: str, *_: object) -> None:
+        if statement.startswith("CREATE INDEX CONCURRENTLY") and not others:
+            others.append(pool.submit(migrate.upgrade, postgres_engine, None))
+            time.sleep(0.5)  # until it waits
+
+    event.listen(postgres_engine, "before_cursor_execute", start_another)
+    with ThreadPoolExecutor(1) as pool:
+        migrate.upgrade(postgres_engine, None)
+        others[0].result()
+    assert migrate.current(postgres_engine, None) == "0002_example"
+
+
+def test_the_server_does_not_end_the_transaction_that_holds_the_lock(
+    postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is idle all the while that the migration runs in another one."""
+    warehouse = Warehouse(postgres_engine)
+    warehouse.create()
+    warehouse.prepare()
+    database = postgres_engine.url.database
+    warehouse.run(f"ALTER DATABASE {database} SET idle_in_transaction_session_timeout = '100ms'")
+    postgres_engine.dispose()
+    monkeypatch.setattr(migrate, "SCRIPTS", [*migrate.SCRIPTS, LATER])
+    with postgres_engine.execution_options(isolation_level="AUTOCOMMIT").connect() as analyst:
+        analyst.execute(text("BEGIN ISOLATION LEVEL REPEATABLE READ"))
+        analyst.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        analyst.execute(text("SELECT count(*) FROM scoring_jobs")).all()
+        with ThreadPoolExecutor(1) as pool:
+            migrating = pool.submit(migrate.upgrade, postgres_engine, None)
+            waits = "wait_event = 'virtualxid' AND datname = current_database()"
+            wait_for(lambda: warehouse.run(f"SELECT 1 FROM pg_stat_activity WHERE {waits}"))
+            time.sleep(0.3)
+            analyst.execute(text("ROLLBACK"))
+            migrating.result()
+    assert migrate.current(postgres_engine, None) == "0002_example"
 
 
 @pytest.mark.usefixtures("later_version")

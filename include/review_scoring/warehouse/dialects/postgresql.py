@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -42,6 +43,9 @@ DDL_WAIT = "500ms"
 
 MIGRATION_LOCK = 0x7265766965775F73
 """Key of the advisory lock under which the tables are migrated ("review_s" in ASCII)."""
+
+LOCK_POLL_S = 0.1
+"""Seconds between two attempts to take it."""
 
 
 class PostgreSQLSession(Session):
@@ -138,11 +142,15 @@ class PostgreSQL(Dialect):
     def exclusive(self, connection: Connection, schema: str | None) -> Iterator[None]:
         """Take an advisory lock, which is released at the end of the transaction.
 
-        Without a parameter: psycopg then uses the simple protocol, and no portal keeps a snapshot, for whose end an
-        index that is built concurrently would wait.
+        An index that is built concurrently waits for every statement that began before it: whoever waits for the lock
+        asks again and again, with no statement in between. Nor has a statement a parameter: psycopg then uses the
+        simple protocol, and no portal of the holder keeps a snapshot. The holder is idle while another connection
+        migrates, for as long as it takes.
         """
         del schema
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+        connection.exec_driver_sql("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
+        while not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({MIGRATION_LOCK})").scalar():
+            time.sleep(LOCK_POLL_S)
         yield
 
     @contextmanager
