@@ -71,6 +71,7 @@ def finish_run(ledger: Ledger, key: RunKey, shards: Sequence[Shard]) -> RunRepor
     :raises UnaccountedError: if a shard is not done, or the tables do not hold what the shards have counted
     """
     report = _finish(ledger, key, dict(enumerate(shards)), ledger.shards.of(key))
+    ledger.shards.finish(key, succeeded=True)
     ledger.preemption.withdraw(key)
     return report
 
@@ -78,8 +79,11 @@ def finish_run(ledger: Ledger, key: RunKey, shards: Sequence[Shard]) -> RunRepor
 def finish_one_shard(ledger: Ledger, request: RunRequest, shard: Shard) -> RunReport:
     """Finish a run that one task has scored by itself, as :func:`finish_run` does."""
     key = request.key
-    mine = [run for run in ledger.shards.of(key) if run.map_index == key.map_index]
+    found = ledger.shards.of(key)
+    mine = [run for run in found if run.map_index == key.map_index]
     report = _finish(ledger, key, {key.map_index: shard}, mine)
+    if all(run.state == SUCCESS for run in found):  # otherwise another task, mapped without a plan, is not done
+        ledger.shards.finish(key, succeeded=True)
     if not request.yields:  # otherwise the request is that of another task of the DAG run
         ledger.preemption.withdraw(key)
     return report
@@ -88,13 +92,13 @@ def finish_one_shard(ledger: Ledger, request: RunRequest, shard: Shard) -> RunRe
 def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Sequence[ShardRecord]) -> RunReport:
     done = {run.map_index for run in found if run.state == SUCCESS}
     if missing := [f"{index} ({shard})" for index, shard in plan.items() if index not in done]:
+        ledger.shards.finish(key, succeeded=False)
         raise UnaccountedError(
             f"of the {len(plan)} shard(s) of {key.task_id} of {key.dag_run_id}, these are not done: "
             f"{', '.join(missing)}; clear them in Airflow: they continue where they stopped"
         )
     counts = reduce(add, (run.counts for run in found), Counts())
     _compare_with_tables(ledger, key, found, counts)
-    ledger.shards.finish(key, succeeded=True)
     first = next(iter(plan.values()))
     if first.scan.highest is not None:
         ledger.cursor.advance(first.scan.highest, is_full_pass=first.scan.is_full)

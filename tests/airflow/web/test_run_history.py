@@ -73,6 +73,15 @@ def test_a_run_that_failed_before_it_scored_is_the_last_one(recorded: Run) -> No
     assert (before.dag_run_id, before.state, before.recorded) == ("scheduled 1", "success", recorded)
 
 
+@pytest.mark.parametrize(("running", "state"), [(0, "running"), (1, "stalled")])
+def test_a_run_that_waits_for_workers_is_in_progress_unless_a_shard_is_silent(
+    recorded: Run, running: int, state: str
+) -> None:
+    waiting = replace(recorded, state="stalled", shards_running=running)
+    (line,) = run_lines([waiting], [dag(run("scheduled 1", "running", DUE - DAY))])
+    assert line.state == state
+
+
 def test_a_run_that_failed_in_its_summary_is_no_success_although_its_shards_succeeded(recorded: Run) -> None:
     (line,) = run_lines([recorded], [dag(run("scheduled 1", "failed", DUE - DAY, "summarise"))])
     assert (recorded.state, line.state, line.failed_tasks) == ("success", "failed", ("summarise",))

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import update
 
+from review_scoring.request import RunKey
+from review_scoring.run.planning import finish_run, plan_run
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.history.runs import STALLED, find_run
-from tests.stubs import Warehouse
+from review_scoring.warehouse.schema import RUNNING, SUCCESS
+from review_scoring.warehouse.selection.shards import ShardLimits
+from tests.stubs import Warehouse, asked
 from tests.warehouse.history.reading import read_runs, record
 
 
@@ -53,3 +58,26 @@ def test_a_running_run_whose_lease_has_expired_is_stalled(warehouse: Warehouse) 
             seen = read_runs(warehouse)[0].seen_at
             connection.execute(update(shards).values(state="running", ended_at=None, lease_until=seen + lease))
         assert read_runs(warehouse)[0].state == state
+
+
+@pytest.mark.parametrize(("begun", "state"), [(1, STALLED), (2, SUCCESS)])
+def test_a_run_that_nobody_finishes_is_not_in_progress_for_ever(warehouse: Warehouse, begun: int, state: str) -> None:
+    """Its summary has not run: the DAG has none, it was not cleared with its shards, or a shard could not begin."""
+    if warehouse.engine.dialect.name in {"sqlite", "duckdb"}:
+        pytest.skip("a run is one shard")
+    warehouse.create()
+    warehouse.fill(10)
+    key = RunKey("dag", "score", "1")
+    planned = plan_run(warehouse.prepare(), asked(key), ShardLimits(most=2, least=1))
+    for number in range(begun):
+        warehouse.score("1", shard=planned[number], map_index=number)
+    (run,) = read_runs(warehouse)
+    assert (run.state, run.ended_at, run.shards, run.shards_done) == (RUNNING, None, 2, begun)
+    shards = warehouse.tables.shards
+    with writing(warehouse.engine).begin() as connection:
+        connection.execute(update(shards).values(ended_at=run.seen_at - timedelta(minutes=5)))
+    (run,) = read_runs(warehouse)
+    assert (run.state, run.ended_at) == (state, max(each.ended_at for each in warehouse.shards()))
+    if begun == 2:
+        finish_run(warehouse.prepare().existing_ledger, key, planned)
+        assert read_runs(warehouse)[0].state == SUCCESS

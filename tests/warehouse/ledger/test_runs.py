@@ -68,6 +68,23 @@ def test_a_run_whose_counts_differ_from_the_tables_has_failed(filled: Warehouse)
     assert [run.state for run in filled.runs()] == [FAILED]
 
 
+def test_a_run_that_is_finished_without_a_shard_has_failed(filled: Warehouse) -> None:
+    prepared = filled.prepare()
+    shards = plan_run(prepared, asked(KEY), ShardLimits(most=1))
+    with pytest.raises(UnaccountedError, match="these are not done: 0"):
+        finish_run(prepared.existing_ledger, KEY, shards)
+    assert [(run.state, run.ended_at is None) for run in filled.runs()] == [(FAILED, False)]
+
+
+def test_tasks_that_are_mapped_without_a_plan_succeed_when_the_last_of_them_does(filled: Warehouse) -> None:
+    ledger = filled.prepare().existing_ledger
+    ledger.leases.end(ledger.leases.take(asked(replace(KEY, map_index=3))), FAILED)
+    filled.score("night", map_index=5)
+    assert [(run.state, run.shards) for run in filled.runs()] == [(FAILED, 2)]
+    filled.score("night", map_index=3)
+    assert [(run.state, run.shards) for run in filled.runs()] == [(SUCCESS, 2)]
+
+
 @pytest.mark.parametrize("state", [FAILED, YIELDED])
 def test_a_run_has_the_state_in_which_its_shard_ended_until_another_try(filled: Warehouse, state: str) -> None:
     ledger = filled.prepare().existing_ledger

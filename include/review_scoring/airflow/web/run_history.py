@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from review_scoring.airflow.web import dag_runs
 from review_scoring.airflow.web.dag_runs import DagRunState, DagState
-from review_scoring.warehouse.history.runs import Run
+from review_scoring.warehouse.history.runs import STALLED, Run
 from review_scoring.warehouse.schema import FAILED, RUNNING, SUCCESS
 
 GRACE = timedelta(minutes=30)
@@ -87,12 +87,13 @@ def overdue(lines: Sequence[RunLine], dags: Sequence[DagState], now: datetime) -
 
 
 def _with_airflow(run: Run, known: DagRunState | None) -> RunLine:
-    """Return a run with its state in Airflow: one whose shards have all succeeded may still fail."""
+    """Return a run with its state in Airflow: shards may wait for workers, and the last task may still fail."""
     state, failed = run.state, known.failed_tasks if known else ()
     if known is not None and known.state == dag_runs.FAILED:
         state = FAILED
-    elif known is not None and known.state in {dag_runs.RUNNING, dag_runs.QUEUED} and state == SUCCESS:
-        state = RUNNING
+    elif known is not None and known.state in {dag_runs.RUNNING, dag_runs.QUEUED}:
+        is_waiting = state == STALLED and not run.shards_running
+        state = RUNNING if is_waiting or state == SUCCESS else state
     return RunLine(run.dag_id, run.dag_run_id, state, run.started_at, failed, run)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import reduce
 from itertools import groupby
 from operator import add
@@ -16,10 +16,14 @@ from review_scoring.job import Rescore
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger.counts import Counts, labelled, shares_of
 from review_scoring.warehouse.ledger.jobs import JobRecord
+from review_scoring.warehouse.ledger.lease import LEASE_S
 from review_scoring.warehouse.schema import FAILED, RUNNING, SUCCESS, YIELDED
 
 STALLED = "stalled"
-"""State of a run that is recorded as `running` although its lease has expired."""
+"""State of a run that is recorded as `running` although its lease has expired, or no shard has begun for a while."""
+
+PAUSE = timedelta(seconds=LEASE_S)
+"""How long a run is in progress between two shards, and before its counts are compared. Airflow may know better."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Run:
     :param ended_at: None while the run is in progress
     :param seen_at: the time of the query, by the database's clock
     :param models: name and revision of each model that it used
+    :param shards_running: how many shards are recorded as running, whether or not their leases have expired
     :param is_rescore: whether all its shards scored reviews again, rather than new ones
     :param limit: the most reviews that the run scores; None for a run without a limit
     """
@@ -45,6 +50,7 @@ class Run:
     devices: tuple[str, ...]
     shards: int
     shards_done: int
+    shards_running: int
     is_rescore: bool
     limit: int | None
 
@@ -116,15 +122,16 @@ def _grouped(connection: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
 
 
 def _run(rows: Sequence[Row[Any]], now: datetime) -> Run:
-    alive = [row for row in rows if row.state == RUNNING and row.lease_until > now]
+    planned, done = sum({row.run_id: row.planned for row in rows}.values()), sum(row.state == SUCCESS for row in rows)
+    ends = [row.ended_at or row.lease_until for row in rows]
+    running = [row for row in rows if row.state == RUNNING]
     states = {row.run_state for row in rows}
-    if alive:
-        state = RUNNING
-    elif any(row.state == RUNNING for row in rows):
-        state = STALLED
+    if running:
+        state = RUNNING if any(row.lease_until > now for row in running) else STALLED
     else:
         state = next(each for each in (FAILED, YIELDED, RUNNING, SUCCESS) if each in states)
-    ends = [row.ended_at or row.lease_until for row in rows]
+        if state == RUNNING and max(ends) + PAUSE < now:  # nobody finishes it
+            state = SUCCESS if done >= planned else STALLED
     return Run(
         dag_id=rows[0].dag_id,
         dag_run_id=rows[0].dag_run_id,
@@ -135,8 +142,9 @@ def _run(rows: Sequence[Row[Any]], now: datetime) -> Run:
         counts=reduce(add, (Counts.from_row(row) for row in rows)),
         models=tuple(dict.fromkeys((row.model, row.revision) for row in rows)),
         devices=tuple(dict.fromkeys(row.device for row in rows if row.device)),
-        shards=sum({row.run_id: row.planned for row in rows}.values()),
-        shards_done=sum(row.state == SUCCESS for row in rows),
+        shards=planned,
+        shards_done=done,
+        shards_running=len(running),
         is_rescore=all(row.rescore != Rescore.NOTHING for row in rows),
         limit=max((row.review_limit for row in rows if row.review_limit is not None), default=None),
     )

@@ -11,7 +11,7 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
 
 from review_scoring.request import RunKey, RunRequest
 from review_scoring.reviews import canonical_id
@@ -38,9 +38,12 @@ def begin_run(
     """
     runs, key = job.tables.runs, request.key
     values: dict[str, Any] = {"state": RUNNING, "ended_at": None, "model_id": model_id}
-    known = connection.execute(dialect_of(connection).locked(select(runs.c.id).where(of_task(job, key)))).one_or_none()
+    same = select(runs.c.id, runs.c.shards).where(of_task(job, key))
+    known = connection.execute(dialect_of(connection).locked(same)).one_or_none()
     if shards is not None or known is None:
-        values |= {"shards": shards or key.map_index + 1, **_request(request)}
+        values |= {"shards": shards or 1, **_request(request)}
+    elif key.map_index >= known.shards:  # mapped over something else than a plan
+        values["shards"] = 1 + _others(connection, job, known.id, key.map_index)
     if known is not None:
         connection.execute(update(runs).where(runs.c.id == known.id).values(values))
         return int(known.id)
@@ -85,6 +88,13 @@ def of_task(job: JobRecord, key: RunKey) -> ColumnElement[bool]:
         runs.c.task_id == key.task_id,
         runs.c.dag_run_id == key.dag_run_id,
     )
+
+
+def _others(connection: Connection, job: JobRecord, run_id: int, map_index: int) -> int:
+    """Return how many shards a run has besides one."""
+    shards = job.tables.shards
+    others = select(func.count()).where(shards.c.run_id == run_id, shards.c.map_index != map_index)
+    return int(connection.scalar(others) or 0)
 
 
 def _state(states: Collection[str]) -> str:
