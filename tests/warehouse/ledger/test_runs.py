@@ -104,6 +104,22 @@ def test_a_run_that_another_one_has_taken_over_has_failed(filled: Warehouse) -> 
     assert [shard.state for shard in filled.shards()] == [ABANDONED, RUNNING]
 
 
+def test_a_run_that_ends_while_another_one_takes_it_over_has_succeeded(filled: Warehouse) -> None:
+    """Its lease has expired, but its worker lives."""
+    if filled.engine.dialect.name in {"sqlite", "duckdb"}:
+        pytest.skip("one process at a time writes")
+    ledger = filled.prepare().existing_ledger
+    slow = ledger.leases.take(asked(KEY))
+    filled.run("UPDATE scoring_shards SET lease_until = '2026-01-01 00:00:00.000000'")
+
+    def overlap(*_: object) -> bool:
+        ledger.leases.end(slow, SUCCESS)
+        return True
+
+    ledger.leases.take(asked(replace(KEY, dag_run_id="another")), overlap=overlap)
+    assert [shard.state for shard in filled.shards()] == [SUCCESS, RUNNING]
+
+
 def test_a_model_has_one_row_however_many_runs_and_jobs_use_it(filled: Warehouse) -> None:
     filled.score("1")
     filled.fill(3, first=100)

@@ -165,11 +165,12 @@ def _others(connection: Connection, job: JobRecord, key: RunKey) -> Sequence[Row
 
 
 def _abandon(connection: Connection, job: JobRecord, other: Row[Any], now: datetime) -> None:
-    """End a shard whose lease has expired."""
+    """End a shard whose lease has expired, unless it has ended since it was read."""
     shards = job.tables.shards
     lock_run(connection, job, other.run_id)
-    connection.execute(update(shards).where(shards.c.id == other.id).values(state=ABANDONED, ended_at=now))
-    add_up(connection, job, other.run_id, now)
+    running = (shards.c.id == other.id, shards.c.state == RUNNING)
+    if connection.execute(update(shards).where(*running).values(state=ABANDONED, ended_at=now)).rowcount:
+        add_up(connection, job, other.run_id, now)
 
 
 def _refuse_living(job: JobRecord, other: Row[Any], now: datetime) -> None:
