@@ -31,7 +31,7 @@ from tests.exactly_once.worker import wait_for
 from tests.stubs import Warehouse, asked
 
 LATER = Path(__file__).parent / "later_migration"
-"""A migration of a version to come."""
+"""Migrations of a version to come."""
 
 ROWS = 1_000_000 if PROVE else 200_000
 MOST_S = 1.0
@@ -62,7 +62,7 @@ def test_the_migrations_make_the_tables_that_the_code_uses(engine: Engine) -> No
 
 @pytest.fixture
 def later_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make this version of the package one that has a migration more."""
+    """Make this version of the package one that has migrations more."""
     monkeypatch.setattr(migrate, "SCRIPTS", [*migrate.SCRIPTS, LATER])
 
 
@@ -130,10 +130,10 @@ def test_tables_of_a_newer_version_are_refused_in_one_line_and_left_alone(wareho
     with pytest.raises(WarehouseUnavailableError) as raised:  # which Airflow retries, maybe on another worker
         warehouse.prepare()
     assert str(raised.value) == (
-        "the scoring tables are at revision 0002_example, which this version of review-scoring does not know; it knows "
+        "the scoring tables are at revision 0003_example, which this version of review-scoring does not know; it knows "
         "revisions up to 0001_tables: upgrade the package on this worker"
     )
-    assert migrate.current(warehouse.engine, None) == "0002_example"
+    assert migrate.current(warehouse.engine, None) == "0003_example"
 
 
 def test_a_job_name_belongs_to_one_source(warehouse: Warehouse) -> None:
@@ -172,7 +172,7 @@ def test_scores_survive_an_upgrade_and_a_downgrade(
         execute(warehouse.engine, printed_ddl(warehouse.engine, since="0001_tables"))
     else:
         migrate.upgrade(warehouse.engine, None)
-    assert migrate.current(warehouse.engine, None) == "0002_example"
+    assert migrate.current(warehouse.engine, None) == "0003_example"
     assert "example" in columns(warehouse)
     migrate.downgrade(warehouse.engine, None, "0001_tables")
     assert migrate.current(warehouse.engine, None) == "0001_tables"
@@ -202,6 +202,20 @@ def test_an_index_that_a_killed_upgrade_left_invalid_is_built_again(
     assert [tuple(row) for row in warehouse.run(valid)] == [(True, 2)]
 
 
+def test_a_migration_that_could_not_be_repeated_builds_no_index(
+    postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Building an index commits what the migration did before; if it is killed then, it begins anew."""
+    index = (LATER / "0003_example.py").read_text().replace('"0002_example_column"', '"0001_tables"')
+    added = "__import__('alembic.op').op.execute('ALTER TABLE review_scores ADD COLUMN example integer')"
+    (tmp_path / "0003_example.py").write_text(index.replace("    create_index(", f"    {added}\n    create_index("))
+    migrate.upgrade(postgres_engine, None)
+    monkeypatch.setattr(migrate, "SCRIPTS", [*migrate.SCRIPTS, tmp_path])
+    with pytest.raises(AssertionError, match="in a migration of its own"):
+        migrate.upgrade(postgres_engine, None)
+    assert "example" not in columns(Warehouse(postgres_engine))
+
+
 def test_a_process_that_waits_for_its_turn_does_not_stop_an_index_from_being_built(
     postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,7 +238,7 @@ def test_a_process_that_waits_for_its_turn_does_not_stop_an_index_from_being_bui
     with ThreadPoolExecutor(1) as pool:
         migrate.upgrade(postgres_engine, None)
         others[0].result()
-    assert migrate.current(postgres_engine, None) == "0002_example"
+    assert migrate.current(postgres_engine, None) == "0003_example"
 
 
 def test_the_server_does_not_end_the_transaction_that_holds_the_lock(
@@ -249,7 +263,7 @@ def test_the_server_does_not_end_the_transaction_that_holds_the_lock(
             time.sleep(0.3)
             analyst.execute(text("ROLLBACK"))
             migrating.result()
-    assert migrate.current(postgres_engine, None) == "0002_example"
+    assert migrate.current(postgres_engine, None) == "0003_example"
 
 
 @pytest.mark.usefixtures("later_version")
@@ -259,8 +273,9 @@ def test_a_downgrade_needs_a_revision_that_is_known_and_no_run_in_progress(wareh
     warehouse.create()
     warehouse.fill(3)
     warehouse.score("1")
+    known = "0001_tables, 0002_example_column, 0003_example"
     for revision in ("base", "0000", "-1"):
-        with pytest.raises(ConfigurationError, match=rf"to {revision}; the revisions are 0001_tables, 0002_example$"):
+        with pytest.raises(ConfigurationError, match=rf"to {revision}; the revisions are {known}$"):
             migrate.downgrade(warehouse.engine, None, revision)
     ledger = warehouse.prepare().ledger
     assert ledger is not None
@@ -278,8 +293,8 @@ def test_the_command_downgrades_the_tables_of_a_connection(
     main(["downgrade", "warehouse", "--to", "0001_tables"])
     assert migrate.current(sqlite_engine, None) == "0001_tables"
     assert "are at revision 0001_tables" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="cannot be downgraded to 0002_example"):
-        main(["downgrade", "warehouse", "--to", "0002_example"])
+    with pytest.raises(SystemExit, match="cannot be downgraded to 0003_example"):
+        main(["downgrade", "warehouse", "--to", "0003_example"])
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])
