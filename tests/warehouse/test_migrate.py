@@ -21,7 +21,7 @@ from review_scoring.request import RunKey
 from review_scoring.reviews import Prediction, Review
 from review_scoring.run.planning import plan_one_shard
 from review_scoring.warehouse import migrate
-from review_scoring.warehouse.dialects import dialect_name
+from review_scoring.warehouse.dialects import dialect_name, dialect_of
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.ledger.chunk import ChunkResult, Outcome
 from review_scoring.warehouse.retry import retried
@@ -264,6 +264,18 @@ def test_the_server_does_not_end_the_transaction_that_holds_the_lock(
             analyst.execute(text("ROLLBACK"))
             migrating.result()
     assert migrate.current(postgres_engine, None) == "0003_example"
+
+
+def test_mariadb_does_not_end_the_idle_connection_that_holds_the_lock(mariadb_engine: Engine) -> None:
+    def impatient(connection: Any, _record: object) -> None:
+        connection.query("SET SESSION wait_timeout = 1")
+
+    event.listen(mariadb_engine, "connect", impatient)
+    with mariadb_engine.connect() as connection:
+        before = connection.scalar(text("SELECT @@GLOBAL.wait_timeout"))
+        with dialect_of(connection).exclusive(connection, None):
+            time.sleep(2.5)  # while another connection migrates
+        assert connection.scalar(text("SELECT @@SESSION.wait_timeout")) == before
 
 
 @pytest.mark.usefixtures("later_version")

@@ -19,6 +19,9 @@ from review_scoring.warehouse.server_timeouts import waited_for
 
 MIGRATION_PATIENCE_S = 300
 
+LONGEST_S = 2_147_483
+"""The longest `wait_timeout` that can be set everywhere, 24 days."""
+
 SET_STATEMENT = "review_scoring_set_statement"
 """Execution option: MariaDB's variables for each SELECT of a connection, and for nothing else."""
 
@@ -94,7 +97,10 @@ class MySQL(Dialect):
 
     @contextmanager
     def exclusive(self, connection: Connection, schema: str | None) -> Iterator[None]:
-        """Take a lock of this connection, which the server releases if the process dies."""
+        """Take a lock of this connection, which the server releases if the process dies.
+
+        The connection is idle while another one migrates, for as long as it takes.
+        """
         database = connection.scalar(select(func.database())) if schema is None else schema
         name = hashlib.sha256(
             f"review_scoring {database}".encode()
@@ -104,10 +110,12 @@ class MySQL(Dialect):
                 f"another process has held the lock of the scoring tables for {MIGRATION_PATIENCE_S} s"
             )
         try:
+            connection.exec_driver_sql(f"SET SESSION wait_timeout = {LONGEST_S}")
             yield
             connection.exec_driver_sql("COMMIT")  # the next holder of the lock has to see the changes
         finally:
             if not connection.invalidated:  # otherwise the lock is gone with the connection
+                connection.exec_driver_sql("SET SESSION wait_timeout = DEFAULT")
                 connection.execute(select(func.release_lock(name)))
 
     @contextmanager
