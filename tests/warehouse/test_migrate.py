@@ -115,6 +115,14 @@ def test_a_target_schema_of_ones_own_is_made_and_used(postgres_engine: Engine) -
     assert warehouse.run('SELECT count(*) FROM "Scoring".review_scores')[0][0] == 5
 
 
+def test_the_tables_are_made_with_sqlalchemy_2_0(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow allows it, and its constraints may pin it; views are DDL elements of 2.1."""
+    for name in ("CreateView", "DropView"):
+        monkeypatch.delattr(f"sqlalchemy.schema.{name}", raising=False)
+    migrate.upgrade(engine, None)
+    assert inspect(engine).get_view_names() == ["review_labels"]
+
+
 def test_missing_tables_are_told_where_they_may_not_be_made(warehouse: Warehouse) -> None:
     warehouse.create()
     with pytest.raises(PreflightError, match=rf"missing, this version needs {migrate.head()}.*review-scoring ddl"):

@@ -11,7 +11,6 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import context, op
 from sqlalchemy.dialects import mysql
-from sqlalchemy.schema import CreateView, DropView
 
 from review_scoring.warehouse.column_types import ByteText, UtcDateTime
 
@@ -53,7 +52,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop all of them, and with them every score."""
-    op.execute(DropView(sa.Table("review_labels", sa.MetaData(), schema=_schema())))
+    op.execute(f"DROP VIEW {_view()}")
     for table in TABLES:
         op.drop_table(table, schema=_schema())
 
@@ -311,7 +310,13 @@ def _create_view() -> None:
         .join_from(scores, jobs, jobs.c.id == scores.c.job_id)
         .join(models, models.c.id == scores.c.model_id)
     )
-    op.execute(CreateView(labels, "review_labels", schema=_schema()))
+    # As text: SQLAlchemy 2.0, which Airflow allows, has no DDL element for a view.
+    op.execute(f"CREATE VIEW {_view()} AS {labels.compile(dialect=op.get_context().dialect)}")
+
+
+def _view() -> str:
+    preparer = op.get_context().dialect.identifier_preparer
+    return preparer.format_table(sa.Table("review_labels", sa.MetaData(), schema=_schema()))
 
 
 def _schema() -> str | None:
