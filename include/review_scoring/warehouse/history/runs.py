@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Row, Select, and_, func, select
 from review_scoring.job import Rescore
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger.counts import Counts, labelled, shares_of
+from review_scoring.warehouse.ledger.held_lease import LEASE_S
 from review_scoring.warehouse.ledger.jobs import JobRecord
-from review_scoring.warehouse.ledger.lease import LEASE_S
 from review_scoring.warehouse.schema import FAILED, RUNNING, SUCCESS, YIELDED
 
 STALLED = "stalled"
