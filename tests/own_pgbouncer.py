@@ -30,7 +30,7 @@ class OwnPgBouncer:
         settings.write_text(
             f"[databases]\n* = host={server.host} port={server.port or 5432}\n[pgbouncer]\n"
             f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\nauth_type = any\n"
-            "pool_mode = transaction\ndefault_pool_size = 2\nserver_round_robin = 1\n"
+            "pool_mode = transaction\ndefault_pool_size = 2\nserver_round_robin = 1\nquery_wait_timeout = 10\n"
             f"logfile = {self.folder / 'log'}\n"
         )
         # auth_type `any` takes the user from the database's own settings.

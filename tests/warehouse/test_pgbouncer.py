@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import URL, Engine, text
 
 from review_scoring.errors import PreflightError
 from review_scoring.job import Rescore
+from review_scoring.warehouse import migrate
 from review_scoring.warehouse.engine import Address, make_engine
 from tests.conftest import not_here
 from tests.own_pgbouncer import OwnPgBouncer, program
@@ -40,6 +42,15 @@ def test_night_after_night_goes_through(pooled: URL) -> None:
     warehouse.run("UPDATE reviews SET body = 'changée' WHERE id = 110")
     assert warehouse.score("rescore", Rescore.CHANGED, chunk_rows=20).counts.scored == 1
     warehouse.engine.dispose()
+
+
+def test_a_process_that_waits_for_its_turn_to_migrate_holds_no_session(pooled: URL) -> None:
+    """A migration has two transactions at a time, as many as this pooler has sessions."""
+    engine = make_engine(pooled)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: migrate.upgrade(engine, None), range(4)))
+    assert migrate.current(engine, None) == migrate.head()
+    engine.dispose()
 
 
 def test_prepared_statements_that_somebody_asks_for_are_told_with_their_setting(pooled: URL) -> None:

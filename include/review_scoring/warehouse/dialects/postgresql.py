@@ -55,7 +55,7 @@ class PostgreSQLSession(Session):
     """
 
     isolation_level = "READ COMMITTED"
-    _begin = "SELECT set_config('DateStyle', 'ISO, MDY', true)"  # the only format that psycopg reads
+    begin = "SELECT set_config('DateStyle', 'ISO, MDY', true)"  # the only format that psycopg reads
 
     def connect_args(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Set the client encoding, no prepared statements, and TCP keepalives."""
@@ -74,7 +74,7 @@ class PostgreSQLSession(Session):
     def prepare(self, engine: Engine) -> None:
         """Listen to new connections and transactions."""
         event.listen(engine, "do_connect", _connect_postgresql)
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(self._begin))
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(self.begin))
 
 
 class PostgreSQL(Dialect):
@@ -142,15 +142,19 @@ class PostgreSQL(Dialect):
     def exclusive(self, connection: Connection, schema: str | None) -> Iterator[None]:
         """Take an advisory lock, which is released at the end of the transaction.
 
-        An index that is built concurrently waits for every statement that began before it: whoever waits for the lock
-        asks again and again, with no statement in between. Nor has a statement a parameter: psycopg then uses the
-        simple protocol, and no portal of the holder keeps a snapshot. The holder is idle while another connection
-        migrates, for as long as it takes.
+        Whoever waits for it asks again and again, in a new transaction: an index that is built concurrently waits for
+        every statement that began before it, and a pooler has no session for the holder while others keep theirs. So
+        nothing may have been done in the transaction.
+
+        The statements have no parameters: psycopg then uses the simple protocol, and no portal of the holder keeps a
+        snapshot. The holder is idle while another connection migrates, for as long as it takes.
         """
         del schema
-        connection.exec_driver_sql("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
         while not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({MIGRATION_LOCK})").scalar():
+            connection.connection.rollback()
             time.sleep(LOCK_POLL_S)
+            connection.exec_driver_sql(PostgreSQLSession.begin)
+        connection.exec_driver_sql("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
         yield
 
     @contextmanager
