@@ -257,20 +257,19 @@ def test_the_server_does_not_end_the_transaction_that_holds_the_lock(
     warehouse.create()
     warehouse.prepare()
     database = postgres_engine.url.database
-    warehouse.run(f"ALTER DATABASE {database} SET idle_in_transaction_session_timeout = '100ms'")
+    warehouse.run(f"ALTER DATABASE {database} SET idle_in_transaction_session_timeout = '1s'")
     postgres_engine.dispose()
     monkeypatch.setattr(migrate, "SCRIPTS", [*migrate.SCRIPTS, LATER])
-    with postgres_engine.execution_options(isolation_level="AUTOCOMMIT").connect() as analyst:
-        analyst.execute(text("BEGIN ISOLATION LEVEL REPEATABLE READ"))
-        analyst.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-        analyst.execute(text("SELECT count(*) FROM scoring_jobs")).all()
-        with ThreadPoolExecutor(1) as pool:
+    analysing = postgres_engine.execution_options(isolation_level="REPEATABLE READ")
+    with ThreadPoolExecutor(1) as pool:
+        with analysing.connect() as analyst:
+            analyst.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            analyst.execute(text("SELECT count(*) FROM scoring_jobs")).all()  # and does not end its transaction
             migrating = pool.submit(migrate.upgrade, postgres_engine, None)
             waits = "wait_event = 'virtualxid' AND datname = current_database()"
             wait_for(lambda: warehouse.run(f"SELECT 1 FROM pg_stat_activity WHERE {waits}"))
-            time.sleep(0.3)
-            analyst.execute(text("ROLLBACK"))
-            migrating.result()
+            time.sleep(1.5)
+        migrating.result()
     assert migrate.current(postgres_engine, None) == "0003_example"
 
 
