@@ -1,4 +1,4 @@
-"""The report of a run, or of a dry run: for XCom, as one line for logs and scripts, and as a paragraph for people."""
+"""The report of a run or a dry run: for XCom, as one line for logs and scripts, as a paragraph for Slack or mail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connection extras: converted to driver arguments, ignored if they belong to Airflow's hooks, otherwise refused.
+"""Connection extras that each driver accepts: converted to its arguments; those of Airflow's hooks are ignored.
 
 Extras are JSON, or text if the Connection is a URI. An extra that the driver does not know is refused by name; no extra
 is dropped silently.
