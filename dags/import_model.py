@@ -17,7 +17,7 @@ OFFERED = [entry for entry in catalogue(settings().catalogue).values() if entry.
 
 with scoring_dag(
     "import_model",
-    about_a_job=False,
+    uses_job=False,
     description="Download, convert and check a model, and store it in the model store",
     schedule=None,
     params={

@@ -21,7 +21,7 @@ RESOLVE = "resolve_run"
 
 @contextmanager
 def scoring_dag(
-    dag_id: str, *, schedule: Any, params: Mapping[str, Any], about_a_job: bool = True, **settings: Any
+    dag_id: str, *, schedule: Any, params: Mapping[str, Any], uses_job: bool = True, **settings: Any
 ) -> Iterator[tuple[DAG, ResolveRunOperator]]:
     """Create a DAG with the tasks of the `with` block, which receives the DAG and its first task.
 
@@ -29,7 +29,7 @@ def scoring_dag(
     tasks: `run.job`, `run.most_shards`, `run.require_benchmark`.
 
     :param params: the fields of the form, which are the allowed keys of a conf
-    :param about_a_job: False for a DAG that does not use a scoring job
+    :param uses_job: False for a DAG that does not use a scoring job
     :param settings: further arguments of the DAG
     :raises ConfigurationError: for environment variables that look like a setting but are not read
     """
@@ -45,7 +45,7 @@ def scoring_dag(
         default_args=default_args,
         **settings,
     ) as dag:
-        run = ResolveRunOperator(task_id=RESOLVE, about_a_job=about_a_job)
+        run = ResolveRunOperator(task_id=RESOLVE, uses_job=uses_job)
         yield dag, run
         for root in list(dag.roots):
             if root is not run:

@@ -75,5 +75,5 @@ def explained(where: str, *, cannot: str, otherwise: str) -> Iterator[None]:
     except (DBAPIError, PoolTimeoutError) as error:
         fault = fault_of(error)
         found, remedy = _FOUND.get(fault, (cannot, otherwise))
-        told = f"{where} {found} ({describe(error)}); {remedy}"
-        raise (WarehouseUnavailableError(told) if fault in _MAY_PASS else PreflightError([told])) from None
+        message = f"{where} {found} ({describe(error)}); {remedy}"
+        raise (WarehouseUnavailableError(message) if fault in _MAY_PASS else PreflightError([message])) from None

@@ -39,12 +39,12 @@ def engine_of(conn_id: str) -> Engine:
         does not accept its extras
     """
     connection = connection_named(conn_id)
-    with told_as_configuration(connection):
+    with as_configuration_errors(connection):
         return make_engine(address_of(connection))
 
 
 @contextmanager
-def told_as_configuration(connection: Connection) -> Iterator[None]:
+def as_configuration_errors(connection: Connection) -> Iterator[None]:
     """Convert errors in creating an engine into a ConfigurationError that names the Connection."""
     named = f"connection {connection.conn_id!r}"
     try:

@@ -29,15 +29,15 @@ class ResolveRunOperator(BaseOperator):
     Each worker parses the DAG file again, in its own environment and at another time. If each task resolved these
     itself, they could differ within one run.
 
-    :param about_a_job: False for a DAG that does not use a scoring job; then only the conf is checked
+    :param uses_job: False for a DAG that does not use a scoring job; then only the conf is checked
     """
 
     template_fields: Sequence[str] = ()
     ui_color = "#f1f3f4"
 
-    def __init__(self, *, about_a_job: bool = True, **kwargs: Any) -> None:
+    def __init__(self, *, uses_job: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.about_a_job = about_a_job
+        self.uses_job = uses_job
 
     @property
     def job(self) -> Any:
@@ -59,10 +59,10 @@ class ResolveRunOperator(BaseOperator):
         with fail_without_retry():
             run: Any = context["dag_run"]
             refuse_unknown_keys(run.conf or {}, context["params"], list(context["dag"].params))
-            resolved = self._resolve() if self.about_a_job else {}
+            resolved = self._resolve() if self.uses_job else {}
         for key, value in resolved.items():
             context["ti"].xcom_push(key=key, value=value)
-        if self.about_a_job:
+        if self.uses_job:
             log.info("job: %s", resolved["job"]["name"])
         return resolved
 

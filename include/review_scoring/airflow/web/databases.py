@@ -6,7 +6,7 @@ import threading
 
 from sqlalchemy import Engine
 
-from review_scoring.airflow.connections.engines import address_of, connection_named, told_as_configuration
+from review_scoring.airflow.connections.engines import address_of, as_configuration_errors, connection_named
 from review_scoring.job import ScoringJob
 from review_scoring.warehouse.engine import Address
 from review_scoring.warehouse.readonly import reading_engine
@@ -28,7 +28,7 @@ class Databases:
         :raises ConfigurationError: if there is no such Connection, or its type or driver is not supported
         """
         connection = connection_named(conn_id)
-        with told_as_configuration(connection), self._lock:
+        with as_configuration_errors(connection), self._lock:
             address = address_of(connection)
             known = self._engines.get(conn_id)
             if known is None or known[0] != address:

@@ -107,13 +107,13 @@ def _columns(engine: Engine, job: ScoringJob, place: str) -> Mapping[str, Reflec
         return columns_of(engine, job.source_table, job.source_schema)
     except NoSuchTableError:
         found = ", ".join(table_names(engine, job.source_schema)[:20]) or "no table at all"
-        told = f"{where} has no table {place!r}; there is {found}"
+        message = f"{where} has no table {place!r}; there is {found}"
         schema, dot, name = job.source_table.rpartition(".")
         if dot and not job.source_schema:
-            told += f". A schema has a setting of its own: source_schema={schema!r}, source_table={name!r}"
+            message += f". A schema has a setting of its own: source_schema={schema!r}, source_table={name!r}"
         elif not job.source_schema and not inspector.default_schema_name:
-            told += ". The user's search_path leads to no schema: name one as source_schema"
-        raise PreflightError([told]) from None
+            message += ". The user's search_path leads to no schema: name one as source_schema"
+        raise PreflightError([message]) from None
 
 
 def _problems(engine: Engine, job: ScoringJob, place: str, columns: Mapping[str, ReflectedColumn]) -> list[str]:
@@ -195,7 +195,7 @@ def _look_for_repeats(source: ReviewSource, job: ScoringJob, keys: list[tuple[st
     repeated = len(ids) - len(set(ids))
     if repeated <= max(len(ids) // 10, FEW_REPEATS):
         return
-    told = (
+    message = (
         f"column {job.id_column!r} of {source.name!r} is not unique: {repeated} of {len(ids)} rows "
         "checked repeat another row's id; use a unique column as id_column"
     )
@@ -203,8 +203,8 @@ def _look_for_repeats(source: ReviewSource, job: ScoringJob, keys: list[tuple[st
         names = [str(name) for name in keys[0]]
         parts = ", '-', ".join(names)
         select_ids = f"SELECT CONCAT({parts}) AS id, {job.text_column} FROM {source.name}"  # noqa: S608 to be read
-        told += (
+        message += (
             f". Its key is ({', '.join(names)}): use a view with one id made of it, such as "
             f"CREATE VIEW {job.source_table}_to_score AS {select_ids}"
         )
-    raise PreflightError([told])
+    raise PreflightError([message])
