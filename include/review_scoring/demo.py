@@ -53,7 +53,10 @@ def show(path: str) -> None:
     engine = make_engine(f"sqlite:///{path}")
     ours = tables()
     with engine.connect() as connection:
-        run = connection.execute(select(ours.runs).order_by(ours.runs.c.id.desc()).limit(1)).one()
+        newest = select(ours.shards, ours.models.c.name.label("model")).join(
+            ours.models, ours.models.c.id == ours.shards.c.model_id
+        )
+        run = connection.execute(newest.order_by(ours.shards.c.id.desc()).limit(1)).one()
         labels = connection.execute(
             select(ours.scores.c.label, func.count(), func.avg(ours.scores.c.score)).group_by(ours.scores.c.label)
         ).all()
@@ -87,7 +90,7 @@ def benchmark(path: str) -> None:
         f"  vs. published: {run.reference_verdict}; vs. last evaluation: {run.last_run_verdict}\n"
         "  The sample reviews are hard on purpose. To evaluate on your own reviews, see docs/benchmarks.md.\n"
         "\nnext: make up                       start Airflow on the same data\n"
-        f"      sqlite3 {_short(path)}    the tables review_scores, review_rejects, benchmark_runs, …\n"
+        f"      sqlite3 {_short(path)}    the view review_labels, the tables review_rejects, benchmark_runs, …\n"
         "      README.md                     score your own table, in five minutes"
     )
 
