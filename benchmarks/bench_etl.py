@@ -20,7 +20,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -245,7 +244,7 @@ def new(arguments: argparse.Namespace) -> None:
             fill(engine, have + 1, scored, longest=4)
             have = scored
             for cursor in (None, "created"):
-                job = replace(JOB, name=f"bench_{cursor}_{scored}", cursor_column=cursor)
+                job = JOB.replace(name=f"bench_{cursor}_{scored}", cursor_column=cursor)
                 mark_all_scored(engine, job)
                 vacuum(engine, "reviews")
                 vacuum(engine, "review_scores")
