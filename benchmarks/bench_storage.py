@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench_etl import CHUNK, create, database, run, vacuum
+from bench_etl import CHUNK, Stub, create, database, run, vacuum
 from report import report
 from sqlalchemy import Engine
 
@@ -33,21 +33,11 @@ JOB = ScoringJob(
 )
 
 
-class RandomScores:
+class RandomScores(Stub):
     """A classifier that returns random results at once."""
-
-    device: object = "stub"
 
     def __init__(self) -> None:
         self._random = random.Random(0)  # noqa: S311 results, not secrets
-
-    def prepare(self, texts: Any, *, between_slices: Callable[[], None] = lambda: None) -> Any:
-        between_slices()
-        return texts
-
-    @staticmethod
-    def token_counts(texts: Any) -> list[int]:
-        return [100] * len(texts)
 
     def classify(self, texts: Any, *, between_batches: Callable[[int], None] = lambda done: None) -> Any:
         results: list[Prediction | Reject] = []
