@@ -203,7 +203,8 @@ def test_a_text_on_which_the_tokenizer_fails_is_a_reject(error: type[BaseExcepti
 
 def test_a_tokenizer_that_fails_on_every_text_ends_the_run() -> None:
     classifier = loaded()
-    classifier.tokeniser._tokenizer = Brittle(classifier.tokeniser._tokenizer, "", ValueError)  # type: ignore[assignment]
+    brittle = Brittle(classifier.tokeniser._tokenizer, "", ValueError)
+    classifier.tokeniser._tokenizer = brittle  # type: ignore[assignment]  # a stand-in
     with pytest.raises(ValueError, match="a message"):
         classifier.classify(["bien"])
 
