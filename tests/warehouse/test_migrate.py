@@ -224,16 +224,21 @@ def test_a_migration_that_could_not_be_repeated_builds_no_index(
     assert "example" not in columns(Warehouse(postgres_engine))
 
 
+def prepared_with(setting: str, engine: Engine) -> Warehouse:
+    """Return a warehouse with tables of this version, and a setting for all later sessions on PostgreSQL."""
+    warehouse = Warehouse(engine)
+    warehouse.create()
+    warehouse.prepare()
+    warehouse.run(f"ALTER DATABASE {engine.url.database} SET {setting}")
+    engine.dispose()
+    return warehouse
+
+
 def test_a_process_that_waits_for_its_turn_does_not_stop_an_index_from_being_built(
     postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An index that is built concurrently waits for every statement that began before it."""
-    warehouse = Warehouse(postgres_engine)
-    warehouse.create()
-    warehouse.prepare()
-    database = postgres_engine.url.database
-    warehouse.run(f"ALTER DATABASE {database} SET statement_timeout = '10s'")  # the test would wait for ever
-    postgres_engine.dispose()
+    prepared_with("statement_timeout = '10s'", postgres_engine)  # otherwise the test would wait for ever
     monkeypatch.setattr(migrate, "SCRIPTS", [*migrate.SCRIPTS, LATER])
     others: list[Future[None]] = []
 
@@ -253,12 +258,7 @@ def test_the_server_does_not_end_the_transaction_that_holds_the_lock(
     postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is idle all the while that the migration runs in another one."""
-    warehouse = Warehouse(postgres_engine)
-    warehouse.create()
-    warehouse.prepare()
-    database = postgres_engine.url.database
-    warehouse.run(f"ALTER DATABASE {database} SET idle_in_transaction_session_timeout = '1s'")
-    postgres_engine.dispose()
+    warehouse = prepared_with("idle_in_transaction_session_timeout = '1s'", postgres_engine)
     monkeypatch.setattr(migrate, "SCRIPTS", [*migrate.SCRIPTS, LATER])
     analysing = postgres_engine.execution_options(isolation_level="REPEATABLE READ")
     with ThreadPoolExecutor(1) as pool:
