@@ -38,3 +38,21 @@ def test_a_dry_run_of_a_job_with_nothing_to_do_says_so(warehouse: Warehouse) -> 
     classifier = Classifier.load(find_model(DEFAULT_MODEL), device="cpu")
     found = estimate(Candidates(ready.source, ready.ledger, asked(KEY)), classifier, StopFlag())
     assert (found.waiting, found.tokens, found.seconds) == (0, 0, 0.0)
+
+
+def test_a_dry_run_counts_what_waits_beyond_the_budget_and_goes_by_the_speed_of_the_last_run(
+    warehouse: Warehouse,
+) -> None:
+    warehouse.create()
+    warehouse.fill(50)
+    warehouse.score("before")
+    warehouse.run("UPDATE scoring_runs SET device_seconds = 2.0")
+    warehouse.fill(30, first=100)
+    ready = warehouse.prepare(dry_run=True)
+    classifier = Classifier.load(find_model(DEFAULT_MODEL), device="cpu")
+    found = estimate(Candidates(ready.source, ready.ledger, asked(KEY), limit=10), classifier, StopFlag())
+    report = found.report("films")
+    assert (report.waiting, report.reviews, report.runs, report.waiting_is_exact) == (30, 10, 3, True)
+    (run,) = warehouse.runs()
+    assert report.rescore_seconds == 2
+    assert report.seconds == round(found.tokens / (run.tokens / 2.0))

@@ -61,10 +61,24 @@ def test_a_report_travels_as_plain_values() -> None:
 
 
 def test_a_dry_run_says_that_nothing_was_written() -> None:
-    report = DryRunReport(job="films", waiting=12_000, tokens=1_500_000, seconds=950)
+    report = DryRunReport(job="films", waiting=12_000, reviews=12_000, tokens=1_500_000, seconds=95)
     assert report.paragraph == (
-        "films: 12,000 reviews waiting, 1,500,000 tokens, about 950 s to classify. This was a dry run; nothing was "
-        "written."
+        "films: 12,000 reviews are waiting. This run would read 12,000: 1,500,000 tokens, about 95 s to classify. This "
+        "was a dry run; nothing was written."
     )
-    assert report.line == "dry run: waiting=12000 tokens=1500000 seconds=950"
+    assert report.line == "dry run: waiting=12000 reviews=12000 tokens=1500000 seconds=95 runs=1"
     assert DryRunReport.from_xcom(report.as_xcom()) == report
+
+
+def test_a_dry_run_says_how_many_runs_a_backlog_takes() -> None:
+    report = DryRunReport(
+        job="films", waiting=5_000_000, reviews=100_000, tokens=12_000_000, seconds=7200, rescore_seconds=500_000
+    )
+    assert (
+        "5,000,000 reviews are waiting. This run would read 100,000: 12,000,000 tokens, about 2 h" in report.paragraph
+    )
+    assert "All of them take 50 runs, about 4 days." in report.paragraph
+    assert "Scoring all scored reviews again would take about 6 days." in report.paragraph
+    more = replace(report, waiting_is_exact=False)
+    assert "More than 5,000,000 reviews are waiting." in more.paragraph
+    assert "All of them take more than 50 runs" in more.paragraph

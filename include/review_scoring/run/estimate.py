@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.inference.classifier import Classifier
 from review_scoring.reviews import Review, screen
 from review_scoring.run.report import DryRunReport
+from review_scoring.warehouse.ledger.counts import NONE, Tally
+from review_scoring.warehouse.ledger.shards import PastSpeed
 from review_scoring.warehouse.selection.candidates import Candidates
+from review_scoring.warehouse.selection.waiting import count_in_time
 
 SAMPLE_REVIEWS = 1000
 """Reviews of the sample that is tokenised; all of them if no more wait."""
@@ -23,30 +26,50 @@ TIMED_REVIEWS = 64
 
 @dataclass(frozen=True)
 class Estimate:
-    """What waits, and how long it would take on this worker. `tokens` is exact if every review was in the sample."""
+    """What a run would take on this worker.
+
+    :param waiting: reviews that the run would read: those that wait, as far as its budget reaches
+    :param tokens: exact if every review was in the sample
+    :param more: reviews that wait beyond the budget
+    :param past: the speed of the job's last run; None if it had none
+    """
 
     waiting: int
     unscorable: int
     tokens: int
     exact: bool
     tokens_per_second: float
+    more: Tally = NONE
+    past: PastSpeed | None = None
 
     @property
     def seconds(self) -> float:
-        """Seconds that classifying would take."""
+        """Seconds that classifying would take, at the speed that was measured now."""
         return self.tokens / self.tokens_per_second if self.tokens_per_second else 0.0
 
     def report(self, job: str) -> DryRunReport:
-        """Return what a dry run of a job reports."""
-        return DryRunReport(job=job, waiting=self.waiting, tokens=self.tokens, seconds=round(self.seconds))
+        """Return what a dry run of a job reports: seconds at the speed of its last run, if it had one."""
+        past = self.past
+        return DryRunReport(
+            job=job,
+            waiting=self.waiting + self.more.reviews,
+            waiting_is_exact=self.more.is_exact,
+            reviews=self.waiting,
+            tokens=self.tokens,
+            seconds=round(self.seconds if past is None else self.tokens / past.tokens_per_second),
+            rescore_seconds=None
+            if past is None
+            else round(past.recorded * past.tokens_per_review / past.tokens_per_second),
+        )
 
     def __str__(self) -> str:
         about = "" if self.exact else "about "
+        beyond = f"{str(self.more)[:1].upper()}{str(self.more)[1:]} more wait beyond the budget. " if self.more else ""
         return (
             f"dry run: {self.waiting:,} reviews wait, {about}{self.tokens:,} tokens; "
             f"{about}{self.unscorable:,} of them cannot be scored; "
             f"classifying would take about {self.seconds:,.0f} s at {self.tokens_per_second:,.0f} tokens/s. "
-            "Nothing was written."
+            f"{beyond}Nothing was written."
         )
 
 
@@ -77,7 +100,17 @@ def estimate(candidates: Candidates, classifier: Classifier, stop: StopFlag) -> 
         tokens=round(classifier.count_tokens(texts) * share),
         exact=waiting == len(sample),
         tokens_per_second=classifier.count_tokens(timed) / seconds if timed else 0.0,
+        more=_beyond(candidates, waiting),
+        past=None if candidates.ledger is None else candidates.ledger.shards.past_speed(),
     )
+
+
+def _beyond(candidates: Candidates, waiting: int) -> Tally:
+    """Return how many reviews wait beyond the budget."""
+    if candidates.limit is None or waiting < candidates.limit:
+        return NONE
+    found = count_in_time(candidates)
+    return replace(found, reviews=max(found.reviews - waiting, 0))
 
 
 def _reviews(candidates: Candidates, stop: StopFlag) -> Iterator[Review]:

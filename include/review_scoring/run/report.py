@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from review_scoring.warehouse.ledger.counts import Counts
+from review_scoring.warehouse.ledger.counts import NONE, Counts, Tally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,8 @@ class RunReport:
     :param reviews_per_second: what one task classified per second. Reading, writing and loading the model do not count,
         which would make a small run look slow
     :param is_rescore: whether reviews that had a score were scored again
+    :param waiting: reviews that wait for the next run, for which the budget of this one did not suffice
+    :param excluded: reviews that the job's `start_after` excludes; None without one
     """
 
     job: str
@@ -30,6 +32,8 @@ class RunReport:
     reviews_per_second: float
     shards: int = 1
     is_rescore: bool = False
+    waiting: Tally = NONE
+    excluded: Tally | None = None
 
     def as_xcom(self) -> dict[str, Any]:
         """Return plain values, small enough for XCom, with the line and the paragraph."""
@@ -43,6 +47,9 @@ class RunReport:
             "rejected": counts.rejected,
             "labels": {label: count for label, (count, _) in counts.labels.items()},
             **relabelled,
+            "waiting": self.waiting.reviews,
+            "waiting_is_exact": self.waiting.is_exact,
+            **({} if self.excluded is None else {"excluded": self.excluded.reviews}),
             "tokens": counts.tokens,
             "shards": self.shards,
             "model": self.model,
@@ -56,14 +63,17 @@ class RunReport:
     @property
     def line(self) -> str:
         """The counts in one line, such as `read=419 scored=416 unchanged=0 rejected=3`."""
-        return f"{self.counts} relabelled={self.counts.relabelled}" if self.is_rescore else str(self.counts)
+        more = [f"relabelled={self.counts.relabelled}"] if self.is_rescore else []
+        more += [f"waiting={self.waiting.reviews}"] if self.waiting else []
+        more += [f"excluded={self.excluded.reviews}"] if self.excluded else []
+        return " ".join([str(self.counts), *more])
 
     @property
     def paragraph(self) -> str:
         """The report for Slack, mail and the like. It has numbers and names, never a review."""
         counts = self.counts
         if not counts.read:
-            return f"{self.job}: nothing was new, so nothing was scored."
+            return f"{self.job}: nothing was new, so nothing was scored.{self._left()}"
         parts = [f"{counts.scored:,} scored{self._shares()}"]
         if self.is_rescore and counts.relabelled:
             parts.append(f"{counts.relabelled:,} of them with another label than before")
@@ -75,7 +85,20 @@ class RunReport:
         return (
             f"{self.job}: {_reviews(counts.read)} read, {', '.join(parts)}. It took {self.seconds:,.0f} s "
             f"({self.reviews_per_second:,.1f} reviews per second while classifying) with {self.model}{device}."
+            f"{self._left()}"
         )
+
+    def _left(self) -> str:
+        """Return what the run left, in sentences."""
+        left = ""
+        if self.waiting:
+            left = f" {_sentence(self.waiting)} waiting"
+            if runs := -(-self.waiting.reviews // self.counts.done) if self.counts.done else 0:
+                left += f", for {'about' if self.waiting.is_exact else 'more than'} {_runs(runs)} of this size"
+            left += "."
+        if self.excluded:
+            left += f" {_sentence(self.excluded)} excluded by start_after."
+        return left
 
     def _shares(self) -> str:
         labels = {label: count for label, (count, _) in self.counts.labels.items()}
@@ -89,18 +112,30 @@ class DryRunReport:
     """What a run would take.
 
     :param waiting: reviews that wait
-    :param tokens: of all of them
-    :param seconds: that classifying would take on this worker
+    :param waiting_is_exact: whether these were all counted; otherwise there are at least so many
+    :param reviews: those that the run would read, as far as its budget reaches
+    :param tokens: of these
+    :param seconds: that one task would classify these: at the speed of the job's last run, or as measured on this
+        worker if it had none
+    :param rescore_seconds: that one task would classify all reviews again that were scored; None for a job without runs
     """
 
     job: str
     waiting: int
+    reviews: int
     tokens: int
     seconds: int
+    waiting_is_exact: bool = True
+    rescore_seconds: int | None = None
+
+    @property
+    def runs(self) -> int:
+        """How many runs of this size it takes to score all that wait."""
+        return -(-self.waiting // self.reviews) if self.reviews else 0
 
     def as_xcom(self) -> dict[str, Any]:
         """Return plain values for XCom, with the paragraph."""
-        return {"dry_run": True, **asdict(self), "paragraph": self.paragraph}
+        return {"dry_run": True, **asdict(self), "runs": self.runs, "paragraph": self.paragraph}
 
     @classmethod
     def from_xcom(cls, values: Mapping[str, Any]) -> DryRunReport | None:
@@ -110,15 +145,42 @@ class DryRunReport:
     @property
     def line(self) -> str:
         """The report in one line."""
-        return f"dry run: waiting={self.waiting} tokens={self.tokens} seconds={self.seconds}"
+        sizes = f"waiting={self.waiting} reviews={self.reviews} tokens={self.tokens}"
+        return f"dry run: {sizes} seconds={self.seconds} runs={self.runs}"
 
     @property
     def paragraph(self) -> str:
         """The report for people."""
-        return (
-            f"{self.job}: {_reviews(self.waiting)} waiting, {self.tokens:,} tokens, about "
-            f"{self.seconds:,} s to classify. This was a dry run; nothing was written."
+        waiting = Tally(self.waiting, self.waiting_is_exact)
+        words = [f"{self.job}: {_sentence(waiting)} waiting."]
+        words.append(
+            f"This run would read {self.reviews:,}: {self.tokens:,} tokens, {_duration(self.seconds)} to classify."
         )
+        if self.runs > 1:
+            every = _duration(self.seconds * self.runs)
+            words.append(
+                f"All of them take {'' if self.waiting_is_exact else 'more than '}{self.runs:,} runs, {every}."
+            )
+        if self.rescore_seconds:
+            words.append(f"Scoring all scored reviews again would take {_duration(self.rescore_seconds)}.")
+        return " ".join([*words, "This was a dry run; nothing was written."])
+
+
+def _duration(seconds: int) -> str:
+    """Return a duration in the unit in which people think of it."""
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"about {seconds / size:,.0f} {unit}"
+    return f"about {seconds:,} s"
+
+
+def _sentence(tally: Tally) -> str:
+    verb = "review is" if tally.reviews == 1 else "reviews are"
+    return f"{str(tally).capitalize()} {verb}"
+
+
+def _runs(count: int) -> str:
+    return "1 more run" if count == 1 else f"{count:,} more runs"
 
 
 def _reviews(count: int) -> str:
