@@ -20,6 +20,7 @@ from review_scoring.airflow.operators import (
 )
 from review_scoring.airflow.params import (
     NARROW,
+    budget_params,
     dry_run_param,
     long_texts_param,
     model_param,
@@ -42,9 +43,10 @@ PARAMS = {
             "all": "All reviews",
         },
         title="Rescore",
-        description='Which reviews to score again, among those that match "Filter". New reviews are scored as well.',
+        description='Which reviews to score again, among those that match "Filter".',
     ),
     "model": model_param(offered_models()),
+    **budget_params(of_job=False),
     "long_texts": long_texts_param(),
     "above": Param(
         None,
@@ -101,6 +103,8 @@ with scoring_dag(
         model=cast("str", preflight.output),
         estimate_only="{{ params.dry_run }}",
         rescore="{{ params.rescore }}",
+        max_reviews="{{ params.max_reviews }}",
+        max_minutes="{{ params.max_minutes }}",
         above="{{ params.above }}",
         upto="{{ params.upto }}",
         scored_since="{{ params.scored_since }}",

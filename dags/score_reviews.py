@@ -20,10 +20,12 @@ from review_scoring.airflow.operators import (
 )
 from review_scoring.airflow.params import (
     RARELY,
+    budget_params,
     dry_run_param,
     long_texts_param,
     model_param,
     offered_models,
+    order_params,
     shards_param,
 )
 
@@ -32,14 +34,9 @@ SETTINGS = settings()
 PARAMS = {
     "dry_run": dry_run_param(),
     "model": model_param(offered_models()),
-    "limit": Param(
-        None,
-        type=["null", "integer"],
-        minimum=1,
-        title="Limit",
-        description="Maximum number of reviews to score; empty for all that are waiting.",
-    ),
+    **budget_params(of_job=True),
     "long_texts": long_texts_param(),
+    **order_params(),
     "shards": shards_param(),
     "chunk_rows": Param(
         1000,
@@ -72,7 +69,10 @@ with scoring_dag(
         task_id="plan_shards",
         job=run.job,
         model=cast("str", preflight.output),
-        limit="{{ params.limit }}",
+        max_reviews="{{ params.max_reviews }}",
+        max_minutes="{{ params.max_minutes }}",
+        order="{{ params.order }}",
+        start_after="{{ params.start_after }}",
         estimate_only="{{ params.dry_run }}",
         shards="{{ params.shards }}",
         most=run.most_shards,

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, func, select, text
 
 from review_scoring.concurrency.cancellation import StopFlag
-from review_scoring.job import Rescore, ScoringJob
+from review_scoring.job import Order, Rescore, ScoringJob
 from review_scoring.models.folder import ModelFolder
 from review_scoring.request import EVERYTHING, Budget, KeyRange, RunKey, RunRequest, Selection, TimeRange
 from review_scoring.reviews import Prediction, Reject
@@ -34,7 +34,10 @@ def asked(
     rescore: Rescore = Rescore.NOTHING,
     keys: KeyRange = EVERYTHING,
     scored: TimeRange | None = None,
+    order: Order = Order.OLDEST,
+    start_after: int | str | None = None,
     limit: int | None = None,
+    minutes: int | None = None,
     **options: Any,
 ) -> RunRequest:
     """Return a request for a run, by default for all new reviews."""
@@ -42,8 +45,8 @@ def asked(
         key=key,
         model=model.name,
         revision=model.revision,
-        selection=Selection(rescore=rescore, keys=keys, scored=scored),
-        budget=Budget(reviews=limit),
+        selection=Selection(rescore=rescore, keys=keys, scored=scored, order=order, start_after=start_after),
+        budget=Budget(reviews=limit, minutes=minutes),
         **options,
     )
 
@@ -167,7 +170,7 @@ class Warehouse:
     def shards(self) -> list[Any]:
         """Return the rows of `scoring_shards` in their order, each with its run's task and what it was asked to do."""
         runs, shards = self.tables.runs, self.tables.shards
-        of_run = (runs.c[name] for name in ("dag_id", "task_id", "dag_run_id", "rescore", "review_limit"))
+        of_run = (runs.c[name] for name in ("dag_id", "task_id", "dag_run_id", "rescore", "max_reviews"))
         rows = select(shards, *of_run).join(runs, runs.c.id == shards.c.run_id).order_by(shards.c.id)
         with (self.target or self.engine).connect() as connection:
             return list(connection.execute(rows).all())

@@ -60,6 +60,7 @@ def test_counting_what_waits_does_not_count_unusable_ids_into_the_run(warehouse:
 
     warehouse.create("TEXT PRIMARY KEY")
     warehouse.insert(("a", "un"), ("b" * 300, "deux"))
+    warehouse.score("before")
     ready = warehouse.prepare()
     request = asked(RunKey("dag", "score", "run"), rescore=Rescore.ALL)
     candidates = Candidates(ready.source, ready.ledger, request)

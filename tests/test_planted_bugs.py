@@ -55,9 +55,9 @@ BUGS = (
     Bug(
         "an offset instead of a key",
         "warehouse/source/row_reader.py",
-        ".where(*where).order_by(self._table.id).limit(rows)",
-        ".where(where[0]).order_by(self._table.id).limit(rows).offset(self.__dict__.setdefault('n', [0]).append(0) or"
-        " (len(self.__dict__['n']) - 2) * (rows or 0))",
+        ".where(*where).order_by(*stretch.order(self._table)).limit(rows)",
+        ".where(where[0]).order_by(*stretch.order(self._table)).limit(rows)"
+        ".offset(self.__dict__.setdefault('n', [0]).append(0) or (len(self.__dict__['n']) - 2) * (rows or 0))",
         "tests/warehouse/source/test_review_source.py::test_rows_inserted_updated_and_deleted_between_pages_never_hide_another_row",
     ),
     Bug(
@@ -105,8 +105,8 @@ BUGS = (
     Bug(
         "rows at a page's end lost where ids repeat",
         "warehouse/source/review_source.py",
-        "            if full and not self.id_is_unique:\n",
-        "            if full and rows == 0:\n",
+        "            if page.is_full and not self.id_is_unique:\n",
+        "            if page.is_full and rows == 0:\n",
         "tests/warehouse/source/test_review_source.py::test_ids_that_a_caseless_column_takes_for_equal_are_not_lost_at_a_page_end",
     ),
     Bug(
@@ -133,23 +133,44 @@ BUGS = (
     Bug(
         "shards that end where the planning saw the last id",
         "warehouse/selection/shards.py",
-        "(selection.keys.upto, left or 0)]",
-        "((inner or [(None, 0)])[-1][0], left or 0)]",
+        "[None, *_ends(waiting, parts), waiting.end]",
+        "[None, *_ends(waiting, parts), waiting.end or waiting.places[-1]]",
         "tests/warehouse/selection/test_shards.py::test_a_row_that_is_committed_after_the_planning_has_a_shard_wherever_its_id_falls",
     ),
     Bug(
         "each shard given the limit of the whole run",
         "warehouse/selection/shards.py",
-        "place - before + done.get(index, 0)",
-        "left",
+        "limit + done.get(index, 0)",
+        "candidates.limit",
         "tests/warehouse/selection/test_shards.py::test_a_limit_holds_for_the_whole_run_whatever_comes_late_and_however_often_it_is_tried",
     ),
     Bug(
         "an id that no key can hold taken for an open end",
         "warehouse/selection/shards.py",
-        "canonical_id(end) is not None and end != before",
-        "end != before",
+        " and canonical_id(place.position.id) is not None",
+        "",
         "tests/warehouse/selection/test_shards.py::test_an_id_that_no_key_can_hold_is_no_shards_end",
+    ),
+    Bug(
+        "rows with the same value of the cursor left out behind the end of a page",
+        "warehouse/source/stretches.py",
+        "[cursor <= value, or_(cursor < value, beyond)]",
+        "[cursor < value]",
+        "tests/run/test_budget.py::test_times_are_ordered_too_and_ties_are_cut_by_id",
+    ),
+    Bug(
+        "the backlog of a job forgotten",
+        "run/planning.py",
+        "backlog=scan.reached",
+        "backlog=None",
+        "tests/run/test_budget.py::test_new_reviews_come_before_the_backlog_which_goes_on_where_it_stopped",
+    ),
+    Bug(
+        "a cursor moved past shards that ran out of time",
+        "run/planning.py",
+        "    if out_of_time is not None:\n",
+        "    if out_of_time is None and out_of_time:\n",
+        "tests/run/test_budget.py::test_shards_that_ran_out_of_time_leave_the_cursor_at_the_first_of_them",
     ),
     Bug(
         "a run's sum not held against the tables",

@@ -12,6 +12,9 @@ from pydantic import AfterValidator, Field, ValidationError
 from review_scoring.errors import ConfigurationError
 from review_scoring.validation import CheckedModel, Must, Problem, Text, problems_of
 
+DEFAULT_BUDGET = 100_000
+"""New reviews of a run of a job that sets no budget: the first run over a large table must end, too."""
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 
 
@@ -22,6 +25,13 @@ class Rescore(StrEnum):
     CHANGED = "changed"
     REVISION = "revision"
     ALL = "all"
+
+
+class Order(StrEnum):
+    """Which new reviews are scored first: by the job's cursor column where there is one, otherwise by id."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
 
 
 def _checked_name(name: str) -> str:
@@ -64,6 +74,30 @@ class ScoringJob(CheckedModel):
         "steps of an integer cursor.",
     )
     full_pass_days: Amount = Field(default=7, description="Days between two runs that read all rows.")
+    max_reviews: Amount = Field(
+        default=DEFAULT_BUDGET,
+        description="The most new reviews that one run scores; the others wait for the next run. 0 for no limit.",
+    )
+    max_minutes: Amount = Field(
+        default=0,
+        description="Minutes after the planning of a run in which it scores new reviews; it stops between two chunks. "
+        "0 for no limit.",
+    )
+    order: Annotated[Order, Must("'newest' or 'oldest'")] = Field(
+        default=Order.NEWEST,
+        description="Which new reviews are scored first, `newest` or `oldest`, by `cursor_column` or else by id.",
+    )
+    start_after: Annotated[int | str | None, Must("an id, or a value of cursor_column such as 2026-01-31")] = Field(
+        default=None,
+        description="Reviews up to this value of `cursor_column`, or up to this id without one, are never scored. They "
+        "are counted as `excluded`.",
+    )
+    source_statement_s: Amount = Field(
+        default=300,
+        description="Seconds after which the source's database ends a statement of a run. Statements that take a "
+        "quarter of it make the next ones read fewer rows. 0 for no limit. A standby that cancels long queries needs "
+        "less.",
+    )
     target_conn_id: Text | None = Field(
         default=None, description="Airflow Connection of the database for the scores; the source's if not set."
     )
@@ -99,7 +133,7 @@ class ScoringJob(CheckedModel):
 
     def as_settings(self) -> dict[str, Any]:
         """Return the job as plain values, to hand it on between tasks."""
-        return self.model_dump()
+        return self.model_dump(mode="json")
 
     @classmethod
     def from_mapping(cls, name: str, settings: object) -> ScoringJob:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from review_scoring.errors import ConfigurationError
-from review_scoring.job import Rescore
+from review_scoring.job import Order, Rescore
 
 NativeId: TypeAlias = Any
 """An id as the driver gives and takes it: int, str, UUID or Decimal."""
@@ -28,6 +28,11 @@ class RunKey:
     def __str__(self) -> str:
         index = f"[{self.map_index}]" if self.map_index >= 0 else ""
         return f"{self.dag_id}.{self.task_id}{index} of {self.dag_run_id}"
+
+    @property
+    def task(self) -> tuple[str, str, str]:
+        """The task in its run of the DAG, all its map indexes together."""
+        return self.dag_id, self.task_id, self.dag_run_id
 
     @property
     def dag_run(self) -> str:
@@ -74,16 +79,25 @@ class Selection:
     :param rescore: which reviews that have a score or a reject are scored again
     :param keys: only ids in this range
     :param scored: only reviews that were scored, or first rejected, in this time; None for all
+    :param order: which new reviews are scored first; a rescore always goes by id, the lowest first
+    :param start_after: new reviews up to this id, or this value of the cursor column, are not scored; None for all
     """
 
     rescore: Rescore = Rescore.NOTHING
     keys: KeyRange = EVERYTHING
     scored: TimeRange | None = None
+    order: Order = Order.OLDEST
+    start_after: int | str | None = None
 
     @property
     def is_rescore(self) -> bool:
         """Whether reviews that have a score are scored again, so that the run is excluded from daily figures."""
         return self.rescore is not Rescore.NOTHING
+
+    @property
+    def is_of_all_new(self) -> bool:
+        """Whether every new review is looked for, so that the job's cursor may narrow the scan."""
+        return not self.is_rescore and self.keys == EVERYTHING and self.scored is None
 
 
 NEW_REVIEWS = Selection()
@@ -94,14 +108,17 @@ class Budget:
     """How much a run may do.
 
     :param reviews: the most reviews that it scores or rejects, all its shards and tries together; None for no limit
+    :param minutes: minutes after its planning that it may take; None for no limit
     """
 
     reviews: int | None = None
+    minutes: int | None = None
 
     def __post_init__(self) -> None:
         """Check the range."""
-        if self.reviews is not None and self.reviews < 1:
-            raise ConfigurationError(f"limit is {self.reviews}; it must be at least 1, or None for all")
+        for name, value in (("max_reviews", self.reviews), ("max_minutes", self.minutes)):
+            if value is not None and value < 1:
+                raise ConfigurationError(f"{name} is {value}; it must be at least 1, or None for no limit")
 
 
 UNLIMITED = Budget()
@@ -134,8 +151,8 @@ class RunRequest:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the run looks for every new review, so that it may move the job's cursor."""
-        return self.selection == NEW_REVIEWS and self.budget == UNLIMITED
+        """Whether the run scores every new review, so that it may move the job's cursor without a plan."""
+        return self.selection.is_of_all_new and self.budget == UNLIMITED
 
     @staticmethod
     def check_chunk_rows(rows: int) -> None:

@@ -43,7 +43,7 @@ print(json.dumps({
 
 FORMS: dict[str, dict[str | None, list[str]]] = {
     "score_reviews": {
-        None: ["dry_run", "model", "limit", "long_texts"],
+        None: ["dry_run", "model", "max_reviews", "max_minutes", "long_texts"],
         RARELY: ["shards", "chunk_rows"],
     },
     "rescore_reviews": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import pytest
@@ -97,6 +98,33 @@ def test_a_killed_worker_leaves_nothing_that_a_rerun_does_not_make_whole(
         print("  " + ", ".join(f"{count} while {stage}" for stage, count in stages.most_common()))
         print("  chunks committed before each: " + " ".join(str(telemetry.commits.value) for telemetry in killed))
     assert committed * 4 >= KILLS, "most kills came before the first commit, and tried little"
+
+
+def test_a_kill_at_each_commit_of_a_budget_ends_as_an_undisturbed_run_does(filled: Warehouse) -> None:
+    def run(run_id: str, telemetry: Telemetry) -> BaseProcess:
+        return start(filled, run_id, telemetry, limit=100)
+
+    finish(run("undisturbed", telemetry := Telemetry.fresh()))
+    expected, commits = filled.contents(), telemetry.commits.value
+    (undisturbed_run,) = filled.runs()
+    assert (undisturbed_run.scored + undisturbed_run.rejected, undisturbed_run.waiting) == (101, ROWS - 101)
+    for kill_at in range(commits):
+        empty(filled)
+        telemetry = Telemetry.fresh()
+        telemetry.hold.value = kill_at
+        process = run("night", telemetry)
+        worker.wait_for(lambda now=telemetry, n=kill_at: now.began.value and now.commits.value >= n)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        finish(run("night", Telemetry.fresh()))
+        assert differences(filled.contents(), expected) == [], f"killed after {kill_at} commits"
+        (again,) = filled.runs()
+        assert (again.scored, again.rejected, again.waiting) == (
+            undisturbed_run.scored,
+            undisturbed_run.rejected,
+            undisturbed_run.waiting,
+        )
 
 
 def test_a_worker_that_is_killed_again_and_again_gets_there(filled: Warehouse) -> None:

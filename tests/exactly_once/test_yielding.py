@@ -76,4 +76,6 @@ def test_a_rescore_goes_on_after_a_night_that_was_killed_when_its_wish_has_run_o
     scored.run("UPDATE scoring_jobs SET requested_until = :at", at=long_ago)
     finish(rescore)
     assert states(scored) == {"before": "success", "night": "abandoned", "again": "success"}
-    assert len(scored.scores()) == OLD + NEW
+    left = OLD + NEW - len(scored.scores())
+    assert 0 < left < NEW
+    assert scored.score("next").counts.scored == left

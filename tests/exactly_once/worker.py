@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import event
 
 from review_scoring.errors import JobBusyError
-from review_scoring.job import Rescore
+from review_scoring.job import Order, Rescore
 from review_scoring.request import KeyRange
 from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.ledger import writing as chunk_writer
@@ -74,6 +74,7 @@ def work(
     rescore: str,
     yields: bool,
     target_url: str | None,
+    limit: int | None,
 ) -> None:
     """Score what waits in the database at `url`; a run that yields tries again and again, as Airflow has it do."""
     engine = make_engine(url)
@@ -88,11 +89,11 @@ def work(
     real_write: Any = chunk_writer._write_scores
     real_commit: Any = ChunkWriter.commit
 
-    def fetch(*arguments: Any) -> Any:
+    def fetch(*arguments: Any, **options: Any) -> Any:
         if not telemetry.began.value:
             telemetry.began.value = time.monotonic()
         telemetry.stage.value = READING
-        return real_fetch(*arguments)
+        return real_fetch(*arguments, **options)
 
     def write(*arguments: Any) -> None:
         telemetry.stage.value = WRITING
@@ -119,10 +120,10 @@ def work(
     if target is not None:
         event.listen(target, "commit", committed)
     warehouse = Warehouse(engine, target, classifier=StubClassifier(before_batch=classifying))
-    options: dict[str, Any] = {"yields": True} if yields else {"wait_s": 60}
+    options: dict[str, Any] = {"yields": True} if yields else {"wait_s": 60, "order": Order.NEWEST}
     while True:
         try:
-            warehouse.score(run_id, Rescore(rescore), keys=keys, chunk_rows=chunk_rows, **options)
+            warehouse.score(run_id, Rescore(rescore), keys=keys, chunk_rows=chunk_rows, limit=limit, **options)
         except JobBusyError:
             if not yields:
                 raise
@@ -141,11 +142,12 @@ def start(
     keys: KeyRange | None = None,
     rescore: Rescore = Rescore.NOTHING,
     yields: bool = False,
+    limit: int | None = None,
 ) -> BaseProcess:
     """Start a worker."""
     url = warehouse.engine.url.render_as_string(hide_password=False)
     target = warehouse.target.url.render_as_string(hide_password=False) if warehouse.target else None
-    arguments = (url, run_id, chunk_rows, telemetry, batch_s, keys or KeyRange(), rescore.value, yields, target)
+    arguments = (url, run_id, chunk_rows, telemetry, batch_s, keys or KeyRange(), rescore.value, yields, target, limit)
     process = forks.Process(target=work, args=arguments)
     process.start()
     vars(process)["telemetry"] = telemetry  # kept alive until the worker has it

@@ -412,7 +412,9 @@ def test_the_counts_of_a_run_agree_with_the_tables(warehouse: Warehouse) -> None
     assert counts.tokens == sum(row.token_count for row in scored)
 
 
-@pytest.mark.parametrize(("options", "named"), [({"chunk_rows": 0}, "chunk_rows is 0"), ({"limit": 0}, "limit is 0")])
+@pytest.mark.parametrize(
+    ("options", "named"), [({"chunk_rows": 0}, "chunk_rows is 0"), ({"limit": 0}, "max_reviews is 0")]
+)
 def test_options_out_of_range_are_refused_by_name(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         asked(RunKey("dag", "score", "run"), **options)

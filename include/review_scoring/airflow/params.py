@@ -1,4 +1,4 @@
-"""DAG params (form fields) that several DAGs share: model, dry run, long texts, shards."""
+"""DAG params (form fields) that several DAGs share: model, budget, order, dry run, long texts, shards."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from review_scoring.airflow.config import settings
+from review_scoring.job import Order
 from review_scoring.models.catalogue import readable_entries
 from review_scoring.models.catalogue_entry import CHAMPION, CatalogueEntry
 
@@ -47,6 +48,53 @@ def model_param(models: Mapping[str, CatalogueEntry]) -> Param:
     )
 
 
+def budget_params(*, of_job: bool) -> dict[str, Param]:
+    """Return the fields that limit a run.
+
+    :param of_job: whether an empty field stands for the job's setting, and not for no limit
+    """
+    empty = "empty for the job's setting" if of_job else "empty for no limit"
+    return {
+        "max_reviews": Param(
+            None,
+            type=["null", "integer"],
+            minimum=0,
+            title="Maximum reviews",
+            description=f"The most reviews to score; {empty}, 0 for no limit. The others wait for the next run.",
+        ),
+        "max_minutes": Param(
+            None,
+            type=["null", "integer"],
+            minimum=0,
+            title="Maximum minutes",
+            description=f"How long to score; {empty}, 0 for no limit. Then the run ends, as a success.",
+        ),
+    }
+
+
+def order_params() -> dict[str, Param]:
+    """Return the fields that choose which new reviews are scored, and which first."""
+    return {
+        "order": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, Order.NEWEST.value, Order.OLDEST.value],
+            values_display={"newest": "Newest reviews first", "oldest": "Oldest reviews first"},
+            title="Order",
+            section=NARROW,
+            description="Which reviews are scored first; empty for the job's setting.",
+        ),
+        "start_after": Param(
+            None,
+            type=["null", "string"],
+            title="Start after",
+            section=NARROW,
+            description="Exclude new reviews up to this value of the job's cursor column, or up to this id if it has "
+            "none; empty for the job's setting.",
+        ),
+    }
+
+
 def dry_run_param() -> Param:
     """Return the field that makes a run a dry run."""
     return Param(
@@ -81,5 +129,5 @@ def shards_param() -> Param:
         maximum=1000,
         title="Shards",
         section=RARELY,
-        description="Number of tasks that score in parallel; 0 for one per 20,000 reviews.",
+        description="Number of tasks to split the run into; 0 for one per 20,000 reviews.",
     )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 
 from review_scoring.concurrency.cancellation import StopFlag
@@ -20,13 +21,15 @@ from review_scoring.reviews import Prediction, RejectReason
 from review_scoring.run.classifier import LazyClassifier, TextClassifier
 from review_scoring.run.commits import Commits
 from review_scoring.run.heartbeat import Heartbeat
-from review_scoring.run.planning import finish_one_shard, plan_or_resume
+from review_scoring.run.planning import finish_one_shard, plan_alone
 from review_scoring.run.preflight import PreparedJob
 from review_scoring.run.reader import Reader, ReadyChunk
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.ledger.chunk import Chunk, ChunkResult, Outcome, Recorded
+from review_scoring.warehouse.ledger.counts import Counts
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.schema import FAILED, YIELDED
+from review_scoring.warehouse.selection.candidates import Candidates
 from review_scoring.warehouse.selection.shards import Shard
 from review_scoring.warehouse.source.ranges import overlap
 
@@ -37,10 +40,10 @@ def score_run(
     prepared: PreparedJob, request: RunRequest, load_classifier: Callable[[], TextClassifier], stop: StopFlag
 ) -> RunReport:
     """Score all of a run as one shard, and return what was done. Otherwise as :func:`score_shard`."""
-    shard = plan_or_resume(prepared, request)
+    shard = plan_alone(prepared, request)
     report = score_shard(prepared, request, shard, load_classifier, stop)
-    finish_one_shard(prepared.existing_ledger, request, shard)
-    return report
+    finished = finish_one_shard(prepared.existing_ledger, request, shard)
+    return replace(report, waiting=finished.waiting, excluded=finished.excluded)
 
 
 def score_shard(
@@ -62,8 +65,8 @@ def score_shard(
     ledger = prepared.existing_ledger
     request = replace(request, selection=shard.selection, budget=shard.budget)
     ranges_overlap = partial(overlap, prepared.source)
-    scan = shard.scan.as_text() if request.is_complete else None
-    lease = ledger.leases.take(request, scan=scan, overlap=ranges_overlap)
+    scan = shard.scan.as_text() if request.selection.is_of_all_new else None
+    lease = ledger.leases.take(request, scan=scan, is_planned=shard.planned is not None, overlap=ranges_overlap)
     classifier = LazyClassifier(load_classifier, stop)
     with closing(Commits(ledger, lease, stop)) as commits:
         try:
@@ -74,10 +77,11 @@ def score_shard(
             )
             with ExitStack() as threads:
                 heartbeat = threads.enter_context(closing(Heartbeat(commits.renew)))
-                progress = threads.enter_context(closing(Progress(candidates.count, limit=candidates.limit)))
+                progress = threads.enter_context(closing(_progress(shard, candidates, lease.counts)))
                 reader = threads.enter_context(closing(Reader(candidates, classifier, stop)))
-                _Loop(request, ledger, classifier, commits, heartbeat, progress, stop).run(reader)
-            commits.end()
+                loop = _Loop(request, ledger, classifier, commits, heartbeat, progress, stop, shard.deadline)
+                is_complete = loop.run(reader)
+            commits.end(out_of_time=not is_complete)
         except BaseException as error:
             stop.set()
             commits.abandon(YIELDED if isinstance(error, YieldedError) else FAILED)
@@ -107,14 +111,23 @@ class _Loop:
     heartbeat: Heartbeat
     progress: Progress
     stop: StopFlag
+    deadline: datetime | None
 
-    def run(self, reader: Reader) -> None:
-        """Score all chunks; the last commit may still be on its way at the end."""
+    def run(self, reader: Reader) -> bool:
+        """Score all chunks until the deadline, and return whether they were all.
+
+        The last commit may still be on its way at the end.
+        """
         self._yield_if_requested()  # before the model is loaded in vain
+        if self._is_late():
+            return False
         for ready in reader:
+            if self._is_late():
+                return False
             self._between_batches(0)
             self._yield_if_requested()
             self.commits.add(self._classify(ready))
+        return True
 
     def _classify(self, ready: ReadyChunk) -> ChunkResult:
         """Turn a chunk into what is to be committed."""
@@ -138,6 +151,12 @@ class _Loop:
             repeats_met_again=chunk.repeats_of(again),
         )
 
+    def _is_late(self) -> bool:
+        if self.deadline is None or datetime.now(UTC) < self.deadline:
+            return False
+        log.info("the run has used up its minutes; the reviews that are left wait for the next run")
+        return True
+
     def _yield_if_requested(self) -> None:
         """End here, with everything committed, if another run requests the job."""
         if self.request.yields and self.ledger.preemption.is_requested():
@@ -153,6 +172,14 @@ class _Loop:
         counts = self.commits.lease.counts
         committed = counts.read - self.commits.before.read
         self.progress.tick(committed + done_of_chunk, committed, counts.rejected, done_of_chunk=done_of_chunk)
+
+
+def _progress(shard: Shard, candidates: Candidates, done: Counts) -> Progress:
+    """Return the progress of a shard: planning has counted what waits in it, otherwise it is counted now."""
+    if shard.planned is None:
+        return Progress(candidates.count, limit=candidates.limit)
+    waiting = max(shard.planned - done.read, 0)
+    return Progress(lambda: waiting)
 
 
 def _unkeyed(chunk: Chunk) -> dict[str, int]:

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import add
 
 from review_scoring.errors import UnaccountedError
-from review_scoring.request import RunKey, RunRequest
+from review_scoring.job import Order
+from review_scoring.request import Budget, RunKey, RunRequest
 from review_scoring.run.preflight import PreparedJob
 from review_scoring.run.report import RunReport
-from review_scoring.warehouse.ledger.counts import Counts
+from review_scoring.warehouse.ledger.counts import Counts, Tally
 from review_scoring.warehouse.ledger.ledger import Ledger
-from review_scoring.warehouse.ledger.shards import ShardRecord
+from review_scoring.warehouse.ledger.shards import BeyondBudget, ShardRecord
 from review_scoring.warehouse.schema import SUCCESS
 from review_scoring.warehouse.selection.candidates import Candidates
-from review_scoring.warehouse.selection.cursor import FULL_SCAN, Scan, next_scan
-from review_scoring.warehouse.selection.shards import Shard, ShardLimits, split
+from review_scoring.warehouse.selection.cursor import FULL_SCAN, Scan, before_start, next_scan
+from review_scoring.warehouse.selection.shards import OneShard, Shard, ShardLimits, has_one_writer, split
+from review_scoring.warehouse.selection.waiting import Waiting, count_in_time, find_waiting
+from review_scoring.warehouse.source.stretches import WHOLE, Stretch
+
+FASTEST = 2_000
+"""Reviews per second that no task exceeds: for how many a budget of minutes is planned."""
 
 
-def plan_run(prepared: PreparedJob, request: RunRequest, limits: ShardLimits) -> list[Shard]:
-    """Split a run into shards. If it is planned again, shards of the earlier plan that this one lacks are abandoned.
+def plan_run(prepared: PreparedJob, request: RunRequest, limits: ShardLimits, scan: Scan | None = None) -> list[Shard]:
+    """Split a run into shards, as far as its budget reaches. Those of an earlier plan of the run are abandoned.
 
-    A run that looks for all new reviews makes a pass by the job's cursor; :func:`finish_run` records its end. Unless
-    it yields, rescores of the job yield to it from now on.
+    A run that looks for all new reviews makes a pass by the job's cursor; :func:`finish_run` records how far it came.
+    Unless it yields, rescores of the job yield to it from now on.
+
+    :param scan: which rows of the source the run reads; those that the job's cursor selects if None
     """
     ledger = prepared.ledger
     if ledger is None:  # a job that has nothing recorded, of which nothing may be written
@@ -31,36 +42,83 @@ def plan_run(prepared: PreparedJob, request: RunRequest, limits: ShardLimits) ->
     if not request.yields:
         ledger.preemption.request(request.key)
     before = ledger.shards.of(request.key)
-    candidates = Candidates(
-        prepared.source,
-        ledger,
-        request,
-        _scan_of(prepared, request),
-        limit=request.budget.reviews,
-        done_by=frozenset(run.id for run in before),
-    )
-    shards = split(candidates, limits, {run.map_index: run.counts.before_another_try().done for run in before})
-    ledger.shards.plan(request, len(shards))
-    return shards
+    done = {max(shard.map_index, 0): shard.counts.before_another_try().done for shard in before}
+    whole = plan_one_shard(prepared, request, scan)
+    done_by = frozenset(shard.id for shard in before)
+    candidates = replace(whole.candidates(prepared.source, ledger, request), done_by=done_by)
+    most = limits.most_reviews(one_writer=has_one_writer(candidates))
+    left = max(min(_affordable(request.budget, limits), most) - sum(done.values()), 0)
+    waiting = find_waiting(replace(candidates, limit=left))
+    scan = _scan_until(whole.scan, candidates.stretches, waiting)
+    is_limited = waiting.end is not None or request.budget.reviews is not None
+    if request.selection.is_rescore or not prepared.source.id_is_unique:
+        # Rows were numbered, of which some are unchanged or repeat an id: the limit alone ends the run.
+        waiting = replace(waiting, end=None)
+    shards = split(replace(candidates, limit=left if is_limited else None), waiting, limits, done)
+    more = _estimated(prepared, ledger, waiting)
+    left_over = BeyondBudget(more, _count_excluded(prepared, candidates))
+    ledger.shards.plan(request, len(shards), left_over)
+    return [replace(shard, scan=scan, deadline=whole.deadline) for shard in shards]
 
 
 def plan_one_shard(prepared: PreparedJob, request: RunRequest, scan: Scan | None = None) -> Shard:
-    """Plan a run as one shard.
-
-    :param scan: which rows of the source the run reads; those that the job's cursor selects if None
-    """
+    """Return all of a run as one shard, which its limit ends; the parameters are those of :func:`plan_run`."""
+    selection = request.selection
+    if prepared.ledger is None or not selection.is_of_all_new:
+        scan = FULL_SCAN
+    elif scan is None:
+        scan = next_scan(prepared.job, prepared.source, selection.order, prepared.ledger.cursor.state)
+    in_order = not selection.is_rescore and selection.scored is None
+    minutes = request.budget.minutes
     return Shard(
-        selection=request.selection,
+        selection=selection,
         budget=request.budget,
         limit=request.budget.reviews,
-        scan=_scan_of(prepared, request) if scan is None else scan,
+        scan=scan,
+        stretches=scan.stretches(prepared.source, selection) if in_order else (WHOLE,),
+        counts_null_ids=scan.is_full and selection.keys.after is None and selection.scored is None,
+        deadline=None if minutes is None else datetime.now(UTC) + timedelta(minutes=minutes),
     )
 
 
-def plan_or_resume(prepared: PreparedJob, request: RunRequest) -> Shard:
-    """Plan a run as one shard, with the scan that an earlier try of the same run has begun, if there is one."""
-    earlier = prepared.existing_ledger.shards.scan_of(request.key) if request.is_complete else None
-    return plan_one_shard(prepared, request, None if earlier is None else Scan.from_text(earlier))
+def plan_alone(prepared: PreparedJob, request: RunRequest) -> Shard:
+    """Plan a run that one task scores by itself, with the scan that an earlier try of it has begun, if there is one."""
+    if request.key.map_index >= 0:  # mapped without a plan: each task looks at everything
+        return plan_one_shard(prepared, request)
+    earlier = prepared.existing_ledger.shards.scan_of(request.key) if request.selection.is_of_all_new else None
+    scan = None if earlier is None else Scan.from_text(earlier)
+    return plan_run(prepared, request, OneShard(), scan)[0]
+
+
+def _affordable(budget: Budget, limits: ShardLimits) -> int:
+    """Return how many reviews a budget allows for at most."""
+    found = [] if budget.reviews is None else [budget.reviews]
+    if budget.minutes is not None:
+        found.append(budget.minutes * 60 * FASTEST * limits.most)
+    return min(found, default=sys.maxsize)
+
+
+def _scan_until(scan: Scan, stretches: Sequence[Stretch], waiting: Waiting) -> Scan:
+    """Return the scan of a run that ends where its budget does."""
+    if waiting.end is not None:
+        return scan.ending_at(stretches[waiting.end.stretch], waiting.end.position)
+    return replace(scan, highest=None) if waiting.more else scan
+
+
+def _estimated(prepared: PreparedJob, ledger: Ledger, waiting: Waiting) -> Tally:
+    """Return how many reviews wait beyond a run's budget: estimated, where counting them would take too long."""
+    rows = None if waiting.more.is_exact or prepared.job.start_after is not None else prepared.source.estimated_rows()
+    if rows is None:
+        return waiting.more
+    more = max(rows - ledger.shards.recorded() - waiting.covered, 0)
+    rounded = more - more % 10 ** max(len(str(more)) - 2, 0)  # down to two digits, since it is an estimate
+    return Tally(max(waiting.more.reviews, rounded), is_exact=False)
+
+
+def _count_excluded(prepared: PreparedJob, candidates: Candidates) -> Tally | None:
+    """Count the reviews that the job's `start_after` excludes; None without one."""
+    older = before_start(prepared.source, candidates.request.selection.start_after)
+    return None if older is None else count_in_time(replace(candidates, stretches=(older,)))
 
 
 def finish_run(ledger: Ledger, key: RunKey, shards: Sequence[Shard]) -> RunReport:
@@ -99,9 +157,11 @@ def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Seque
         )
     counts = reduce(add, (run.counts for run in found), Counts())
     _compare_with_tables(ledger, key, found, counts)
+    out_of_time = [run for run in found if run.out_of_time and run.map_index in plan]
+    _advance_cursor(ledger, plan, min((run.map_index for run in out_of_time), default=None))
+    beyond = ledger.shards.beyond_budget(key)
+    left = sum(max((plan[run.map_index].planned or 0) - run.counts.done, 0) for run in out_of_time)
     first = next(iter(plan.values()))
-    if first.scan.highest is not None:
-        ledger.cursor.advance(first.scan.highest, is_full_pass=first.scan.is_full)
     started = min(run.started_at for run in found)
     ended = max(run.ended_at or run.started_at for run in found)
     last = max(found, key=lambda run: run.ended_at or run.started_at)
@@ -115,17 +175,27 @@ def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Seque
         seconds=round((ended - started).total_seconds(), 3),
         reviews_per_second=round(counts.speed, 1),
         is_rescore=first.selection.is_rescore,
+        waiting=replace(beyond.waiting, reviews=beyond.waiting.reviews + left),
+        excluded=beyond.excluded,
     )
 
 
-def _scan_of(prepared: PreparedJob, request: RunRequest) -> Scan:
-    """Return which rows of the source a run looks at: those that the cursor selects if it looks for all new reviews.
+def _advance_cursor(ledger: Ledger, plan: Mapping[int, Shard], out_of_time: int | None) -> None:
+    """Record how far a run has come with its pass over the source.
 
-    The same for a dry run, which then finds what the run would.
+    :param out_of_time: the first shard that ended before its reviews did
     """
-    if prepared.ledger is None or not request.is_complete:
-        return FULL_SCAN
-    return next_scan(prepared.job, prepared.source, prepared.ledger.cursor.state)
+    first = min(plan)
+    scan = plan[first].scan
+    if out_of_time is not None:
+        begins = plan[out_of_time].stretches[0]
+        scan = scan.ending_at(begins, begins.after)
+    if scan.highest is None or out_of_time == first:
+        return
+    if plan[first].selection.order is Order.NEWEST:
+        ledger.cursor.advance(scan.highest, backlog=scan.reached, is_full_pass=scan.is_full)
+    else:
+        ledger.cursor.advance(scan.reached or scan.highest, backlog=None, is_full_pass=scan.is_full)
 
 
 def _compare_with_tables(ledger: Ledger, key: RunKey, found: Sequence[ShardRecord], counts: Counts) -> None:

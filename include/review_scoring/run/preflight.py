@@ -19,10 +19,14 @@ from review_scoring.warehouse.dialects import dialect_name
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.ledger.ledger import Ledger, open_ledger
 from review_scoring.warehouse.preflight_errors import with_explained_errors
+from review_scoring.warehouse.selection.cursor import start_of
 from review_scoring.warehouse.source.opening import checked_source
 from review_scoring.warehouse.source.review_source import ReviewSource
 
 T = TypeVar("T")
+
+MANY_ROWS = 1_000_000
+"""Rows from which on a job without a cursor column is advised to have one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,7 @@ def preflight(
     target: Engine | None = None
     with _collected(problems, away):
         found_source = checked_source(resources.source(), job, stop)
+        start_of(found_source, job.start_after)
     with _collected(problems, away):
         target = engine = resources.target()
         # Without a timeout: a migration may build an index over all scores.
@@ -110,6 +115,25 @@ def preflight(
     if away:
         raise WarehouseUnavailableError(away[0])
     return PreparedJob(job, found_source, ledger, found_model)
+
+
+def advice(prepared: PreparedJob) -> list[str]:
+    """Return what would make the runs of a job faster, in sentences."""
+    source, job = prepared.source, prepared.job
+    if source.cursor is not None:
+        if source.cursor_is_indexed or not source.id_is_indexed:  # of a view, no index is known
+            return []
+        return [
+            f"cursor_column {job.cursor_column!r} has no index, so every run scans the table; create one: "
+            f"CREATE INDEX {job.source_table}_{job.cursor_column} ON {source.name} ({job.cursor_column})"
+        ]
+    rows = source.estimated_rows()
+    if rows is None or rows < MANY_ROWS:
+        return []
+    return [
+        f"{source.name} has about {rows:,} rows, and every run compares all their ids with the scores; set "
+        "cursor_column to an indexed time of insertion or increasing number, and most runs read the new rows only"
+    ]
 
 
 def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_run: bool) -> None:

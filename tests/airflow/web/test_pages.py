@@ -140,9 +140,9 @@ def test_the_total_of_a_run_in_progress_is_shown_if_known(pages: Pages, warehous
         return found["waiting"], found["total"]
 
     assert in_progress(read=8) == (2, 10)
-    assert in_progress(review_limit=9) == (2, 9)
-    assert in_progress(review_limit=100) == (2, 10)
-    assert in_progress(review_limit=None, rescore="all") == (2, None)
+    assert in_progress(max_reviews=9) == (2, 9)
+    assert in_progress(max_reviews=100) == (2, 10)
+    assert in_progress(max_reviews=None, rescore="all") == (2, None)
 
 
 def test_the_total_of_a_run_stays_while_cached_counts_are_shown(pages: Pages, warehouse: Warehouse) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from review_scoring.job import Rescore
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.history import daily_labels
 from review_scoring.warehouse.ledger.counts import add_labels
-from tests.stubs import Warehouse
+from tests.stubs import MODEL, Warehouse
 from tests.warehouse.history.reading import date_back, read_days, read_runs
 
 
@@ -40,8 +41,8 @@ def test_a_rescore_is_excluded_from_daily_labels(warehouse: Warehouse, rescore: 
     warehouse.score("1")
     date_back(warehouse, "1", timedelta(days=3))
     before = read_days(warehouse)
-    warehouse.fill(5, first=100)  # new reviews, which a rescore also scores
-    assert warehouse.score("2", rescore).counts.scored >= 5
+    warehouse.run("UPDATE reviews SET body = 'autre chose' WHERE id <= 5")
+    assert warehouse.score("2", rescore, model=replace(MODEL, revision="1" * 64)).counts.scored >= 5
     assert read_days(warehouse) == before
     assert [run.is_rescore for run in read_runs(warehouse)] == [True, False]
     assert [run.rescore for run in warehouse.runs()] == ["nothing", rescore.value]

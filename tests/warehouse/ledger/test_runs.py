@@ -35,8 +35,8 @@ def test_a_run_records_what_it_was_asked_to_do(filled: Warehouse) -> None:
     filled.score("2", Rescore.ALL, keys=KeyRange(3, 9), scored=scored, limit=4)
     first, second = filled.runs()
     assert (first.dag_id, first.task_id, first.dag_run_id, first.shards) == ("dag", "score", "1", 1)
-    assert (first.rescore, first.key_after, first.key_upto, first.review_limit) == ("nothing", None, None, None)
-    assert (second.rescore, second.key_after, second.key_upto, second.review_limit) == ("all", "3", "9", 4)
+    assert (first.rescore, first.key_after, first.key_upto, first.max_reviews) == ("nothing", None, None, None)
+    assert (second.rescore, second.key_after, second.key_upto, second.max_reviews) == ("all", "3", "9", 4)
     assert (second.scored_since, second.scored_until) == (scored.since, scored.until)
     assert (second.state, second.scored) == (SUCCESS, 4)
 

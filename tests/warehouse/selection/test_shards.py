@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, true
 
 from review_scoring.errors import ConfigurationError, LeaseLostError, UnaccountedError
 from review_scoring.job import Rescore
@@ -18,7 +18,10 @@ from review_scoring.request import RunKey, Selection
 from review_scoring.run.planning import finish_run, plan_run
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.selection import shards as shards_module
+from review_scoring.warehouse.selection import waiting
+from review_scoring.warehouse.selection.candidates import Candidates
 from review_scoring.warehouse.selection.shards import Shard, ShardLimits
+from review_scoring.warehouse.source.stretches import Position
 from tests.stubs import Warehouse, asked
 
 KEY = RunKey("dag", "score", "night")
@@ -124,10 +127,10 @@ def test_ids_that_repeat_fall_into_one_shard(shared: Warehouse) -> None:
     assert str(finish_run(ledger(shared), KEY, shards).counts) == "read=120 scored=100 unchanged=0 rejected=20"
 
 
-def test_nothing_new_is_one_shard_that_reads_nothing(shared: Warehouse) -> None:
+def test_nothing_new_is_one_shard_that_reads_nothing_again(shared: Warehouse) -> None:
     shared.create()
     shards = plan(shared, 8)
-    assert shards == [Shard(scan=shards[0].scan)]
+    assert shards == [Shard(stretches=(), planned=0)]
     assert score(shared, shards) == [0]
     assert str(finish_run(ledger(shared), KEY, shards).counts) == "read=0 scored=0 unchanged=0 rejected=0"
 
@@ -182,12 +185,20 @@ def test_a_database_with_one_writer_gets_one_shard(sqlite_engine: Engine) -> Non
     assert score(warehouse, shards) == [100]
 
 
-def test_few_marks_are_kept_of_many_ids_and_still_cut_them_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards_module, "MARKS", 160)
-    ends = shards_module._ends(iter(range(1, 100_001)), ShardLimits(most=10, least=1))
-    assert len(ends) == 9
-    for number, (id_, place) in enumerate(ends, 1):
-        assert id_ == place == pytest.approx(number * 10_000, abs=100_000 / 80)
+def test_few_places_are_kept_of_many_ids_and_still_cut_them_evenly(
+    shared: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "MARKS", 160)
+    monkeypatch.setattr(waiting._Walk, "_new", lambda *_: ((Position(id_), id_) for id_ in range(1, 100_001)))
+    shared.create()
+    prepared = shared.prepare()
+    candidates = Candidates(prepared.source, prepared.ledger, asked(KEY))
+    monkeypatch.setattr(Candidates, "condition", lambda _: true())
+    found = waiting.find_waiting(candidates)
+    ends = shards_module._ends(found, 10)
+    assert (found.covered, len(ends), len(found.places) < 160) == (100_000, 9, True)
+    for number, place in enumerate(ends, 1):
+        assert place.position.id == place.number == pytest.approx(number * 10_000, abs=100_000 / 80)
 
 
 def test_the_name_of_a_shard_fits_airflow_and_says_its_range(shared: Warehouse) -> None:

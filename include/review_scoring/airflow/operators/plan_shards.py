@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from review_scoring.airflow.operators.base import ScoringOperator, fail_without_retry, run_key
-from review_scoring.airflow.operators.rendered import as_budget, as_id, as_int, as_rescore, as_time
-from review_scoring.job import Rescore
+from review_scoring.airflow.operators.rendered import NOTHING, as_budget, as_choice, as_id, as_int, as_time
+from review_scoring.job import Order, Rescore
 from review_scoring.request import KeyRange, RunRequest, Selection, TimeRange
 from review_scoring.run.planning import plan_one_shard, plan_run
+from review_scoring.run.preflight import PreparedJob
 from review_scoring.warehouse.selection.shards import ShardLimits
 
 if TYPE_CHECKING:
@@ -19,19 +20,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+BUDGET = ("max_reviews", "max_minutes", "order", "start_after")
 RANGE = ("above", "upto", "scored_since", "scored_until")
 
 
 class PlanShardsOperator(ScoringOperator):
     """Split a run into key ranges of about equal work, over which :class:`ScoreReviewsOperator` is mapped.
 
-    There is always at least one shard, even if no review is waiting: a review that is committed after the planning
-    belongs to a shard too, and the run's report counts it.
+    There is always at least one shard, even if no review is waiting. What exceeds the budget waits for the next run.
 
     :param job: as of :class:`ScoreReviewsOperator`, like `model`, `rescore`, `estimate_only` and `migrate` (templated)
-    :param limit: maximum number of reviews to score in the whole run; None for all (templated)
+    :param max_reviews: the most reviews that the whole run scores; 0 for no limit; None for the job's setting, or no
+        limit for a rescore (templated)
+    :param max_minutes: minutes after this task in which the run scores, otherwise as `max_reviews` (templated)
+    :param order: `newest` or `oldest` reviews first; None for the job's setting (templated)
+    :param start_after: new reviews up to this id, or this value of the job's `cursor_column`, are not scored; None for
+        the job's setting (templated)
     :param shards: number of shards; 0 for one per 20,000 waiting reviews, up to `most` (templated)
-    :param most: maximum number of shards if `shards` is 0: as many as tasks score in parallel (templated)
+    :param most: number of shards if `shards` is 0: as many as tasks score in parallel; a run of more than 200,000
+        reviews for each has more (templated)
     :param score_task_id: the task that is mapped over the shards
     :param above: only ids above this one, in the source's order (templated)
     :param upto: only ids up to this one (templated)
@@ -40,12 +47,15 @@ class PlanShardsOperator(ScoringOperator):
     :param yields: whether the run yields to other runs; if not, rescores of the job yield to it
     """
 
-    template_fields: Sequence[str] = (*ScoringOperator.template_fields, "limit", "rescore", "shards", "most", *RANGE)
+    template_fields: Sequence[str] = (*ScoringOperator.template_fields, *BUDGET, "rescore", "shards", "most", *RANGE)
 
     def __init__(
         self,
         *,
-        limit: int | str | None = None,
+        max_reviews: int | str | None = None,
+        max_minutes: int | str | None = None,
+        order: str | None = None,
+        start_after: int | str | None = None,
         rescore: str = Rescore.NOTHING,
         shards: int | str = 0,
         most: int | str = ShardLimits.most,
@@ -58,7 +68,10 @@ class PlanShardsOperator(ScoringOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.limit = limit
+        self.max_reviews = max_reviews
+        self.max_minutes = max_minutes
+        self.order = order
+        self.start_after = start_after
         self.rescore = rescore
         self.shards = shards
         self.most = most
@@ -73,15 +86,14 @@ class PlanShardsOperator(ScoringOperator):
         """Plan the shards and return them as JSON values."""
         with fail_without_retry():
             limits = self._limits()
-            budget, rescore, scored = as_budget(self.limit), as_rescore(self.rescore), self._scored()
+            rescore, scored = as_choice(self.rescore, Rescore, "rescore"), self._scored()
             prepared = self.prepare()
-            keys = KeyRange(*(as_id(each, prepared.source.id_type) for each in (self.above, self.upto)))
             request = RunRequest(
                 key=replace(run_key(context), task_id=self.score_task_id),
                 model=prepared.model.name,
                 revision=prepared.model.revision,
-                selection=Selection(rescore=rescore, keys=keys, scored=scored),
-                budget=budget,
+                selection=self._selection(prepared, rescore, scored),
+                budget=as_budget(self.max_reviews, self.max_minutes, prepared.job, rescore),
                 yields=self.yields,
             )
             if self.is_dry_run:
@@ -89,6 +101,16 @@ class PlanShardsOperator(ScoringOperator):
             shards = plan_run(prepared, request, limits)
         log.info("%d shards: %s", len(shards), "; ".join(str(shard) for shard in shards))
         return [shard.as_json() for shard in shards]
+
+    def _selection(self, prepared: PreparedJob, rescore: Rescore, scored: TimeRange | None) -> Selection:
+        job, start = prepared.job, self.start_after
+        return Selection(
+            rescore=rescore,
+            keys=KeyRange(*(as_id(each, prepared.source.id_type) for each in (self.above, self.upto))),
+            scored=scored,
+            order=job.order if self.order in NOTHING else as_choice(self.order, Order, "order"),
+            start_after=job.start_after if start in NOTHING else start,
+        )
 
     def _limits(self) -> ShardLimits:
         number = as_int(self.shards, "shards")

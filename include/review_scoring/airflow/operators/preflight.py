@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from review_scoring.airflow.operators.base import ScoringOperator, fail_without_retry
+from review_scoring.run.preflight import advice
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -35,6 +36,8 @@ class PreflightScoringOperator(ScoringOperator):
         del context
         with fail_without_retry():
             prepared = self.prepare()
+            for each in advice(prepared):
+                log.warning("%s", each)
         log.info(
             "ready: %s (%s ids), model %s at revision %s",
             prepared.source.name,

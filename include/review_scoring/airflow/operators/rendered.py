@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TypeVar
 
 from review_scoring.errors import ConfigurationError
-from review_scoring.job import Rescore
+from review_scoring.job import Rescore, ScoringJob
 from review_scoring.request import Budget, NativeId
 from review_scoring.warehouse.source.rows import parse_id
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 NOTHING = (None, "", "None")
 """Values that an empty parameter is rendered to."""
@@ -25,22 +29,27 @@ def as_int(value: int | str | None, name: str) -> int:
         raise ConfigurationError(f"{name} is {value!r}; it must be a whole number") from None
 
 
-def as_budget(limit: int | str | None) -> Budget:
-    """Convert a rendered limit, which may be empty.
+def as_budget(reviews: int | str | None, minutes: int | str | None, job: ScoringJob, rescore: Rescore) -> Budget:
+    """Convert a rendered budget. What is empty is the job's; a rescore has no limit then. 0 is no limit.
 
-    :raises ConfigurationError: if it is not a positive whole number
+    :raises ConfigurationError: if it is not a whole number
     """
-    return Budget(reviews=None if limit in NOTHING else as_int(limit, "limit"))
+    of_job = (job.max_reviews, job.max_minutes) if rescore is Rescore.NOTHING else (0, 0)
+    return Budget(
+        reviews=(of_job[0] if reviews in NOTHING else as_int(reviews, "max_reviews")) or None,
+        minutes=(of_job[1] if minutes in NOTHING else as_int(minutes, "max_minutes")) or None,
+    )
 
 
-def as_rescore(value: str) -> Rescore:
+def as_choice(value: str | None, kind: type[Choice], name: str) -> Choice:
     """Convert a rendered choice.
 
+    :param name: the parameter, for the error
     :raises ConfigurationError: if it is unknown, with the known ones
     """
-    if value not in list(Rescore):
-        raise ConfigurationError(f"rescore is {value!r}; it must be one of {', '.join(Rescore)}")
-    return Rescore(value)
+    if value not in list(kind):
+        raise ConfigurationError(f"{name} is {value!r}; it must be one of {', '.join(kind)}")
+    return kind(value)
 
 
 def as_id(value: str | None, id_type: str) -> NativeId | None:

@@ -11,8 +11,9 @@ from airflow.sdk.exceptions import AirflowRescheduleException
 
 from review_scoring.airflow.links import RunPageLink
 from review_scoring.airflow.operators.base import ScoringOperator, fail_without_retry, run_key
-from review_scoring.airflow.operators.rendered import as_budget, as_int, as_rescore
+from review_scoring.airflow.operators.rendered import as_budget, as_choice, as_int
 from review_scoring.errors import JobBusyError
+from review_scoring.job import Rescore
 from review_scoring.request import RunRequest, Selection
 from review_scoring.run.loop import score_run, score_shard
 from review_scoring.run.planning import plan_one_shard
@@ -41,7 +42,9 @@ class ScoreReviewsOperator(ScoringOperator):
     :param model: name or alias of a model of the catalogue, `name@revision`, or `champion`, the model that was promoted
         for the job (templated); in DAG code also a folder in Hugging Face layout, as a `pathlib.Path`
     :param shard: the part of the run to score, as returned by :class:`PlanShardsOperator`; None for the whole run
-    :param limit: maximum number of reviews to score; None for all (templated); a shard has its own limit
+    :param max_reviews: the most reviews to score; 0 for no limit; None for the job's setting, or no limit for a rescore
+        (templated); a shard has its own
+    :param max_minutes: minutes in which to score, otherwise as `max_reviews` (templated)
     :param estimate_only: a dry run: log how many reviews and tokens are waiting and how long they would take; write
         nothing (templated)
     :param rescore: `nothing`, `changed` (texts that changed since they were scored), `revision` (scored by another
@@ -63,7 +66,8 @@ class ScoreReviewsOperator(ScoringOperator):
     operator_extra_links = (RunPageLink(),)
     template_fields: Sequence[str] = (
         *ScoringOperator.template_fields,
-        "limit",
+        "max_reviews",
+        "max_minutes",
         "rescore",
         "chunk_rows",
         "device",
@@ -75,7 +79,8 @@ class ScoreReviewsOperator(ScoringOperator):
         self,
         *,
         shard: Mapping[str, Any] | None = None,
-        limit: int | str | None = None,
+        max_reviews: int | str | None = None,
+        max_minutes: int | str | None = None,
         rescore: str = "nothing",
         chunk_rows: int | str = 1000,
         device: str = "auto",
@@ -88,7 +93,8 @@ class ScoreReviewsOperator(ScoringOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.shard = shard
-        self.limit = limit
+        self.max_reviews = max_reviews
+        self.max_minutes = max_minutes
         self.rescore = rescore
         self.chunk_rows = chunk_rows
         self.device = device
@@ -101,16 +107,17 @@ class ScoreReviewsOperator(ScoringOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Score, and return the report: counts, labels, model, revision, device, speed."""
         with fail_without_retry():
-            budget, rescore = as_budget(self.limit), as_rescore(self.rescore)
+            rescore = as_choice(self.rescore, Rescore, "rescore")
             chunk_rows = as_int(self.chunk_rows, "chunk_rows")
             RunRequest.check_chunk_rows(chunk_rows)
             prepared = self.prepare()
+            job = prepared.job
             request = RunRequest(
                 key=run_key(context),
                 model=prepared.model.name,
                 revision=prepared.model.revision,
-                selection=Selection(rescore=rescore),
-                budget=budget,
+                selection=Selection(rescore=rescore, order=job.order, start_after=job.start_after),
+                budget=as_budget(self.max_reviews, self.max_minutes, job, rescore),
                 yields=self.yields,
                 chunk_rows=chunk_rows,
                 wait_s=0.0 if self.yields else self.wait_s,

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    FromClause,
     Select,
     Table,
     delete,
@@ -93,6 +94,11 @@ class Dialect:
         del column
         return None
 
+    def estimated_rows(self, connection: Connection, table: FromClause) -> int | None:
+        """Return how many rows the planner expects in a table, without counting; None where it does not know."""
+        del connection, table
+        return None
+
     def locked(self, statement: Select[Any]) -> Select[Any]:
         """Lock the rows that a statement returns until the transaction ends."""
         return statement.with_for_update()
@@ -103,6 +109,10 @@ class Dialect:
         :param has_index: the table that is read in key order has an index; a view has none
         :param bitmaps: two ranges of an index may be combined, such as values above a limit and NULLs
         """
+
+    def limit_statements(self, connection: Connection, seconds: int) -> None:
+        """Have the database end a statement of this transaction that takes longer, where it can."""
+        del connection, seconds
 
     def as_probe(self, statement: Select[Any]) -> Select[Any]:
         """Return a subquery for EXISTS that probes an index row by row, and never scans its table."""

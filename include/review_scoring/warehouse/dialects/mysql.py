@@ -7,7 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Integer, Table, cast, collate, event, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    FromClause,
+    Integer,
+    Table,
+    cast,
+    collate,
+    event,
+    func,
+    select,
+    text,
+)
 from sqlalchemy import Dialect as SQLAlchemyDialect
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -24,6 +37,12 @@ LONGEST_S = 2_147_483
 
 SET_STATEMENT = "review_scoring_set_statement"
 """Execution option: MariaDB's variables for each SELECT of a connection, and for nothing else."""
+
+
+_ESTIMATED_ROWS = text(
+    "SELECT table_rows FROM information_schema.tables"
+    " WHERE table_name = :table AND table_schema = COALESCE(:schema, DATABASE())"
+)
 
 
 class MySQLSession(Session):
@@ -79,6 +98,17 @@ class MySQL(Dialect):
 
     clock = func.utc_timestamp(6)
     _bytewise = "utf8mb4_0900_bin"
+
+    def limit_statements(self, connection: Connection, seconds: int) -> None:
+        """Set the time limit of a SELECT, in milliseconds."""
+        connection.exec_driver_sql(f"SET SESSION max_execution_time = {1000 * seconds}")
+
+    def estimated_rows(self, connection: Connection, table: FromClause) -> int | None:
+        """Return the estimate of `information_schema`; None for a view."""
+        known = connection.scalar(
+            _ESTIMATED_ROWS, {"table": getattr(table, "name", None), "schema": getattr(table, "schema", None)}
+        )
+        return int(known) if known else None
 
     def upsert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Send as many rows per statement as the driver packs into one."""
@@ -142,8 +172,16 @@ class MariaDB(MySQL):
         """
         del has_index, bitmaps
         switches = "exists_to_in=off,materialization=off,subquery_cache=off"
-        variables = f"optimizer_switch = '{switches}', in_predicate_conversion_threshold = 0"
-        connection.execution_options(**{SET_STATEMENT: variables})
+        self._set(connection, f"optimizer_switch = '{switches}', in_predicate_conversion_threshold = 0")
+
+    def limit_statements(self, connection: Connection, seconds: int) -> None:
+        """Set the time limit of each SELECT, in seconds."""
+        self._set(connection, f"max_statement_time = {seconds}")
+
+    @staticmethod
+    def _set(connection: Connection, variables: str) -> None:
+        others = connection.get_execution_options().get(SET_STATEMENT)
+        connection.execution_options(**{SET_STATEMENT: f"{others}, {variables}" if others else variables})
 
 
 def _set_for_statement(

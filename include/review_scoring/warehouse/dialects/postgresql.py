@@ -15,6 +15,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Engine,
+    FromClause,
     Select,
     Table,
     Text,
@@ -29,6 +30,7 @@ from sqlalchemy import (
     literal,
     literal_column,
     select,
+    table,
 )
 from sqlalchemy import Dialect as SQLAlchemyDialect
 from sqlalchemy.dialects import postgresql
@@ -46,6 +48,9 @@ MIGRATION_LOCK = 0x7265766965775F73
 
 LOCK_POLL_S = 0.1
 """Seconds between two attempts to take it."""
+
+
+_PG_CLASS = table("pg_class", column("oid"), column("reltuples")).c
 
 
 class PostgreSQLSession(Session):
@@ -121,6 +126,16 @@ class PostgreSQL(Dialect):
         """Return seconds since 1970 as text: independent of the session's time zone, and `infinity` can be fetched."""
         is_time = isinstance(column.type, DateTime | Date)
         return cast(func.extract("epoch", column) if is_time else column, Text)
+
+    def limit_statements(self, connection: Connection, seconds: int) -> None:
+        """Set the statement timeout of the transaction."""
+        connection.execute(select(func.set_config("statement_timeout", f"{seconds}s", literal(True))))
+
+    def estimated_rows(self, connection: Connection, table: FromClause) -> int | None:
+        """Return `reltuples`, which ANALYZE and autovacuum update; -1 before the first time, 0 for a view."""
+        name = connection.dialect.identifier_preparer.format_table(table)
+        known = connection.scalar(select(_PG_CLASS.reltuples).where(_PG_CLASS.oid == func.to_regclass(name)))
+        return int(known) if known and known > 0 else None
 
     def as_probe(self, statement: Select[Any]) -> Select[Any]:
         """Add an OFFSET, which prevents the planner from turning the subquery into a join."""

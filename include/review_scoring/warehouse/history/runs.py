@@ -107,7 +107,7 @@ def find_run(connection: Connection, job: JobRecord, *, dag_id: str, dag_run_id:
 def _shards(job: JobRecord) -> Select[Any]:
     """Return the statement of the shards of a job, each with its run and its model."""
     runs, shards, models = job.tables.runs, job.tables.shards, job.tables.models
-    of_run = (runs.c.dag_id, runs.c.dag_run_id, runs.c.rescore, runs.c.review_limit, runs.c.shards.label("planned"))
+    of_run = (runs.c.dag_id, runs.c.dag_run_id, runs.c.rescore, runs.c.max_reviews, runs.c.shards.label("planned"))
     return (
         select(shards, *of_run, runs.c.state.label("run_state"), models.c.name.label("model"), models.c.revision)
         .join(runs, runs.c.id == shards.c.run_id)
@@ -146,5 +146,5 @@ def _run(rows: Sequence[Row[Any]], now: datetime) -> Run:
         shards_done=done,
         shards_running=len(running),
         is_rescore=all(row.rescore != Rescore.NOTHING for row in rows),
-        limit=max((row.review_limit for row in rows if row.review_limit is not None), default=None),
+        limit=max((row.max_reviews for row in rows if row.max_reviews is not None), default=None),
     )

@@ -17,6 +17,23 @@ LabelCounts = Mapping[str, tuple[int, float]]
 
 
 @dataclass(frozen=True)
+class Tally:
+    """How many reviews there are: exactly, or at least so many, where counting all of them would take too long."""
+
+    reviews: int = 0
+    is_exact: bool = True
+
+    def __bool__(self) -> bool:
+        return self.reviews > 0 or not self.is_exact
+
+    def __str__(self) -> str:
+        return f"{self.reviews:,}" if self.is_exact else f"more than {self.reviews:,}"
+
+
+NONE = Tally()
+
+
+@dataclass(frozen=True)
 class Counts:
     """The counts of a run: `read = scored + unchanged + rejected`, always.
 

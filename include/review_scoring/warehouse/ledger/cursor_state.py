@@ -1,4 +1,4 @@
-"""A job's cursor as kept between runs: its highest value seen, and when a full pass last began."""
+"""A job's cursor as kept between runs: its highest value seen, the backlog, and when a full pass last began."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from review_scoring.warehouse.ledger.transactions import JobTransactions
 
 
 class CursorState(NamedTuple):
-    """The highest value seen, as text; when a full pass last began; and the time now, in the database's clock."""
+    """What earlier runs left, and the time now, by the database's clock. Values of the cursor are kept as text.
+
+    :param seen: the highest value seen
+    :param backlog: the value at which the last run used up its budget; rows at or below it may wait. None if none do
+    :param full_pass_at: when a full pass last began
+    """
 
     seen: str | None
+    backlog: str | None
     full_pass_at: datetime | None
     now: datetime
 
@@ -28,16 +34,18 @@ class JobCursor(JobTransactions):
 
         def look(connection: Connection) -> CursorState:
             row = connection.execute(select(jobs).where(jobs.c.id == self.job.id)).one()
-            return CursorState(row.cursor_seen, row.full_pass_at, dialect_of(connection).now(connection))
+            return CursorState(
+                row.cursor_seen, row.cursor_backlog, row.full_pass_at, dialect_of(connection).now(connection)
+            )
 
         return self._read("looking up the cursor", look)
 
-    def advance(self, seen: str, *, is_full_pass: bool) -> None:
-        """Record the highest value of a pass over the source that is complete."""
+    def advance(self, seen: str, *, backlog: str | None, is_full_pass: bool) -> None:
+        """Record how far a run has come: the values as in :class:`CursorState`."""
         jobs = self.job.tables.jobs
 
         def write(connection: Connection) -> None:
-            values: dict[str, Any] = {"cursor_seen": seen}
+            values: dict[str, Any] = {"cursor_seen": seen, "cursor_backlog": backlog}
             if is_full_pass:
                 values["full_pass_at"] = dialect_of(connection).now(connection)
             connection.execute(update(jobs).where(jobs.c.id == self.job.id).values(values))

@@ -82,7 +82,9 @@ def renew_request(connection: Connection, job: JobRecord, lease: Lease, now: dat
             preemption.request_job(connection, job, lease.requested_by, now)
 
 
-def end(connection: Connection, job: JobRecord, lease: Lease, now: datetime, state: str) -> None:
+def end(
+    connection: Connection, job: JobRecord, lease: Lease, now: datetime, state: str, out_of_time: bool = False
+) -> None:
     """Give the lease back; nothing, if an earlier try, whose answer was lost, has done it.
 
     :raises LeaseLostError: if another run has taken over
@@ -93,7 +95,7 @@ def end(connection: Connection, job: JobRecord, lease: Lease, now: datetime, sta
     if connection.execute(select(shards.c.id).where(*ended)).one_or_none() is not None:
         return
     _held(connection, job, lease)
-    _set(connection, job, lease, now, state=state, ended_at=now)
+    _set(connection, job, lease, now, state=state, ended_at=now, out_of_time=out_of_time)
     add_up(connection, job, lease.run_id, now)
 
 

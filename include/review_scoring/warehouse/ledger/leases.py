@@ -40,6 +40,7 @@ class Leases(JobTransactions):
         request: RunRequest,
         *,
         scan: str | None = None,
+        is_planned: bool = False,
         overlap: Callable[[KeyRange, KeyRange], bool] = lambda one, other: True,
     ) -> Lease:
         """Take the lease of a range of the job, waiting up to `request.wait_s` seconds for other runs to end.
@@ -49,6 +50,7 @@ class Leases(JobTransactions):
 
         :param request: its selection is the range that this task works on
         :param scan: the pass over the source that the run makes, for another try of it
+        :param is_planned: the task works on a shard of a plan, which has no review in common with its other shards
         :param overlap: returns whether two ranges have an id in common
         :raises JobBusyError: if another run still holds the lease then
         :raises ScoringInterruptedError: if the run is cancelled while it waits
@@ -56,8 +58,12 @@ class Leases(JobTransactions):
         deadline = time.monotonic() + request.wait_s
         model_id = ScoredModels(self.engine, self.job, self.stop).id_of(request.model, request.revision)
 
-        def clashes(after: str | None, upto: str | None) -> bool:
-            return overlap(request.selection.keys, KeyRange(self._native(after), self._native(upto)))
+        def clashes(other: Row[Any]) -> bool:
+            is_sibling = (other.dag_id, other.task_id, other.dag_run_id) == request.key.task
+            if is_planned and is_sibling:
+                return False
+            keys = KeyRange(self._native(other.key_after), self._native(other.key_upto))
+            return overlap(request.selection.keys, keys)
 
         while True:
             try:
@@ -79,13 +85,14 @@ class Leases(JobTransactions):
         if lease.requested_by is not None:
             self._write("requesting the job again", lambda c: renew_request(c, self.job, lease, dialect_of(c).now(c)))
 
-    def end(self, lease: Lease, state: str) -> None:
+    def end(self, lease: Lease, state: str, *, out_of_time: bool = False) -> None:
         """Give the lease back.
 
         :param state: `SUCCESS`, `FAILED` or `YIELDED`
+        :param out_of_time: the shard ends before all its reviews were done
         :raises LeaseLostError: if another run has taken over
         """
-        self._write("ending the run", lambda c: end(c, self.job, lease, dialect_of(c).now(c), state))
+        self._write("ending the run", lambda c: end(c, self.job, lease, dialect_of(c).now(c), state, out_of_time))
 
     def _native(self, canonical: str | None) -> NativeId | None:
         return None if canonical is None else parse_id(canonical, self.job.id_type)
@@ -97,14 +104,14 @@ def _take(
     request: RunRequest,
     model_id: int,
     scan: str | None,
-    clashes: Callable[[str | None, str | None], bool],
+    clashes: Callable[[Row[Any]], bool],
 ) -> Lease:
     """Take the lease for a run, a new one or another try.
 
     A run of the same task is taken over at once, since Airflow runs one try of a task at a time; another's only when
     its lease has expired.
 
-    :param clashes: returns whether the range between two canonical ids has an id in common with the run's own
+    :param clashes: returns whether another shard that is running has a review in common with the run's own
     :raises JobBusyError: if another run holds the lease
     """
     shards, key = job.tables.shards, request.key
@@ -115,7 +122,7 @@ def _take(
             f"job {job.name!r} is requested by {row.requested_by}; the rescore continues when that run has ended"
         )
     for other in _others(connection, job, key):
-        if clashes(other.key_after, other.key_upto):
+        if clashes(other):
             _refuse_living(job, other, now)
             _abandon(connection, job, other, now)
     token = row.last_fencing_token + 1
@@ -132,6 +139,7 @@ def _take(
         "scan": scan,
         "model_id": model_id,
         "state": RUNNING,
+        "out_of_time": False,
         "ended_at": None,
         "fencing_token": token,
         **lease_until(now),

@@ -113,5 +113,6 @@ def _request(request: RunRequest) -> dict[str, Any]:
         "key_upto": canonical_id(selection.keys.upto),
         "scored_since": None if scored is None else scored.since,
         "scored_until": None if scored is None else scored.until,
-        "review_limit": request.budget.reviews,
+        "max_reviews": request.budget.reviews,
+        "max_minutes": request.budget.minutes,
     }

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Table, and_, func, or_, select, update
 
+from review_scoring.job import Rescore
 from review_scoring.request import RunKey, RunRequest
 from review_scoring.warehouse.dialects import dialect_of
-from review_scoring.warehouse.ledger.counts import Counts
+from review_scoring.warehouse.ledger.counts import NONE, Counts, Tally
 from review_scoring.warehouse.ledger.models import ScoredModels
 from review_scoring.warehouse.ledger.preemption import lock_job
 from review_scoring.warehouse.ledger.runs import begin_run, end_run, of_task
@@ -30,8 +31,29 @@ class ShardRecord:
     model: str
     revision: str
     device: str | None
+    out_of_time: bool
     started_at: datetime
     ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class BeyondBudget:
+    """What a run leaves, counted when it was planned.
+
+    :param waiting: reviews for which its budget does not suffice
+    :param excluded: reviews that the job's `start_after` excludes; None without one
+    """
+
+    waiting: Tally = NONE
+    excluded: Tally | None = None
+
+
+class PastSpeed(NamedTuple):
+    """How fast the last run of a job classified, one task for itself, and what the job has recorded."""
+
+    tokens_per_second: float
+    tokens_per_review: float
+    recorded: int
 
 
 class RowCounts(NamedTuple):
@@ -55,18 +77,39 @@ class ShardRecords(JobTransactions):
         mine = mine.where(of_task(self.job, key), shards.c.map_index == key.map_index)
         return self._read("looking up an earlier try", lambda connection: connection.scalar(mine))
 
-    def plan(self, request: RunRequest, shards: int) -> None:
-        """Record a run that is planned as this many shards, and abandon those of an earlier plan beyond them.
+    def beyond_budget(self, key: RunKey) -> BeyondBudget:
+        """Return what a run leaves, whatever map index `key` has."""
+        return self._read("looking up what waits", lambda connection: self._beyond(connection, key))
 
-        What they scored stays the run's. What the new shards meet and count again is taken out of their counts, as it
-        is before another try of a shard.
+    def plan(self, request: RunRequest, shards: int, left: BeyondBudget) -> None:
+        """Record a run that is planned as this many shards, and abandon those of an earlier plan.
+
+        What they scored stays the run's. What the new shards meet and count again is taken out of the counts of those
+        that the new plan lacks, as it is before another try of a shard.
         """
         model_id = ScoredModels(self.engine, self.job, self.stop).id_of(request.model, request.revision)
-        self._write("recording the plan", lambda connection: self._plan(connection, request, model_id, shards))
+        self._write("recording the plan", lambda connection: self._plan(connection, request, model_id, shards, left))
 
     def finish(self, key: RunKey, *, succeeded: bool) -> None:
         """Record whether the counts of a run, all of whose shards are done, are what the tables hold."""
         self._write("finishing the run", lambda c: end_run(c, self.job, key, succeeded=succeeded))
+
+    def recorded(self) -> int:
+        """Return about how many reviews of the job have a score or a reject, without counting them."""
+        runs = self.job.tables.runs
+        done = func.coalesce(func.sum(runs.c.scored + runs.c.rejected), 0)
+        total = select(done).where(runs.c.job_id == self.job.id, runs.c.rescore == Rescore.NOTHING.value)
+        return self._read("looking up earlier runs", lambda connection: int(connection.scalar(total) or 0))
+
+    def past_speed(self) -> PastSpeed | None:
+        """Return the speed of the last run that classified something; None if there was none."""
+        runs = self.job.tables.runs
+        last = select(runs.c.tokens, runs.c.scored, runs.c.device_seconds).order_by(runs.c.id.desc()).limit(1)
+        last = last.where(runs.c.job_id == self.job.id, runs.c.scored > 0, runs.c.device_seconds > 0)
+        row = self._read("looking up the last run", lambda connection: connection.execute(last).one_or_none())
+        if row is None:
+            return None
+        return PastSpeed(row.tokens / row.device_seconds, row.tokens / row.scored, self.recorded())
 
     def rows_of(self, shard_ids: Sequence[int]) -> RowCounts:
         """Count the rows that these shards have written and no other run has replaced."""
@@ -99,16 +142,33 @@ class ShardRecords(JobTransactions):
             for row in connection.execute(rows)
         ]
 
-    def _plan(self, connection: Connection, request: RunRequest, model_id: int, planned: int) -> None:
-        shards = self.job.tables.shards
+    def _beyond(self, connection: Connection, key: RunKey) -> BeyondBudget:
+        runs = self.job.tables.runs
+        columns = (runs.c.waiting, runs.c.waiting_is_exact, runs.c.excluded, runs.c.excluded_is_exact)
+        row = connection.execute(select(*columns).where(of_task(self.job, key))).one_or_none()
+        if row is None or row.waiting is None:
+            return BeyondBudget()
+        excluded = None if row.excluded is None else Tally(row.excluded, row.excluded_is_exact)
+        return BeyondBudget(Tally(row.waiting, row.waiting_is_exact), excluded)
+
+    def _plan(
+        self, connection: Connection, request: RunRequest, model_id: int, planned: int, left: BeyondBudget
+    ) -> None:
+        runs, shards = self.job.tables.runs, self.job.tables.shards
         lock_job(connection, self.job)
         now = dialect_of(connection).now(connection)
         run_id = begin_run(connection, self.job, request, model_id, now, shards=planned)
-        dropped = select(shards).where(shards.c.run_id == run_id, shards.c.map_index >= planned)
-        for row in connection.execute(dialect_of(connection).locked(dropped)).all():
-            kept = Counts.from_row(row).before_another_try()
+        values = {"waiting": left.waiting.reviews, "waiting_is_exact": left.waiting.is_exact}
+        if left.excluded is not None:
+            values |= {"excluded": left.excluded.reviews, "excluded_is_exact": left.excluded.is_exact}
+        connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+        earlier = select(shards).where(shards.c.run_id == run_id)
+        for row in connection.execute(dialect_of(connection).locked(earlier)).all():
             ended = {"state": ABANDONED, "ended_at": now} if row.state == RUNNING else {}
-            connection.execute(update(shards).where(shards.c.id == row.id).values(**kept.as_columns(), **ended))
+            if row.map_index >= planned:
+                ended |= Counts.from_row(row).before_another_try().as_columns()
+            if ended:
+                connection.execute(update(shards).where(shards.c.id == row.id).values(**ended))
 
     def _rows_of(self, connection: Connection, shard_ids: Sequence[int]) -> RowCounts:
         def rows(table: Table) -> int:

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TypeAlias
 
-from sqlalchemy import ColumnElement, and_, true
+from sqlalchemy import ColumnElement, true
 
 from review_scoring.job import Rescore
 from review_scoring.request import NativeId, RunRequest
 from review_scoring.reviews import RejectReason, Review, canonical_id, canonical_time, text_hash
 from review_scoring.warehouse.ledger.chunk import Chunk, Recorded
 from review_scoring.warehouse.ledger.ledger import Ledger
-from review_scoring.warehouse.selection.cursor import FULL_SCAN, Scan
 from review_scoring.warehouse.source.review_source import ReviewSource
 from review_scoring.warehouse.source.rows import SourceRow
+from review_scoring.warehouse.source.stretches import WHOLE, Position, Stretch
 
 ID_PAGE_ROWS = 10_000
 """Ids per page when ids are compared with the ledger; ids are small, unlike texts."""
 
-Wanted: TypeAlias = dict[NativeId, Recorded | None]
-"""Ids of reviews that are to be looked at, with what is recorded of them."""
+Wanted: TypeAlias = dict[NativeId, tuple[Position, Recorded | None]]
+"""Ids of reviews that are to be looked at, with where they stand, and what is recorded of them."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Candidates:
 
     :param ledger: None for a job without any records
     :param request: what the run is asked to do; its selection is what this task works on
-    :param scan: the rows of the source that are looked at; NULL ids are counted by a scan of everything alone
+    :param stretches: the rows of the source that are looked at, one after the other
+    :param counts_null_ids: whether rows without an id are counted
     :param limit: the most reviews that are scored or rejected; None for all
     :param done_by: ids of shards whose reviews are done, whatever is rescored
     """
@@ -39,7 +41,8 @@ class Candidates:
     source: ReviewSource
     ledger: Ledger | None
     request: RunRequest
-    scan: Scan = FULL_SCAN
+    stretches: tuple[Stretch, ...] = (WHOLE,)
+    counts_null_ids: bool = True
     limit: int | None = None
     done_by: frozenset[int] = frozenset()
 
@@ -50,7 +53,7 @@ class Candidates:
         changed. The last chunk may have no reviews, and only a count of rows whose ids no key can hold.
         """
         unkeyed: Counter[str] = Counter()
-        if self._is_everything() and (nulls := self.source.null_ids()):
+        if self.counts_null_ids and (nulls := self.source.null_ids()):
             unkeyed[RejectReason.NULL_ID] = nulls
         condition = self.condition()
         for chunk in self._compared(unkeyed) if condition is None else self._new(condition, unkeyed):
@@ -61,55 +64,56 @@ class Candidates:
 
     def count(self) -> int:
         """Return how many reviews wait, without reading texts: reviews that may have changed are counted."""
-        if (condition := self.condition()) is not None:
-            waiting = self.source.count(condition, self.request.selection.keys)
-        else:
-            waiting = sum(len(wanted) for wanted in self.wanted())
+        waiting = sum(self.counts())
         return waiting if self.limit is None else min(waiting, self.limit)
 
+    def counts(self) -> Iterator[int]:
+        """Yield, part by part, how many reviews wait, whatever the limit."""
+        condition, keys = self.condition(), self.request.selection.keys
+        for stretch in self.stretches:
+            if condition is None:
+                yield from (len(wanted) for wanted in self.wanted(stretch))
+            else:
+                yield from (self.source.count(condition, keys, each) for each in self.source.windows(stretch, keys))
+
     def condition(self) -> ColumnElement[bool] | None:
-        """Return the SQL condition that a row of the source is a candidate, if there can be one."""
+        """Return the SQL condition that a row of the stretches is a candidate, if there can be one."""
         if self.request.selection.is_rescore:
             return None
-        scanned = self.scan.condition(self.source)
-        within = true() if scanned is None else scanned
         if self.ledger is None:
-            return within
+            return true()
         id_as_text = self.source.id_as_text(self.ledger.engine)
-        return None if id_as_text is None else and_(within, self.ledger.records.missing(id_as_text))
+        return None if id_as_text is None else self.ledger.records.missing(id_as_text)
 
-    def wanted(self, unkeyed: Counter[str] | None = None) -> Iterator[Wanted]:
+    def wanted(self, stretch: Stretch, unkeyed: Counter[str] | None = None) -> Iterator[Wanted]:
         """Yield, page by page, the ids that are to be looked at, with what is recorded of them.
 
         :param unkeyed: counts the rows whose ids no key can hold
         """
-        keys, scanned = self.request.selection.keys, self.scan.condition(self.source)
-        for page in self.source.pages(ID_PAGE_ROWS, texts=False, where=scanned, keys=keys):
+        keys = self.request.selection.keys
+        for page in self.source.pages(ID_PAGE_ROWS, texts=False, keys=keys, stretch=stretch):
             rows: dict[str, list[SourceRow]] = {}
             for row, review_id in _with_canonical_ids(page, unkeyed):
                 rows.setdefault(review_id, []).append(row)
             recorded = self.ledger.records.of(list(rows)) if self.ledger else {}
             yield {
-                same[0].id: recorded.get(review_id)
+                same[0].id: (stretch.position(same[0]), recorded.get(review_id))
                 for review_id, same in rows.items()
                 if self._is_wanted(same, recorded.get(review_id))
             }
 
-    def _is_everything(self) -> bool:
-        selection = self.request.selection
-        return selection.keys.after is None and self.scan.is_full and selection.scored is None
-
     def _new(self, condition: ColumnElement[bool], unkeyed: Counter[str]) -> Iterator[Chunk]:
         """Have the database leave out recorded reviews: source and ledger are in the same one."""
-        keys = self.request.selection.keys
-        for page in self.source.pages(self.request.chunk_rows, texts=True, where=condition, keys=keys):
-            yield self._chunk(_with_canonical_ids(page, unkeyed), {})
+        keys, rows = self.request.selection.keys, self.request.chunk_rows
+        for stretch in self.stretches:
+            for page in self.source.pages(rows, texts=True, where=condition, keys=keys, stretch=stretch):
+                yield self._chunk(_with_canonical_ids(page, unkeyed), {})
 
     def _compared(self, unkeyed: Counter[str]) -> Iterator[Chunk]:
         """Compare pages of ids with the ledger, and fetch the texts of those that are wanted."""
         wanted: Wanted = {}
         rows = self.request.chunk_rows
-        for more in self.wanted(unkeyed):
+        for more in chain.from_iterable(self.wanted(stretch, unkeyed) for stretch in self.stretches):
             wanted.update(more)
             while len(wanted) >= rows:
                 yield self._fetched({id_: wanted.pop(id_) for id_ in list(wanted)[:rows]})
@@ -120,7 +124,7 @@ class Candidates:
         """Return whether the run looks at a review, of which the source has these rows."""
         selection = self.request.selection
         if recorded is None:
-            return selection.scored is None
+            return not selection.is_rescore
         if recorded.shard_id in self.done_by or (selection.scored is not None and recorded.at not in selection.scored):
             return False
         if selection.rescore is Rescore.REVISION:
@@ -135,7 +139,7 @@ class Candidates:
     def _fetched(self, wanted: Wanted) -> Chunk:
         order = {id_: n for n, id_ in enumerate(wanted)}
         rows = sorted((row for row in self.source.reviews(list(wanted)) if row.id in order), key=lambda r: order[r.id])
-        recorded = {canonical_id(id_): known for id_, known in wanted.items() if known is not None}
+        recorded = {canonical_id(id_): known for id_, (_, known) in wanted.items() if known is not None}
         return self._chunk(_with_canonical_ids(rows, None), recorded)
 
     def _chunk(self, rows: Sequence[tuple[SourceRow, str]], recorded: Mapping[str | None, Recorded]) -> Chunk:

@@ -29,6 +29,7 @@ from review_scoring.reviews import canonical_id
 from review_scoring.warehouse.dialects import dialect_name, dialect_of
 from review_scoring.warehouse.preflight_errors import with_explained_errors
 from review_scoring.warehouse.source.columns import columns_of, leading_keys, table_names
+from review_scoring.warehouse.source.pace import Pace
 from review_scoring.warehouse.source.review_source import ReviewSource
 
 FEW_REPEATS = 20
@@ -85,10 +86,12 @@ def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
         text=clause.c[job.text_column],
         updated_at=_updated_at(engine, clause.c[job.updated_at_column]) if job.updated_at_column else None,
         cursor=clause.c[job.cursor_column] if job.cursor_column else None,
-        cursor_is_nullable=bool(job.cursor_column and columns[job.cursor_column].get("nullable", True)),
         id_is_unique=((job.id_column,), True) in keys,
         id_is_indexed=any(key[0] == job.id_column for key, _ in keys),
+        cursor_is_indexed=any(key[0] == job.cursor_column for key, _ in keys),
         id_is_nullable=bool(id_.get("nullable", True)),
+        pace=Pace(job.source_statement_s),
+        statement_s=job.source_statement_s,
         stop=stop or StopFlag(),
     )
     source.reader.check()

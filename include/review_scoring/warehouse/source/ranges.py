@@ -1,14 +1,15 @@
-"""Ranges of ids in the source's own order: cut into parts of equal work, and compared with each other."""
+"""Rows numbered in the source's own order, to cut them into parts of equal work; ranges of ids compared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, false, func, select, union_all
+from sqlalchemy import ColumnElement, false, func, or_, select, union_all
 
 from review_scoring.request import KeyRange, NativeId
 from review_scoring.warehouse.dialects import dialect_of
+from review_scoring.warehouse.source.stretches import Position, Stretch
 from review_scoring.warehouse.source.table import SourceTable
 
 
@@ -19,32 +20,35 @@ def overlap(source: SourceTable, one: KeyRange, other: KeyRange) -> bool:
     return _may_precede(source, one.after, other.upto) and _may_precede(source, other.after, one.upto)
 
 
-def ends(
+def marks(
     source: SourceTable,
     where: ColumnElement[bool],
     keys: KeyRange,
+    stretch: Stretch,
     *,
-    most: int,
-    least: int,
+    before: int,
+    every: int,
     limit: int | None = None,
-) -> Sequence[tuple[NativeId, int]]:
-    """Cut the first `limit` rows that meet a condition into parts of equal numbers of rows, in the database.
+) -> Sequence[tuple[Position, int]]:
+    """Number the first `limit` rows of a stretch that meet a condition, in the database, in the stretch's order.
 
-    :param most: number of parts at most
-    :param least: rows of a part at least
-    :return: the last id of each part but the last, in the source's order, and how many rows there are up to it
+    :param before: how many rows there were before the stretch
+    :return: positions and numbers of those rows that are an `every`-th one of all, and of the last one
     """
-    rows = select(source.id.label("id")).where(source.id.is_not(None), where, *source.within(keys))
+    order = stretch.order(source)
+    met = select(*source.keys(by_cursor=stretch.by_cursor))
+    met = met.where(source.id.is_not(None), where, *source.within(keys), *stretch.conditions(source))
     if limit is not None:
-        rows = rows.order_by(source.id).limit(limit)
-    met = rows.subquery("met")
-    place, total = func.row_number().over(order_by=met.c.id), func.count().over()
-    row = select(met.c.id, place.label("place"), total.label("total")).subquery("numbered").c
-    parts = case((row.total > most * least, most), else_=(row.total + (least - 1)) // least)
-    # A part ends where place * parts / total passes a whole number.
-    is_end = and_(row.place * parts % row.total < parts, row.place < row.total)
-    found = source.fetch(select(row.id, row.place).where(is_end).order_by(row.place))
-    return [(end.id, end.place) for end in found]
+        met = met.order_by(*order).limit(limit)
+    row = met.subquery("met").c
+    columns = [row.position, row.id] if stretch.by_cursor else [row.id]
+    ordered = [each.desc() if stretch.newest_first else each.asc() for each in columns]
+    number = func.row_number().over(order_by=ordered).label("number")
+    numbered = select(*columns, number, func.count().over().label("total")).subquery("numbered").c
+    wanted = or_((numbered.number + before) % every == 0, numbered.number == numbered.total)
+    columns = [numbered.position, numbered.id] if stretch.by_cursor else [numbered.id]
+    statement = select(*columns, numbered.number).where(wanted).order_by(numbered.number)
+    return [(stretch.position(each), each.number) for each in source.fetch(statement, bitmaps=stretch.combines_ranges)]
 
 
 def _may_precede(source: SourceTable, lower: NativeId | None, upper: NativeId | None) -> bool:

@@ -14,6 +14,7 @@ from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.engine import same_database
 from review_scoring.warehouse.source.row_reader import RowReader
 from review_scoring.warehouse.source.rows import SourceRow
+from review_scoring.warehouse.source.stretches import WHOLE, Stretch
 from review_scoring.warehouse.source.table import SourceTable
 
 
@@ -21,34 +22,67 @@ class ReviewSource(SourceTable):
     """A source that was opened and found readable. Made by :func:`.opening.open_source`."""
 
     def pages(
-        self, rows: int, *, texts: bool, where: ColumnElement[bool] | None = None, keys: KeyRange = EVERYTHING
+        self,
+        rows: int,
+        *,
+        texts: bool,
+        where: ColumnElement[bool] | None = None,
+        keys: KeyRange = EVERYTHING,
+        stretch: Stretch = WHOLE,
     ) -> Iterator[Sequence[SourceRow]]:
-        """Yield pages of about `rows` rows (id, updated_at and, with `texts`, text), in the source's order.
+        """Yield pages of about `rows` rows (id, updated_at and, with `texts`, text), in the stretch's order.
 
-        Every row whose id is not NULL is in exactly one page; rows whose ids the source takes for equal are in the
-        same page. Nothing is held open between pages.
+        Every row of the stretch whose id is not NULL is in exactly one page; rows whose ids the source takes for equal
+        are in the same page, in the order of ids. Nothing is held open between pages. No statement looks at more than
+        :data:`~.pace.WINDOW_ROWS` rows, however few of them meet the condition.
         """
-        condition = where if where is not None else true()
+        for window in [stretch] if where is None else self.windows(stretch, keys):
+            yield from self._pages_of(window, rows, texts=texts, where=true() if where is None else where, keys=keys)
+
+    def windows(self, stretch: Stretch, keys: KeyRange = EVERYTHING) -> Iterator[Stretch]:
+        """Yield a stretch in parts of at most :data:`~.pace.WINDOW_ROWS` rows; the last has the stretch's end."""
         while True:
-            within = self.within(keys) or [self.id.is_not(None)]
-            page, full = self.reader.page([condition, *within], texts=texts, rows=rows)
-            if not page and not full:
+            rows = self.pace.rows()
+            within = [*self._within(keys), *stretch.conditions(self)]
+            last = select(*self.keys(by_cursor=stretch.by_cursor)).where(*within).order_by(*stretch.order(self))
+            found = self.fetch(last.offset(rows - 1).limit(1), bitmaps=stretch.combines_ranges)
+            if not found:
+                yield stretch
                 return
-            if full and not self.id_is_unique:
-                page = self._completed(page, condition, texts=texts)
-            keys = replace(keys, after=page[-1].id)
-            yield page
-            if not full:
+            end = stretch.position(found[0])
+            yield replace(stretch, upto=end)
+            stretch = replace(stretch, after=end)
+
+    def _pages_of(
+        self, stretch: Stretch, rows: int, *, texts: bool, where: ColumnElement[bool], keys: KeyRange
+    ) -> Iterator[Sequence[SourceRow]]:
+        within = [where, *self._within(keys)]
+        while True:
+            page = self.reader.page(within, texts=texts, rows=rows, stretch=stretch)
+            if not page.rows and not page.is_full:
+                return
+            found, last = page.rows, page.last
+            if page.is_full and not self.id_is_unique:
+                found = self._completed(found, within, texts=texts)
+                last = stretch.position(found[-1])
+            stretch = replace(stretch, after=last)
+            yield found
+            if not page.is_full:
                 return
 
     def reviews(self, ids: Sequence[NativeId]) -> Sequence[SourceRow]:
         """Return id, updated_at and text of the rows with these ids that still exist, in no particular order."""
         return self.reader.by_ids(ids)
 
-    def count(self, where: ColumnElement[bool], keys: KeyRange) -> int:
-        """Return how many rows with an id meet a condition."""
-        statement = select(func.count().label("n")).where(self.id.is_not(None), where, *self.within(keys))
-        return int(self.fetch(statement)[0].n)
+    def count(self, where: ColumnElement[bool], keys: KeyRange = EVERYTHING, stretch: Stretch = WHOLE) -> int:
+        """Return how many rows of a stretch that have an id meet a condition."""
+        within = [where, *self._within(keys), *stretch.conditions(self)]
+        return int(self.fetch(select(func.count().label("n")).where(*within), bitmaps=stretch.combines_ranges)[0].n)
+
+    def estimated_rows(self) -> int | None:
+        """Return about how many rows there are, without counting them; None where the database does not know."""
+        with self.engine.connect() as connection:
+            return dialect_of(connection).estimated_rows(connection, self.id.table)
 
     def null_ids(self) -> int:
         """Return how many rows have no id."""
@@ -69,8 +103,12 @@ class ReviewSource(SourceTable):
         """The reader of this source's rows, which remembers whether any could be read."""
         return RowReader(self)
 
+    def _within(self, keys: KeyRange) -> list[ColumnElement[bool]]:
+        """Return the conditions that an id is in a range, or at least not NULL."""
+        return self.within(keys) or [self.id.is_not(None)]
+
     def _completed(
-        self, page: Sequence[SourceRow], condition: ColumnElement[bool], *, texts: bool
+        self, page: Sequence[SourceRow], where: Sequence[ColumnElement[bool]], *, texts: bool
     ) -> Sequence[SourceRow]:
         """Make a full page end between two ids, so that rows with equal ids are in one page."""
         last = page[-1].id
@@ -79,6 +117,6 @@ class ReviewSource(SourceTable):
             whole = [row for row in page if row.id != last]
             if whole:
                 return whole
-        equal, _ = self.reader.page([condition, self.id == self.bound(last)], texts=texts, rows=None)
+        equal = self.reader.page([*where, self.id == self.bound(last)], texts=texts, rows=None).rows
         ids = {row.id for row in equal}
         return [row for row in page if row.id not in ids] + list(equal)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Row, select
 
 from review_scoring.request import NativeId
 from review_scoring.reviews import Unreadable
 from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.errors import describe
 from review_scoring.warehouse.source.rows import READ_ERRORS, SourceRow, UnreadableRow, fetch_all, is_of_rows
+from review_scoring.warehouse.source.stretches import WHOLE, Position, Stretch
 from review_scoring.warehouse.source.table import SourceTable
 
 FEW_ROWS = 10
@@ -22,6 +24,19 @@ TRIES = 5
 """Looks at a page of which no row exists any more when it is read by its ids."""
 
 Conditions = Sequence[ColumnElement[bool]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Rows of a stretch.
+
+    :param last: where the last of them stands, or stood; None if there were none
+    :param is_full: whether there may be more
+    """
+
+    rows: Sequence[SourceRow]
+    last: Position | None
+    is_full: bool
 
 
 class RowReader:
@@ -35,31 +50,38 @@ class RowReader:
         self._table = table
         self._has_read = False  # once a text was read, a row that cannot be read is one of few
 
-    def page(self, where: Conditions, *, texts: bool, rows: int | None) -> tuple[Sequence[SourceRow], bool]:
-        """Return the first rows that meet the conditions, in the source's order, and whether there may be more.
+    def page(self, where: Conditions, *, texts: bool, rows: int | None, stretch: Stretch = WHOLE) -> Page:
+        """Return the first rows of a stretch that meet the conditions, in its order.
 
         :param rows: how many; None for all
         :raises sqlalchemy.exc.DBAPIError: if no row of the source can be read
         """
+        where = [*where, *stretch.conditions(self._table)]
 
-        def statement(columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
-            return select(*columns).where(*where).order_by(self._table.id).limit(rows)
+        def fetch(columns: Sequence[ColumnElement[Any]]) -> Sequence[Row[Any]]:
+            statement = select(*columns).where(*where).order_by(*stretch.order(self._table)).limit(rows)
+            return self._table.fetch(statement, bitmaps=stretch.combines_ranges)
+
+        def page(found: Sequence[SourceRow], all_rows: Sequence[Row[Any]]) -> Page:
+            last = stretch.position(all_rows[-1]) if all_rows else None
+            return Page(found, last, rows is not None and len(all_rows) >= rows)
 
         failed: Exception | None = None
         for _ in range(TRIES):
             try:
-                page = self._table.fetch(statement(self._table.columns(texts=texts)))
+                found = fetch(self._table.columns(texts=texts, by_cursor=stretch.by_cursor))
             except READ_ERRORS as error:
                 if not texts or not is_of_rows(error):
                     raise
                 failed = error
             else:
-                self._note_readable(page, texts=texts)
-                return page, rows is not None and len(page) >= rows
-            ids = [row.id for row in self._table.fetch(statement([self._table.id.label("id")]))]
-            found = self._by_halves(ids, where)
-            if found or not ids:  # otherwise all of them were deleted meanwhile
-                return found, rows is not None and len(ids) >= rows
+                self._note_readable(found, texts=texts)
+                return page(found, found)
+            keys = fetch(self._table.keys(by_cursor=stretch.by_cursor))
+            place = {row.id: n for n, row in enumerate(keys)}
+            readable = sorted(self._by_halves(list(place), where), key=lambda row: place.get(row.id, 0))
+            if readable or not keys:  # otherwise all of them were deleted meanwhile
+                return page(readable, keys)
         assert failed is not None
         raise failed
 
@@ -82,7 +104,7 @@ class RowReader:
                     raise
 
     def _by_halves(self, ids: Sequence[NativeId], where: Conditions = ()) -> Sequence[SourceRow]:
-        """Return the rows with these ids, in the source's order."""
+        """Return the rows with these ids, in the order of the ids."""
         rows: list[SourceRow] = []
         parts = [list(dict.fromkeys(ids))]
         while parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.request import KeyRange, NativeId
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.retry import with_retries
+from review_scoring.warehouse.source.pace import Pace
 from review_scoring.warehouse.source.rows import fetch_all
 
 
@@ -24,6 +26,8 @@ class SourceTable:
     :param updated_at: in a form that every driver can fetch; None for a job without such a column
     :param cursor: column that narrows a pass to recent rows; None for a job without one
     :param other_names: other spellings of `name` that mean the same table
+    :param pace: how many rows one statement may look at
+    :param statement_s: seconds after which the database ends a statement, where it can; 0 for no limit
     :param stop: ends the waiting for a database that does not answer
     """
 
@@ -37,28 +41,45 @@ class SourceTable:
     id_is_unique: bool
     id_is_nullable: bool
     id_is_indexed: bool = False
-    cursor_is_nullable: bool = True
+    cursor_is_indexed: bool = False
     other_names: frozenset[str] = frozenset()
+    pace: Pace
+    statement_s: int = 0
     stop: StopFlag = field(default_factory=StopFlag)
 
-    def fetch(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+    @property
+    def dated_by(self) -> ColumnClause[Any]:
+        """The cursor column of a job that has one."""
+        assert self.cursor is not None
+        return self.cursor
+
+    def fetch(self, statement: Select[Any], *, bitmaps: bool = False) -> Sequence[Row[Any]]:
         """Return all rows of a statement, read in a transaction of its own.
 
+        :param bitmaps: two ranges of the cursor's index may be combined, such as values above a limit and NULLs
         :raises UnreadableValueError: for a value that cannot be converted
         :raises WarehouseUnavailableError: if the database does not answer for longer than a run waits
         """
 
         def once() -> Sequence[Row[Any]]:
             with self.engine.connect() as connection:
-                bitmaps = self.cursor is not None and self.cursor_is_nullable
                 dialect_of(connection).force_index_plans(connection, has_index=self.id_is_indexed, bitmaps=bitmaps)
-                return fetch_all(connection, statement)
+                if self.statement_s:
+                    dialect_of(connection).limit_statements(connection, self.statement_s)
+                began = time.monotonic()
+                rows = fetch_all(connection, statement)
+                self.pace.note(time.monotonic() - began)
+                return rows
 
         return with_retries(once, what=f"reading {self.name}", stop=self.stop)
 
-    def columns(self, *, texts: bool) -> list[ColumnElement[Any]]:
-        """Return the columns that a page has: id, updated_at if there is one, and with `texts` the text."""
-        columns: list[ColumnElement[Any]] = [self.id.label("id")]
+    def keys(self, *, by_cursor: bool) -> list[ColumnElement[Any]]:
+        """Return the columns that say where a row stands: id, and with `by_cursor` the cursor, as `position`."""
+        return [self.id.label("id"), *([self.dated_by.label("position")] if by_cursor else [])]
+
+    def columns(self, *, texts: bool, by_cursor: bool = False) -> list[ColumnElement[Any]]:
+        """Return the columns of a page: those of :meth:`keys`, updated_at if there is one, with `texts` the text."""
+        columns = self.keys(by_cursor=by_cursor)
         if self.updated_at is not None:
             columns.append(self.updated_at.label("updated_at"))
         if texts:

@@ -1,0 +1,137 @@
+"""Numbers the reviews that wait, in the order in which a run scores them, as far as its budget reaches.
+
+What this costs depends on the budget, and on the scored reviews in between, not on the size of the table.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from review_scoring.warehouse.ledger.counts import NONE, Tally
+from review_scoring.warehouse.selection.candidates import Candidates
+from review_scoring.warehouse.source.ranges import marks
+from review_scoring.warehouse.source.stretches import Position, Stretch
+
+MARKS = 16_384
+"""Places that are kept: sixteen per shard, for the most shards."""
+
+COUNT_S = 3.0
+"""Seconds in which the reviews beyond the budget are counted."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A review that waits.
+
+    :param stretch: index of its stretch
+    :param position: where it stands there
+    :param number: how many reviews wait up to it, itself included
+    """
+
+    stretch: int
+    position: Position
+    number: int
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The reviews that wait.
+
+    :param covered: how many the budget covers
+    :param places: some of these, evenly spread
+    :param end: the last of these, if more wait beyond it
+    :param more: how many more
+    :param unkeyed: rows whose ids no key can hold, where ids are compared outside of the database
+    """
+
+    covered: int = 0
+    places: tuple[Place, ...] = ()
+    end: Place | None = None
+    more: Tally = NONE
+    unkeyed: int = 0
+
+
+def find_waiting(candidates: Candidates) -> Waiting:
+    """Number what waits, up to the limit of `candidates`, and count what waits beyond it."""
+    walk = _Walk(candidates)
+    place = None
+    if candidates.limit != 0:
+        for place in walk.places():
+            if place.number == candidates.limit:
+                break
+        else:
+            return walk.found(place)
+    more = count_in_time(replace(candidates, stretches=_beyond(candidates.stretches, place)))
+    return walk.found(place, end=place if more else None, more=more)
+
+
+def count_in_time(candidates: Candidates) -> Tally:
+    """Count candidates, whatever their limit is, for :data:`COUNT_S` seconds."""
+    began, found = time.monotonic(), 0
+    for count in candidates.counts():
+        found += count
+        if time.monotonic() - began > COUNT_S:
+            return Tally(found, is_exact=False)
+    return Tally(found)
+
+
+@dataclass
+class _Walk:
+    """Goes through the stretches, and keeps every `step`-th place, so many that they fit."""
+
+    candidates: Candidates
+    step: int = 1
+    kept: list[Place] = field(default_factory=list)
+    unkeyed: Counter[str] = field(default_factory=Counter)
+
+    def places(self) -> Iterator[Place]:
+        """Yield places in order: at least those that are kept, and the last one."""
+        condition, number = self.candidates.condition(), 0
+        for index, stretch in enumerate(self.candidates.stretches):
+            found = self._compared(stretch) if condition is None else self._new(stretch, number)
+            before = number
+            for position, place in found:
+                number = before + place
+                if number % self.step == 0:
+                    self._keep(Place(index, position, number))
+                yield Place(index, position, number)
+
+    def found(self, last: Place | None, **more: object) -> Waiting:
+        """Return what was found up to the last place."""
+        covered = 0 if last is None else last.number
+        return replace(Waiting(covered, tuple(self.kept), unkeyed=self.unkeyed.total()), **more)  # type: ignore[arg-type]
+
+    def _keep(self, place: Place) -> None:
+        self.kept.append(place)
+        if len(self.kept) == MARKS:
+            self.kept, self.step = self.kept[1::2], self.step * 2
+
+    def _new(self, stretch: Stretch, before: int) -> Iterator[tuple[Position, int]]:
+        """Have the database number the rows: source and ledger are in the same one."""
+        candidates, number = self.candidates, 0
+        condition, keys = candidates.condition(), candidates.request.selection.keys
+        assert condition is not None
+        for window in candidates.source.windows(stretch, keys):
+            left = None if candidates.limit is None else candidates.limit - before - number
+            numbered = marks(
+                candidates.source, condition, keys, window, before=before + number, every=self.step, limit=left
+            )
+            yield from ((position, number + n) for position, n in numbered)
+            number += numbered[-1][1] if numbered else 0
+
+    def _compared(self, stretch: Stretch) -> Iterator[tuple[Position, int]]:
+        number = 0
+        for wanted in self.candidates.wanted(stretch, self.unkeyed):
+            for position, _ in wanted.values():
+                number += 1
+                yield position, number
+
+
+def _beyond(stretches: Sequence[Stretch], end: Place | None) -> tuple[Stretch, ...]:
+    """Return what is behind a place; all if it is None."""
+    if end is None:
+        return tuple(stretches)
+    return replace(stretches[end.stretch], after=end.position), *stretches[end.stretch + 1 :]

@@ -1,0 +1,144 @@
+"""Stretches: parts of a source that are read in the order of its ids or of its cursor column, in either direction.
+
+A page continues after the position of the last row of the page before it (keyset pagination). In the order of the
+cursor, a position is the value of the cursor and the id, since many rows may have the same value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from sqlalchemy import ColumnElement, UnaryExpression, or_
+
+from review_scoring.request import NativeId
+from review_scoring.reviews import canonical_id
+from review_scoring.warehouse.source.rows import parse_id
+from review_scoring.warehouse.source.table import SourceTable
+
+CursorValue: TypeAlias = int | datetime
+"""A value of the cursor column."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a row stands.
+
+    :param value: of the cursor; None in the order of ids
+    """
+
+    id: NativeId
+    value: CursorValue | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """Rows of a source that are read one after the other. Without arguments: all, in the order of their ids.
+
+    :param by_cursor: in the order of the cursor column, from `since` to `until`
+    :param undated: instead, in the order of their ids, the rows without a cursor, or with one below `since` or above
+        `until`
+    :param newest_first: from the highest cursor or id down
+    :param since: in the order of ids, rows without a cursor are read as well
+    :param floor: only rows whose cursor, or else id, is above that of this position
+    :param after: the rows behind this position; None for all from the beginning
+    :param upto: the rows up to this position and the one at it; None for all to the end
+    """
+
+    by_cursor: bool = False
+    undated: bool = False
+    newest_first: bool = False
+    since: CursorValue | None = None
+    until: CursorValue | None = None
+    floor: Position | None = None
+    after: Position | None = None
+    upto: Position | None = None
+
+    @property
+    def combines_ranges(self) -> bool:
+        """Whether its rows are in several ranges of the cursor's index."""
+        return self.undated or (self.since is not None and not self.by_cursor)
+
+    def order(self, source: SourceTable) -> list[UnaryExpression[Any]]:
+        """Return the terms of ORDER BY."""
+        columns = [source.dated_by, source.id] if self.by_cursor else [source.id]
+        return [column.desc() if self.newest_first else column.asc() for column in columns]
+
+    def conditions(self, source: SourceTable) -> list[ColumnElement[bool]]:
+        """Return the conditions that a row is in the stretch."""
+        found = [*self._of_cursor(source), *self._floor(source)]
+        if self.after is not None:
+            found += self._beyond(source, self.after, down=self.newest_first, inclusive=False)
+        if self.upto is not None:
+            found += self._beyond(source, self.upto, down=not self.newest_first, inclusive=True)
+        return found
+
+    def position(self, row: Any) -> Position:
+        """Return the position of a row that was read in this stretch."""
+        return Position(row.id, row.position if self.by_cursor else None)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values; only those that differ from the defaults."""
+        changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return {name: _plain(value) for name, value in changed.items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], id_type: str) -> Stretch:
+        """Read the values that :meth:`as_json` returned, with ids as the source's driver takes them."""
+        return cls(**{name: _native(value, id_type) for name, value in values.items()})
+
+    def _of_cursor(self, source: SourceTable) -> list[ColumnElement[bool]]:
+        if self.since is None and self.until is None and not self.undated:
+            return []
+        cursor = source.dated_by
+        if self.undated:
+            below = [] if self.since is None else [cursor < self.since]
+            above = [] if self.until is None else [cursor > self.until]
+            return [or_(cursor.is_(None), *below, *above)]
+        since = [] if self.since is None else [cursor >= self.since]
+        if not self.by_cursor:
+            return [or_(cursor.is_(None), *since)]
+        return since + ([] if self.until is None else [cursor <= self.until])
+
+    def _floor(self, source: SourceTable) -> list[ColumnElement[bool]]:
+        if self.floor is None or self.undated:
+            return []
+        if self.floor.value is None:
+            return [source.id > source.bound(self.floor.id)]
+        above = source.dated_by > self.floor.value
+        return [above if self.by_cursor else or_(above, source.dated_by.is_(None))]
+
+    def _beyond(
+        self, source: SourceTable, position: Position, *, down: bool, inclusive: bool
+    ) -> list[ColumnElement[bool]]:
+        """Return the conditions of the rows that are lower (`down`) or higher than a position."""
+        id_ = source.bound(position.id)
+        lower, higher = (source.id <= id_, source.id >= id_) if inclusive else (source.id < id_, source.id > id_)
+        beyond = lower if down else higher
+        if not self.by_cursor:
+            return [beyond]
+        cursor, value = source.dated_by, position.value
+        # The first condition alone can use an index on the cursor, on every database.
+        if down:
+            return [cursor <= value, or_(cursor < value, beyond)]
+        return [cursor >= value, or_(cursor > value, beyond)]
+
+
+WHOLE = Stretch()
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Position):
+        return {"id": canonical_id(value.id), "value": _plain(value.value)}
+    return {"time": value.isoformat()} if isinstance(value, datetime) else value
+
+
+def _native(value: Any, id_type: str) -> Any:
+    if isinstance(value, Mapping):
+        if "time" in value:
+            return datetime.fromisoformat(value["time"])
+        id_ = None if value["id"] is None else parse_id(value["id"], id_type)
+        return Position(id_, _native(value["value"], id_type))
+    return value
