@@ -21,7 +21,7 @@ from tests.warehouse.history.reading import read_runs, record
 def test_shards_of_one_dag_run_are_one_run(warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(30)
-    warehouse.score("1")
+    warehouse.score("1", map_index=0)
     with writing(warehouse.engine).begin() as connection:
         runs, shards = warehouse.tables.runs, warehouse.tables.shards
         row = connection.execute(shards.select()).one()._asdict()

@@ -12,11 +12,12 @@ import pytest
 from review_scoring.errors import UnaccountedError
 from review_scoring.job import Rescore
 from review_scoring.request import KeyRange, RunKey, TimeRange
-from review_scoring.run.planning import finish_run, plan_run
+from review_scoring.run.planning import finish_run, plan_one_shard, plan_run
 from review_scoring.warehouse.ledger.counts import Counts
 from review_scoring.warehouse.schema import ABANDONED, FAILED, RUNNING, SUCCESS, YIELDED
 from review_scoring.warehouse.selection.shards import ShardLimits
 from tests.stubs import Warehouse, asked
+from tests.warehouse.history.reading import read_runs
 
 KEY = RunKey("dag", "score", "night")
 
@@ -76,12 +77,40 @@ def test_a_run_that_is_finished_without_a_shard_has_failed(filled: Warehouse) ->
     assert [(run.state, run.ended_at is None) for run in filled.runs()] == [(FAILED, False)]
 
 
+def test_a_shard_that_only_an_earlier_plan_had_is_counted_but_does_not_decide_the_state(filled: Warehouse) -> None:
+    prepared = filled.prepare()
+    ledger = prepared.existing_ledger
+    ledger.shards.plan(asked(KEY), 3)
+    filled.score("night", shard=plan_one_shard(prepared, asked(KEY, limit=9)), map_index=0)
+    for number, state in ((1, SUCCESS), (2, FAILED)):
+        ledger.leases.end(ledger.leases.take(asked(replace(KEY, map_index=number))), state)
+    assert [run.state for run in filled.runs()] == [FAILED]
+    shards = plan_run(prepared, asked(KEY), ShardLimits(most=1))
+    filled.score("night", shard=shards[0], map_index=0)
+    assert [(run.state, run.read) for run in filled.runs()] == [(RUNNING, 21)]
+    finish_run(ledger, KEY, shards)
+    assert [(run.state, run.shards) for run in filled.runs()] == [(SUCCESS, 1)]
+    (shown,) = read_runs(filled)
+    assert (shown.state, shown.shards, shown.shards_done, shown.counts.read) == (SUCCESS, 1, 1, 21)
+
+
+def test_a_task_that_scored_alone_before_its_run_was_planned_does_not_decide_the_state(filled: Warehouse) -> None:
+    """Its DAG was changed, and the DAG run cleared."""
+    prepared = filled.prepare()
+    ledger = prepared.existing_ledger
+    ledger.leases.end(ledger.leases.take(asked(KEY)), FAILED)
+    assert [run.state for run in filled.runs()] == [FAILED]
+    shards = plan_run(prepared, asked(KEY), ShardLimits(most=1))
+    filled.score("night", shard=shards[0], map_index=0)
+    assert [run.state for run in filled.runs()] == [RUNNING]
+
+
 def test_tasks_that_are_mapped_without_a_plan_succeed_when_the_last_of_them_does(filled: Warehouse) -> None:
     ledger = filled.prepare().existing_ledger
-    ledger.leases.end(ledger.leases.take(asked(replace(KEY, map_index=3))), FAILED)
-    filled.score("night", map_index=5)
+    ledger.leases.end(ledger.leases.take(asked(replace(KEY, map_index=1))), FAILED)
+    filled.score("night", map_index=0)
     assert [(run.state, run.shards) for run in filled.runs()] == [(FAILED, 2)]
-    filled.score("night", map_index=3)
+    filled.score("night", map_index=1)
     assert [(run.state, run.shards) for run in filled.runs()] == [(SUCCESS, 2)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
-from itertools import groupby
+from itertools import chain, groupby
 from operator import add
 from typing import Any
 
@@ -17,6 +17,7 @@ from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger.counts import Counts, labelled, shares_of
 from review_scoring.warehouse.ledger.held_lease import LEASE_S
 from review_scoring.warehouse.ledger.jobs import JobRecord
+from review_scoring.warehouse.ledger.runs import of_plan
 from review_scoring.warehouse.schema import FAILED, RUNNING, SUCCESS, YIELDED
 
 STALLED = "stalled"
@@ -34,6 +35,8 @@ class Run:
     :param ended_at: None while the run is in progress
     :param seen_at: the time of the query, by the database's clock
     :param models: name and revision of each model that it used
+    :param shards: how many shards the run is planned as
+    :param shards_done: how many of them have succeeded
     :param shards_running: how many shards are recorded as running, whether or not their leases have expired
     :param is_rescore: whether all its shards scored reviews again, rather than new ones
     :param limit: the most reviews that the run scores; None for a run without a limit
@@ -122,7 +125,9 @@ def _grouped(connection: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
 
 
 def _run(rows: Sequence[Row[Any]], now: datetime) -> Run:
-    planned, done = sum({row.run_id: row.planned for row in rows}.values()), sum(row.state == SUCCESS for row in rows)
+    planned = {row.run_id: row.planned for row in rows}
+    of_plans = [of_plan([row for row in rows if row.run_id == run_id], shards) for run_id, shards in planned.items()]
+    done = sum(row.state == SUCCESS for row in chain.from_iterable(of_plans))
     ends = [row.ended_at or row.lease_until for row in rows]
     running = [row for row in rows if row.state == RUNNING]
     states = {row.run_state for row in rows}
@@ -131,7 +136,7 @@ def _run(rows: Sequence[Row[Any]], now: datetime) -> Run:
     else:
         state = next(each for each in (FAILED, YIELDED, RUNNING, SUCCESS) if each in states)
         if state == RUNNING and max(ends) + PAUSE < now:  # nobody finishes it
-            state = SUCCESS if done >= planned else STALLED
+            state = SUCCESS if done >= sum(planned.values()) else STALLED
     return Run(
         dag_id=rows[0].dag_id,
         dag_run_id=rows[0].dag_run_id,
@@ -142,7 +147,7 @@ def _run(rows: Sequence[Row[Any]], now: datetime) -> Run:
         counts=reduce(add, (Counts.from_row(row) for row in rows)),
         models=tuple(dict.fromkeys((row.model, row.revision) for row in rows)),
         devices=tuple(dict.fromkeys(row.device for row in rows if row.device)),
-        shards=planned,
+        shards=sum(planned.values()),
         shards_done=done,
         shards_running=len(running),
         is_rescore=all(row.rescore != Rescore.NOTHING for row in rows),

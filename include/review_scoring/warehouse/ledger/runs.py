@@ -5,13 +5,13 @@ A transaction that needs several rows locks the job first, then the run, then th
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import reduce
 from operator import add
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select, update
 
 from review_scoring.request import RunKey, RunRequest
 from review_scoring.reviews import canonical_id
@@ -41,9 +41,9 @@ def begin_run(
     same = select(runs.c.id, runs.c.shards).where(of_task(job, key))
     known = connection.execute(dialect_of(connection).locked(same)).one_or_none()
     if shards is not None or known is None:
-        values |= {"shards": shards or 1, **_request(request)}
-    elif key.map_index >= known.shards:  # mapped over something else than a plan
-        values["shards"] = 1 + _others(connection, job, known.id, key.map_index)
+        values |= {"shards": shards or key.map_index + 1, **_request(request)}
+    elif key.map_index >= known.shards:  # mapped over something else than a plan; Airflow numbers such tasks from 0
+        values["shards"] = key.map_index + 1
     if known is not None:
         connection.execute(update(runs).where(runs.c.id == known.id).values(values))
         return int(known.id)
@@ -62,13 +62,13 @@ def lock_run(connection: Connection, job: JobRecord, run_id: int) -> None:
 
 
 def add_up(connection: Connection, job: JobRecord, run_id: int, now: datetime) -> None:
-    """Write the sum of the shards' counts, and the state that theirs give. The caller has locked the run."""
-    shards = job.tables.shards
+    """Write the sum of the shards' counts, and the state that those of the plan give. The caller has locked the run."""
+    runs, shards = job.tables.runs, job.tables.shards
     rows = connection.execute(select(shards).where(shards.c.run_id == run_id)).all()
     counts = reduce(add, map(Counts.from_row, rows), Counts())
-    state = _state({row.state for row in rows})
+    planned = connection.execute(select(runs.c.shards).where(runs.c.id == run_id)).scalar_one()
+    state = _state({row.state for row in of_plan(rows, planned)})
     ended = {"state": state, "ended_at": None if state == RUNNING else now}
-    runs = job.tables.runs
     connection.execute(update(runs).where(runs.c.id == run_id).values(**ended, **counts.as_columns()))
 
 
@@ -90,11 +90,16 @@ def of_task(job: JobRecord, key: RunKey) -> ColumnElement[bool]:
     )
 
 
-def _others(connection: Connection, job: JobRecord, run_id: int, map_index: int) -> int:
-    """Return how many shards a run has besides one."""
-    shards = job.tables.shards
-    others = select(func.count()).where(shards.c.run_id == run_id, shards.c.map_index != map_index)
-    return int(connection.scalar(others) or 0)
+def of_plan(shards: Sequence[Row[Any]], planned: int) -> Sequence[Row[Any]]:
+    """Return the shards of a run that its plan has, without those that only an earlier plan had.
+
+    The counts of the others stay the run's, their states do not. A task that scores a run alone has the map index -1.
+
+    :param shards: rows of one run
+    :param planned: how many shards the run is planned as
+    """
+    mapped = [row for row in shards if 0 <= row.map_index < planned]
+    return mapped or [row for row in shards if row.map_index < 0]
 
 
 def _state(states: Collection[str]) -> str:
