@@ -128,20 +128,29 @@ def finish_run(ledger: Ledger, key: RunKey, shards: Sequence[Shard]) -> RunRepor
     :param shards: the plan; the shard at each place was scored by the task with that map index
     :raises UnaccountedError: if a shard is not done, or the tables do not hold what the shards have counted
     """
-    report = _finish(ledger, key, dict(enumerate(shards)), ledger.shards.of(key))
+    try:
+        report = _finish(ledger, key, dict(enumerate(shards)), ledger.shards.of(key))
+    except UnaccountedError:
+        ledger.shards.finish(key, succeeded=False)
+        raise
     ledger.shards.finish(key, succeeded=True)
     ledger.preemption.withdraw(key)
     return report
 
 
 def finish_one_shard(ledger: Ledger, request: RunRequest, shard: Shard) -> RunReport:
-    """Finish a run that one task has scored by itself, as :func:`finish_run` does."""
+    """Finish a run that one task has scored by itself, as :func:`finish_run` does.
+
+    If the task is mapped without a plan, its shard alone is compared, and fails alone: its siblings go on.
+    """
     key = request.key
-    found = ledger.shards.of(key)
-    mine = [run for run in found if run.map_index == key.map_index]
-    report = _finish(ledger, key, {key.map_index: shard}, mine)
-    if all(run.state == SUCCESS for run in found):  # otherwise another task, mapped without a plan, is not done
-        ledger.shards.finish(key, succeeded=True)
+    mine = [run for run in ledger.shards.of(key) if run.map_index == key.map_index]
+    try:
+        report = _finish(ledger, key, {key.map_index: shard}, mine)
+    except UnaccountedError:
+        ledger.shards.fail(key)
+        raise
+    ledger.shards.finish(key, succeeded=True)
     if not request.yields:  # otherwise the request is that of another task of the DAG run
         ledger.preemption.withdraw(key)
     return report
@@ -150,13 +159,12 @@ def finish_one_shard(ledger: Ledger, request: RunRequest, shard: Shard) -> RunRe
 def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Sequence[ShardRecord]) -> RunReport:
     done = {run.map_index for run in found if run.state == SUCCESS}
     if missing := [f"{index} ({shard})" for index, shard in plan.items() if index not in done]:
-        ledger.shards.finish(key, succeeded=False)
         raise UnaccountedError(
             f"of the {len(plan)} shard(s) of {key.task_id} of {key.dag_run_id}, these are not done: "
             f"{', '.join(missing)}; clear them in Airflow: they continue where they stopped"
         )
     counts = reduce(add, (run.counts for run in found), Counts())
-    _compare_with_tables(ledger, key, found, counts)
+    _compare_with_tables(ledger, found, counts)
     out_of_time = [run for run in found if run.out_of_time and run.map_index in plan]
     _advance_cursor(ledger, plan, min((run.map_index for run in out_of_time), default=None))
     beyond = ledger.shards.beyond_budget(key)
@@ -198,14 +206,13 @@ def _advance_cursor(ledger: Ledger, plan: Mapping[int, Shard], out_of_time: int 
         ledger.cursor.advance(scan.reached or scan.highest, backlog=None, is_full_pass=scan.is_full)
 
 
-def _compare_with_tables(ledger: Ledger, key: RunKey, found: Sequence[ShardRecord], counts: Counts) -> None:
+def _compare_with_tables(ledger: Ledger, found: Sequence[ShardRecord], counts: Counts) -> None:
     """Compare the counts with the rows in the tables. Another run may have replaced some of them since, no more."""
     kept = ledger.shards.rows_of([shard.id for shard in found])
     keyed = counts.rejected - sum(counts.unkeyed.values())
     replaced = counts.scored + keyed - kept.scored - kept.rejected
     wrong = kept.scored > counts.scored or kept.rejected > keyed or replaced < 0
     if wrong or replaced > ledger.shards.done_by_others(found):
-        ledger.shards.finish(key, succeeded=False)
         raise UnaccountedError(
             f"rows unaccounted for: the shards have counted {counts}, {sum(counts.unkeyed.values())} of the rejects "
             f"without a key, the tables contain {kept.scored} of their scores and {kept.rejected} of their rejects; "

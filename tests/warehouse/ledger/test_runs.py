@@ -12,7 +12,7 @@ import pytest
 from review_scoring.errors import UnaccountedError
 from review_scoring.job import Rescore
 from review_scoring.request import KeyRange, RunKey, TimeRange
-from review_scoring.run.planning import finish_run, plan_one_shard, plan_run
+from review_scoring.run.planning import finish_one_shard, finish_run, plan_one_shard, plan_run
 from review_scoring.warehouse.ledger.counts import Counts
 from review_scoring.warehouse.schema import ABANDONED, FAILED, RUNNING, SUCCESS, YIELDED
 from review_scoring.warehouse.selection.shards import ShardLimits
@@ -112,6 +112,41 @@ def test_tasks_that_are_mapped_without_a_plan_succeed_when_the_last_of_them_does
     assert [(run.state, run.shards) for run in filled.runs()] == [(FAILED, 2)]
     filled.score("night", map_index=1)
     assert [(run.state, run.shards) for run in filled.runs()] == [(SUCCESS, 2)]
+
+
+def test_a_failed_comparison_stays_until_a_shard_begins_again(filled: Warehouse) -> None:
+    prepared = filled.prepare()
+    ledger, second = prepared.existing_ledger, asked(replace(KEY, map_index=1))
+    ledger.shards.plan(asked(KEY), 2)
+    shards = [plan_one_shard(prepared, asked(KEY)), plan_one_shard(prepared, asked(KEY))]
+    filled.score("night", shard=shards[0], map_index=0)
+    slow = ledger.leases.take(second)
+    with pytest.raises(UnaccountedError, match="these are not done: 1"):
+        finish_run(ledger, KEY, shards)  # the task was marked as success in Airflow, and its worker goes on
+    (failed,) = filled.runs()
+    ledger.leases.end(slow, SUCCESS)
+    (run,) = filled.runs()
+    assert (run.state, run.ended_at) == (FAILED, failed.ended_at)
+    lease = ledger.leases.take(second)
+    assert [(run.state, run.ended_at) for run in filled.runs()] == [(RUNNING, None)]
+    ledger.leases.end(lease, SUCCESS)
+    finish_run(ledger, KEY, shards)
+    assert [run.state for run in filled.runs()] == [SUCCESS]
+
+
+def test_a_task_without_a_plan_whose_counts_differ_fails_its_run_until_it_is_tried_again(filled: Warehouse) -> None:
+    prepared = filled.prepare()
+    first = asked(replace(KEY, map_index=0))
+    shard = plan_one_shard(prepared, first)
+    filled.score("night", shard=shard, map_index=0)
+    filled.run("DELETE FROM review_scores WHERE review_id = '7'")
+    with pytest.raises(UnaccountedError, match="rows unaccounted for"):
+        finish_one_shard(prepared.existing_ledger, first, shard)
+    assert [run.state for run in filled.runs()] == [FAILED]
+    assert filled.score("night", map_index=1).counts.scored == 1
+    assert [run.state for run in filled.runs()] == [FAILED], "its sibling has succeeded"
+    filled.score("night", map_index=0)
+    assert [run.state for run in filled.runs()] == [SUCCESS]
 
 
 @pytest.mark.parametrize("state", [FAILED, YIELDED])

@@ -62,21 +62,34 @@ def lock_run(connection: Connection, job: JobRecord, run_id: int) -> None:
 
 
 def add_up(connection: Connection, job: JobRecord, run_id: int, now: datetime) -> None:
-    """Write the sum of the shards' counts, and the state that those of the plan give. The caller has locked the run."""
-    runs, shards = job.tables.runs, job.tables.shards
-    rows = connection.execute(select(shards).where(shards.c.run_id == run_id)).all()
+    """Write the sum of the shards' counts, and the state that those of the plan give. The caller has locked the run.
+
+    A run that has failed stays so until it is planned or a shard of it begins: its counts may have been compared.
+    """
+    runs = job.tables.runs
+    rows = _shards(connection, job, run_id)
     counts = reduce(add, map(Counts.from_row, rows), Counts())
-    planned = connection.execute(select(runs.c.shards).where(runs.c.id == run_id)).scalar_one()
-    state = _state({row.state for row in of_plan(rows, planned)})
-    ended = {"state": state, "ended_at": None if state == RUNNING else now}
+    run = connection.execute(select(runs.c.shards, runs.c.state).where(runs.c.id == run_id)).one()
+    state = _state({row.state for row in of_plan(rows, run.shards)})
+    ended = {} if run.state == FAILED else {"state": state, "ended_at": None if state == RUNNING else now}
     connection.execute(update(runs).where(runs.c.id == run_id).values(**ended, **counts.as_columns()))
 
 
 def end_run(connection: Connection, job: JobRecord, key: RunKey, *, succeeded: bool) -> None:
-    """Write the result of a run all of whose shards have ended: of the comparison of counts and tables."""
+    """Write what the comparison of a run's counts with the tables has found.
+
+    A run whose counts are right succeeds if all shards of its plan have; otherwise it keeps its state.
+    """
     runs = job.tables.runs
+    mine = select(runs.c.id, runs.c.shards).where(of_task(job, key))
+    run = connection.execute(dialect_of(connection).locked(mine)).one_or_none()
+    if run is None:
+        return
+    done = [row for row in of_plan(_shards(connection, job, run.id), run.shards) if row.state == SUCCESS]
+    if succeeded and len(done) < run.shards:
+        return
     ended = {"state": SUCCESS if succeeded else FAILED, "ended_at": dialect_of(connection).now(connection)}
-    connection.execute(update(runs).where(of_task(job, key)).values(ended))
+    connection.execute(update(runs).where(runs.c.id == run.id).values(ended))
 
 
 def of_task(job: JobRecord, key: RunKey) -> ColumnElement[bool]:
@@ -88,6 +101,11 @@ def of_task(job: JobRecord, key: RunKey) -> ColumnElement[bool]:
         runs.c.task_id == key.task_id,
         runs.c.dag_run_id == key.dag_run_id,
     )
+
+
+def _shards(connection: Connection, job: JobRecord, run_id: int) -> Sequence[Row[Any]]:
+    shards = job.tables.shards
+    return connection.execute(select(shards).where(shards.c.run_id == run_id)).all()
 
 
 def of_plan(shards: Sequence[Row[Any]], planned: int) -> Sequence[Row[Any]]:

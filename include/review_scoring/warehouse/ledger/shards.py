@@ -15,9 +15,9 @@ from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger.counts import NONE, Counts, Tally
 from review_scoring.warehouse.ledger.models import ScoredModels
 from review_scoring.warehouse.ledger.preemption import lock_job
-from review_scoring.warehouse.ledger.runs import begin_run, end_run, of_task
+from review_scoring.warehouse.ledger.runs import add_up, begin_run, end_run, lock_run, of_task
 from review_scoring.warehouse.ledger.transactions import JobTransactions
-from review_scoring.warehouse.schema import ABANDONED, RUNNING
+from review_scoring.warehouse.schema import ABANDONED, FAILED, RUNNING, SUCCESS
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ShardRecords(JobTransactions):
         self._write("recording the plan", lambda connection: self._plan(connection, request, model_id, shards, left))
 
     def finish(self, key: RunKey, *, succeeded: bool) -> None:
-        """Record whether the counts of a run, all of whose shards are done, are what the tables hold."""
+        """Record whether the tables hold what a run has counted. A run with shards to come does not succeed yet."""
         self._write("finishing the run", lambda c: end_run(c, self.job, key, succeeded=succeeded))
 
     def recorded(self) -> int:
@@ -110,6 +110,10 @@ class ShardRecords(JobTransactions):
         if row is None:
             return None
         return PastSpeed(row.tokens / row.device_seconds, row.tokens / row.scored, self.recorded())
+
+    def fail(self, key: RunKey) -> None:
+        """Record that the tables do not hold what a shard has counted: until it begins again, it has failed."""
+        self._write("failing the shard", lambda connection: self._fail(connection, key))
 
     def rows_of(self, shard_ids: Sequence[int]) -> RowCounts:
         """Count the rows that these shards have written and no other run has replaced."""
@@ -169,6 +173,18 @@ class ShardRecords(JobTransactions):
                 ended |= Counts.from_row(row).before_another_try().as_columns()
             if ended:
                 connection.execute(update(shards).where(shards.c.id == row.id).values(**ended))
+
+    def _fail(self, connection: Connection, key: RunKey) -> None:
+        runs, shards = self.job.tables.runs, self.job.tables.shards
+        mine = select(shards.c.id, shards.c.run_id).join(runs, runs.c.id == shards.c.run_id)
+        mine = mine.where(of_task(self.job, key), shards.c.map_index == key.map_index)
+        found = connection.execute(mine).one_or_none()
+        if found is None:
+            return
+        lock_run(connection, self.job, found.run_id)
+        done = (shards.c.id == found.id, shards.c.state == SUCCESS)  # another try may have begun
+        if connection.execute(update(shards).where(*done).values(state=FAILED)).rowcount:
+            add_up(connection, self.job, found.run_id, dialect_of(connection).now(connection))
 
     def _rows_of(self, connection: Connection, shard_ids: Sequence[int]) -> RowCounts:
         def rows(table: Table) -> int:
