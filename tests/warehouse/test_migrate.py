@@ -25,7 +25,7 @@ from review_scoring.warehouse.dialects import dialect_name, dialect_of
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.ledger.chunk import ChunkResult, Outcome
 from review_scoring.warehouse.retry import retried
-from review_scoring.warehouse.schema import EXCEPT, ONLY, VERSION_TABLE, tables
+from review_scoring.warehouse.schema import EXCEPT, ONLY, SUCCESS, VERSION_TABLE, tables
 from tests.conftest import PROVE
 from tests.exactly_once.worker import wait_for
 from tests.stubs import Warehouse, asked
@@ -296,11 +296,22 @@ def test_a_downgrade_needs_a_revision_that_is_known_and_no_run_in_progress(wareh
     for revision in ("base", "0000", "-1"):
         with pytest.raises(ConfigurationError, match=rf"to {revision}; the revisions are {known}$"):
             migrate.downgrade(warehouse.engine, None, revision)
-    ledger = warehouse.prepare().ledger
-    assert ledger is not None
-    ledger.leases.take(asked(RunKey("dag", "score", "2")))
-    with pytest.raises(ConfigurationError, match="a run is in progress"):
-        migrate.downgrade(warehouse.engine, None, "0001_tables")
+    ledger, key = warehouse.prepare().existing_ledger, RunKey("dag", "score", "2", 0)
+
+    def refuses() -> None:
+        with pytest.raises(ConfigurationError, match="a run is in progress"):
+            migrate.downgrade(warehouse.engine, None, "0001_tables")
+
+    ledger.shards.plan(asked(key), 2)
+    refuses()
+    lease = ledger.leases.take(asked(key))
+    refuses()
+    warehouse.run("UPDATE scoring_runs SET started_at = '2026-01-01 00:00:00.000000'")
+    refuses()
+    ledger.leases.end(lease, SUCCESS)
+    refuses()
+    warehouse.run("UPDATE scoring_shards SET ended_at = '2026-01-01 00:00:00.000000'")
+    migrate.downgrade(warehouse.engine, None, "0001_tables")
 
 
 def test_the_command_downgrades_the_tables_of_a_connection(

@@ -19,7 +19,8 @@ from sqlalchemy.schema import CreateSchema
 from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.engine import writing
-from review_scoring.warehouse.schema import RUNNING, VERSION_TABLE, tables
+from review_scoring.warehouse.ledger.held_lease import in_progress
+from review_scoring.warehouse.schema import VERSION_TABLE, tables
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -152,11 +153,9 @@ def _check_downgrade(connection: Connection, schema: str | None, revision: str |
             f"the tables are {f'at revision {revision}' if revision else 'missing'}, and cannot be downgraded to {to}; "
             f"the revisions are {', '.join(revisions)}"
         )
-    shards = tables(schema).shards
-    alive = select(shards.c.id).where(
-        shards.c.state == RUNNING, shards.c.lease_until > dialect_of(connection).now(connection)
-    )
-    if connection.execute(alive.limit(1)).one_or_none() is not None:
+    tables_ = tables(schema)
+    running = select(tables_.runs.c.id).where(in_progress(tables_, dialect_of(connection).now(connection)))
+    if connection.execute(running.limit(1)).one_or_none() is not None:
         raise ConfigurationError("a run is in progress; wait until it has ended, and pause its DAG")
 
 

@@ -43,5 +43,5 @@ def date_back(warehouse: Warehouse, run_id: str, back: timedelta) -> None:
         of_run = connection.execute(shards.select().where(shards.c.run_id == run.id)).all()
         for table, rows in ((runs, [run]), (shards, of_run)):
             for row in rows:
-                moved = {"started_at": row.started_at - back, "ended_at": row.ended_at - back}
+                moved = {"started_at": row.started_at - back, "ended_at": row.ended_at and row.ended_at - back}
                 connection.execute(update(table).where(table.c.id == row.id).values(moved))

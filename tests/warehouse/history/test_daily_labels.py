@@ -10,10 +10,12 @@ import pytest
 from sqlalchemy import update
 
 from review_scoring.job import Rescore
+from review_scoring.request import RunKey
+from review_scoring.run.planning import plan_one_shard
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.history import daily_labels
 from review_scoring.warehouse.ledger.counts import add_labels
-from tests.stubs import MODEL, Warehouse
+from tests.stubs import MODEL, Warehouse, asked
 from tests.warehouse.history.reading import date_back, read_days, read_runs
 
 
@@ -77,6 +79,17 @@ def test_a_run_in_progress_is_not_counted_in_its_day(warehouse: Warehouse) -> No
     with writing(warehouse.engine).begin() as connection:
         connection.execute(update(shards).where(shards.c.id == last.id).values(state="success"))
     assert [day.labelled for day in read_days(warehouse)] == [30]
+
+
+def test_a_run_between_two_shards_is_not_counted_in_its_day(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(10)
+    prepared, request = warehouse.prepare(), asked(RunKey("dag", "score", "1"))
+    prepared.existing_ledger.shards.plan(request, 2)
+    warehouse.score("1", shard=plan_one_shard(prepared, request), map_index=0)
+    assert read_days(warehouse) == []
+    date_back(warehouse, "1", timedelta(minutes=5))
+    assert [day.labelled for day in read_days(warehouse)] == [10], "its other shard has not begun since"
 
 
 def test_more_tasks_than_the_limit_shorten_the_history_by_whole_days(

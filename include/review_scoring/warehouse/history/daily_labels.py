@@ -12,6 +12,7 @@ from sqlalchemy import Connection, or_, select
 from review_scoring.job import Rescore
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger.counts import LabelCounts, add_labels, labelled, shares_of
+from review_scoring.warehouse.ledger.held_lease import in_progress
 from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.schema import RUNNING
 
@@ -60,7 +61,7 @@ def daily_labels(connection: Connection, job: JobRecord, *, back: timedelta) -> 
     since = (now - back).replace(hour=0, minute=0, second=0, microsecond=0)
     statement = (
         select(runs.c.dag_id, runs.c.dag_run_id, runs.c.started_at)
-        .add_columns(shards.c.state, shards.c.lease_until, shards.c.label_counts)
+        .add_columns(shards.c.label_counts, in_progress(job.tables, now).label("in_progress"))
         .join_from(runs, shards, runs.c.id == shards.c.run_id)
         .where(runs.c.job_id == job.id, runs.c.started_at >= since, runs.c.rescore == Rescore.NOTHING.value)
         .where(or_(shards.c.scored > 0, shards.c.state == RUNNING))
@@ -68,10 +69,10 @@ def daily_labels(connection: Connection, job: JobRecord, *, back: timedelta) -> 
         .limit(MOST_TASKS)
     )
     rows = connection.execute(statement).all()
-    in_progress = {(row.dag_id, row.dag_run_id) for row in rows if row.state == RUNNING and row.lease_until > now}
+    unfinished = {(row.dag_id, row.dag_run_id) for row in rows if row.in_progress}
     found: dict[date, LabelCounts] = {}
     for row in rows:
-        if (row.dag_id, row.dag_run_id) not in in_progress:
+        if (row.dag_id, row.dag_run_id) not in unfinished:
             day = row.started_at.date()
             found[day] = add_labels(found.get(day, {}), json.loads(row.label_counts))
     if len(rows) == MOST_TASKS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import reduce
 from itertools import chain, groupby
 from operator import add
@@ -15,16 +15,14 @@ from sqlalchemy import Connection, Row, Select, and_, func, select
 from review_scoring.job import Rescore
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger.counts import Counts, labelled, shares_of
-from review_scoring.warehouse.ledger.held_lease import LEASE_S
+from review_scoring.warehouse.ledger.held_lease import in_progress
 from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.runs import of_plan
 from review_scoring.warehouse.schema import FAILED, RUNNING, SUCCESS, YIELDED
 
 STALLED = "stalled"
-"""State of a run that is recorded as `running` although its lease has expired, or no shard has begun for a while."""
-
-PAUSE = timedelta(seconds=LEASE_S)
-"""How long a run is in progress between two shards, and before its counts are compared. Airflow may know better."""
+"""State of a run that is recorded as `running`, and is not in progress: a task stopped sending heartbeats, no task has
+begun for a while, or nothing has compared the counts of its shards with the tables. Airflow may know better."""
 
 
 @dataclass(frozen=True)
@@ -95,32 +93,34 @@ def last_runs(connection: Connection, job: JobRecord, *, limit: int) -> list[Run
         .subquery()
     )
     same = and_(newest.c.dag_id == runs.c.dag_id, newest.c.dag_run_id == runs.c.dag_run_id)
-    statement = _shards(job).join(newest, same).order_by(newest.c.newest.desc(), shards.c.id)
-    return _grouped(connection, connection.execute(statement).all())
+    now = dialect_of(connection).now(connection)
+    statement = _shards(job, now).join(newest, same).order_by(newest.c.newest.desc(), shards.c.id)
+    return _grouped(connection.execute(statement).all(), now)
 
 
 def find_run(connection: Connection, job: JobRecord, *, dag_id: str, dag_run_id: str) -> Run | None:
     """Return one run of a job, or None if this DAG run scored nothing of the job."""
     runs = job.tables.runs
-    mine = _shards(job).where(runs.c.dag_id == dag_id, runs.c.dag_run_id == dag_run_id)
-    found = _grouped(connection, connection.execute(mine.order_by(job.tables.shards.c.id)).all())
+    now = dialect_of(connection).now(connection)
+    mine = _shards(job, now).where(runs.c.dag_id == dag_id, runs.c.dag_run_id == dag_run_id)
+    found = _grouped(connection.execute(mine.order_by(job.tables.shards.c.id)).all(), now)
     return found[0] if found else None
 
 
-def _shards(job: JobRecord) -> Select[Any]:
+def _shards(job: JobRecord, now: datetime) -> Select[Any]:
     """Return the statement of the shards of a job, each with its run and its model."""
     runs, shards, models = job.tables.runs, job.tables.shards, job.tables.models
-    of_run = (runs.c.dag_id, runs.c.dag_run_id, runs.c.rescore, runs.c.max_reviews, runs.c.shards.label("planned"))
+    of_run = (runs.c.dag_id, runs.c.dag_run_id, runs.c.rescore, runs.c.max_reviews)
+    renamed = (runs.c.shards.label("planned"), runs.c.state.label("run_state"), models.c.name.label("model"))
     return (
-        select(shards, *of_run, runs.c.state.label("run_state"), models.c.name.label("model"), models.c.revision)
+        select(shards, *of_run, *renamed, models.c.revision, in_progress(job.tables, now).label("in_progress"))
         .join(runs, runs.c.id == shards.c.run_id)
         .join(models, models.c.id == shards.c.model_id)
         .where(runs.c.job_id == job.id)
     )
 
 
-def _grouped(connection: Connection, rows: Sequence[Row[Any]]) -> list[Run]:
-    now = dialect_of(connection).now(connection)
+def _grouped(rows: Sequence[Row[Any]], now: datetime) -> list[Run]:
     return [_run(list(shards), now) for _, shards in groupby(rows, key=lambda row: (row.dag_id, row.dag_run_id))]
 
 
@@ -130,13 +130,11 @@ def _run(rows: Sequence[Row[Any]], now: datetime) -> Run:
     done = sum(row.state == SUCCESS for row in chain.from_iterable(of_plans))
     ends = [row.ended_at or row.lease_until for row in rows]
     running = [row for row in rows if row.state == RUNNING]
-    states = {row.run_state for row in rows}
-    if running:
-        state = RUNNING if any(row.lease_until > now for row in running) else STALLED
+    if any(row.in_progress for row in rows):
+        state = RUNNING
     else:
-        state = next(each for each in (FAILED, YIELDED, RUNNING, SUCCESS) if each in states)
-        if state == RUNNING and max(ends) + PAUSE < now:  # nobody finishes it
-            state = SUCCESS if done >= sum(planned.values()) else STALLED
+        states = {STALLED if RUNNING in {row.state, row.run_state} else row.run_state for row in rows}
+        state = next(each for each in (STALLED, FAILED, YIELDED, SUCCESS) if each in states)
     return Run(
         dag_id=rows[0].dag_id,
         dag_run_id=rows[0].dag_run_id,

@@ -1,4 +1,4 @@
-"""A held lease: advanced by commits, renewed by heartbeats, expired 120 seconds after the last one (timeout), ended.
+"""A lease that a task holds: commits and heartbeats extend it, the end of the task gives it back, or it expires.
 
 Every change checks in its own transaction that the shard's row still carries the lease's fencing token.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, or_, select, update
 
 from review_scoring.errors import LeaseLostError
 from review_scoring.warehouse.dialects import dialect_of
@@ -17,10 +17,24 @@ from review_scoring.warehouse.ledger import preemption
 from review_scoring.warehouse.ledger.counts import Counts
 from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.runs import add_up, lock_run
-from review_scoring.warehouse.schema import RUNNING
+from review_scoring.warehouse.schema import RUNNING, Tables
 
 LEASE_S = 120
-"""Seconds after its last heartbeat that a run is taken for dead."""
+"""Seconds after its last heartbeat that a run is taken for dead, and that it may take between two shards."""
+
+
+def in_progress(tables: Tables, now: datetime) -> ColumnElement[bool]:
+    """Return the condition that a row of `scoring_runs` is of a run in progress.
+
+    One of its shards holds its lease, or the run has not ended, and less than :data:`LEASE_S` ago it was planned for
+    the first time or a shard of it ended: the next shard may wait for a worker, and the counts for their comparison.
+    """
+    runs, shards = tables.runs, tables.shards.alias("of_run")  # the statement around it may read the shards, too
+    lately = now - timedelta(seconds=LEASE_S)
+    of_run = exists().where(shards.c.run_id == runs.c.id)
+    is_alive = of_run.where(shards.c.state == RUNNING, shards.c.lease_until > now)
+    is_between = or_(runs.c.started_at > lately, of_run.where(shards.c.ended_at > lately))
+    return or_(is_alive, and_(runs.c.state == RUNNING, is_between))
 
 
 @dataclass(frozen=True)
