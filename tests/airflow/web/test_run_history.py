@@ -82,6 +82,37 @@ def test_a_run_that_waits_for_workers_is_in_progress_unless_a_shard_is_silent(
     assert line.state == state
 
 
+@pytest.mark.parametrize(("done", "running", "state"), [(2, 0, "success"), (1, 0, "stalled"), (1, 1, "stalled")])
+def test_a_run_of_a_dag_without_a_summary_has_succeeded_if_airflow_says_so(
+    recorded: Run, done: int, running: int, state: str
+) -> None:
+    """Its counts were not compared with the tables: without Airflow it is stalled."""
+    stalled = replace(recorded, state="stalled", shards=2, shards_done=done, shards_running=running)
+    (line,) = run_lines([stalled], [dag(FIRST)])
+    assert line.state == state
+    assert [line.state for line in run_lines([stalled], [])] == ["stalled"]
+
+
+def test_the_pages_explain_why_a_run_is_stalled(pages: Pages, warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(3)
+    warehouse.score("scheduled 1", map_index=0)
+    date_back(warehouse, 2 * DAY)
+    client, address = pages(), "/run?dag_id=dag&run_id=scheduled 1"
+    reasons = (
+        ("shards = 1", "success", "have not been compared with the tables"),
+        ("shards = 2", "success", "none of its tasks has begun for a while"),
+        ("shards = 2", "running", "has stopped sending heartbeats"),
+    )
+    expired = "lease_until = '2026-01-01 00:00:00.000000'"
+    for planned, shard, reason in reasons:
+        warehouse.run(f"UPDATE scoring_runs SET state = 'running', {planned}")
+        warehouse.run(f"UPDATE scoring_shards SET state = '{shard}', {expired}")
+        for shown in (client.get("/").text, client.get(address).text):
+            assert "state-stalled" in shown
+            assert [each in shown for _, _, each in reasons] == [each == reason for _, _, each in reasons]
+
+
 def test_a_run_that_failed_in_its_summary_is_no_success_although_its_shards_succeeded(recorded: Run) -> None:
     (line,) = run_lines([recorded], [dag(run("scheduled 1", "failed", DUE - DAY, "summarise"))])
     assert (recorded.state, line.state, line.failed_tasks) == ("success", "failed", ("summarise",))
