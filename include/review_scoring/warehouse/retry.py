@@ -71,7 +71,7 @@ def with_retries(
 def retried(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: float, endless: bool = False) -> T:
     """Retry like :func:`with_retries`, and raise the last error unchanged.
 
-    :param endless: a call has no timeout, in place of :data:`watch.ANSWER_WITHIN_S` seconds
+    :param endless: a call has no timeout, in place of :data:`server_timeouts.ANSWER_WITHIN_S` seconds
     :raises sqlalchemy.exc.SQLAlchemyError: as the database raised it
     :raises ScoringInterruptedError: when `stop` was set while waiting
     """

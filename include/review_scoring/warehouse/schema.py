@@ -135,8 +135,8 @@ class Tables:
         """Add the tables with a row for each review.
 
         They have no foreign keys: PostgreSQL would check them for every row, and every commit already locks the shard's
-        row, whose own foreign keys name the run and the job. Columns of a fixed width come first, which saves the bytes
-        that PostgreSQL would fill in between to align them.
+        row, which has foreign keys to its run and its model. Columns of a fixed width come first: PostgreSQL then needs
+        no padding to align them.
         """
         self.scores = Table(
             "review_scores",
