@@ -152,5 +152,10 @@ class ScoringJob(CheckedModel):
         return cls(**{"name": name, **{str(key): value for key, value in settings.items()}})
 
 
+def target_conn_id(job: ScoringJob) -> str:
+    """Return the id of the connection for the scores."""
+    return job.target_conn_id or job.source_conn_id
+
+
 def _shown(name: object) -> str:
     return repr(name) if isinstance(name, str) else "without a name"

@@ -7,6 +7,7 @@ import runpy
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,12 +16,18 @@ from airflow.sdk import DAG, AssetOrTimeSchedule
 from airflow.sdk.execution_time.comms import AssetEventDagRunReferenceResult
 from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 from safetensors.torch import load_file, save_file
-from sqlalchemy import Engine
+from sqlalchemy import Engine, inspect
 
-from review_scoring.airflow.operators.evaluate_models import BenchmarkModelOperator, models_to_evaluate
+from review_scoring.airflow.operators.evaluate_models import (
+    BenchmarkModelOperator,
+    LoadBenchmarkOperator,
+    models_to_evaluate,
+)
 from review_scoring.airflow.operators.import_model import MODEL_STORE
+from review_scoring.airflow.operators.promote_model import PromoteModelOperator
 from review_scoring.demo import sample_reviews
 from review_scoring.importing import import_model
+from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import BUNDLED, DEFAULT_MODEL
 from review_scoring.models.settings import ModelSettings
 from tests.airflow.runner import ROOT, AirflowHome
@@ -157,10 +164,29 @@ def test_the_benchmark_runs_every_week_and_on_the_event_of_an_imported_model(mon
 def test_a_limit_of_nothing_is_refused() -> None:
     from airflow.sdk.exceptions import AirflowFailException
 
-    from review_scoring.job import ScoringJob
-
     with DAG("d", schedule=None, start_date=datetime(2026, 1, 1)):
         job = ScoringJob(name="films", source_conn_id="reviews", source_table="reviews")
         operator = BenchmarkModelOperator(task_id="evaluate", job=job, loaded={"id": 1}, limit=0)
     with pytest.raises(AirflowFailException):
         operator.execute({})
+
+
+@pytest.mark.parametrize("operator", ["load", "promote"])
+def test_tables_that_a_dba_creates_are_only_checked(
+    sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch, operator: str
+) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    monkeypatch.setenv("AIRFLOW_CONN_REVIEWS", f"sqlite:///{sqlite_engine.url.database}")
+    fill(sqlite_engine, [(1, "un film")])
+    options: dict[str, Any] = {"task_id": operator, "migrate": False}
+    options["job"] = ScoringJob(name="films", source_conn_id="reviews", source_table="reviews")
+    with DAG("d", schedule=None, start_date=datetime(2026, 1, 1)):
+        if operator == "load":
+            task: Any = LoadBenchmarkOperator(**options)
+        else:
+            task = PromoteModelOperator(**options, model=DEFAULT_MODEL, reason="smaller")
+    run = SimpleNamespace(dag_id="d", run_id="1", run_type="manual")
+    with pytest.raises(AirflowFailException, match="tables in connection 'reviews' are missing"):
+        task.execute({"dag_run": run})
+    assert inspect(sqlite_engine).get_table_names() == ["reviews"]

@@ -6,16 +6,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pymysql
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
-from review_scoring.errors import ConfigurationError, ModelError, NotApprovedError, PreflightError
+from review_scoring.errors import (
+    ConfigurationError,
+    ModelError,
+    NotApprovedError,
+    PreflightError,
+    WarehouseUnavailableError,
+)
 from review_scoring.evaluation.champion import as_required, model_of_job, newest_evaluations, require_benchmark
 from review_scoring.evaluation.promotion import PromotionRequest, promote_model
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_entry, find_model
 from review_scoring.models.folder import ModelFolder
 from review_scoring.models.settings import ModelSettings
 from review_scoring.run.preflight import Resources, preflight
+from review_scoring.warehouse import migrate, preflight_errors
+from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.evaluations.promotions import Promotion, StoredPromotion, champion
 from review_scoring.warehouse.schema import tables
 from tests.evaluation.synthetic import Bench
@@ -46,6 +56,7 @@ def promoted(warehouse: Warehouse, bench: Bench, run_id: str = "run", **options:
         "without_passing": False,
         "reason": "as good, and smaller",
     }
+    migrate_tables = options.pop("migrate_tables", True)
     values.update(options)
     request = PromotionRequest(
         model=values.pop("model", DEFAULT_MODEL), promoted_by="ada", dag_id="promote_model", dag_run_id=run_id, **values
@@ -56,6 +67,7 @@ def promoted(warehouse: Warehouse, bench: Bench, run_id: str = "run", **options:
         request,
         source_engine=lambda: warehouse.engine,
         settings=ModelSettings(store=Path("/nowhere")),
+        migrate_tables=migrate_tables,
     )
 
 
@@ -102,6 +114,35 @@ def test_a_promotion_that_is_tried_again_is_recorded_once(warehouse: Warehouse, 
     promoted(warehouse, bench)
     promoted(warehouse, bench)
     assert warehouse.run("SELECT count(*) FROM promotions")[0][0] == 1
+
+
+def test_a_promotion_creates_no_tables_where_a_dba_does(warehouse: Warehouse) -> None:
+    warehouse.create()
+    bench = Bench(BenchmarkStore(warehouse.engine))
+    with pytest.raises(PreflightError, match=r"'reviews' are missing, this version needs .*`review-scoring ddl"):
+        promoted(warehouse, bench, migrate_tables=False)
+    assert migrate.current(warehouse.engine, None) is None
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_a_promotion_waits_for_a_lock_as_a_run_does(
+    warehouse: Warehouse, bench: Bench, monkeypatch: pytest.MonkeyPatch, passes: bool
+) -> None:
+    bench.evaluate(bench.load(), model=BUNDLED)
+    busy = OperationalError("ALTER TABLE", {}, pymysql.err.OperationalError(1205, "lock wait timeout"))
+    results = iter([busy, None])
+
+    def upgrade(*_: object) -> None:
+        if (error := next(results) if passes else busy) is not None:
+            raise error
+
+    monkeypatch.setattr(migrate, "upgrade", upgrade)
+    monkeypatch.setattr(preflight_errors, "PATIENCE_S", 1.0)
+    if passes:
+        assert promoted(warehouse, bench).model == BUNDLED.name
+    else:
+        with pytest.raises(WarehouseUnavailableError, match=r"^connection 'reviews' is busy \(OperationalError 1205\)"):
+            promoted(warehouse, bench)
 
 
 def test_an_old_run_that_is_cleared_does_not_promote_again(warehouse: Warehouse, bench: Bench) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.concurrency.cancellation import StopFlag
-from review_scoring.job import ScoringJob
-from review_scoring.run.preflight import target_conn_id
+from review_scoring.job import ScoringJob, target_conn_id
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 
 

@@ -13,12 +13,12 @@ from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import find_entry, find_model
 from review_scoring.models.folder import ModelFolder
 from review_scoring.models.settings import ModelSettings
-from review_scoring.warehouse import migrate
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.evaluations.past_evaluations import find_evaluation
 from review_scoring.warehouse.evaluations.promotions import Promotion
 from review_scoring.warehouse.evaluations.records import StoredEvaluation
 from review_scoring.warehouse.ledger.ledger import open_ledger
+from review_scoring.warehouse.scoring_tables import prepare_tables
 from review_scoring.warehouse.source.opening import checked_source
 
 if TYPE_CHECKING:
@@ -54,17 +54,19 @@ def promote_model(
     *,
     source_engine: Callable[[], Engine],
     settings: ModelSettings,
+    migrate_tables: bool = True,
 ) -> Promotion:
     """Promote a model to champion of a job, and return what is recorded.
 
     :param source_engine: returns the engine of the job's source
+    :param migrate_tables: False if a DBA creates the tables: they are only checked
     :raises ConfigurationError: for an unknown model, for a promotion without a reason, and for a run that promoted
         another model before, or whose promotion others followed
     :raises NotApprovedError: for a model that has not passed, unless `without_passing`
     """
     if not request.reason.strip():
         raise ConfigurationError("a promotion needs a reason; it is kept in the table `promotions`")
-    migrate.upgrade(store.engine, store.schema)
+    prepare_tables(store.engine, job, store.stop, migrate_tables=migrate_tables)
     if request.evaluation is None:
         found = find_model(request.model, settings)
         rests_on = _newest(store, found, request)

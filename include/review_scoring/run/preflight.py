@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 from sqlalchemy import Engine
 
@@ -15,18 +14,16 @@ from review_scoring.evaluation.champion import require_benchmark
 from review_scoring.job import ScoringJob
 from review_scoring.models.folder import ModelFolder
 from review_scoring.warehouse import migrate
-from review_scoring.warehouse.dialects import dialect_name
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.ledger.ledger import Ledger, open_ledger
-from review_scoring.warehouse.preflight_errors import with_explained_errors
+from review_scoring.warehouse.scoring_tables import check_target, prepare_tables
 from review_scoring.warehouse.selection.cursor import start_of
 from review_scoring.warehouse.source.opening import checked_source
 from review_scoring.warehouse.source.review_source import ReviewSource
 
-T = TypeVar("T")
-
 MANY_ROWS = 1_000_000
 """Rows from which on a job without a cursor column is advised to have one."""
+
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,20 +83,14 @@ def preflight(
         found_source = checked_source(resources.source(), job, stop)
         start_of(found_source, job.start_after)
     with _collected(problems, away):
-        target = engine = resources.target()
-        # Without a timeout: a migration may build an index over all scores.
-        _of_target(
-            job,
-            stop,
-            lambda: _check_tables(engine, job, migrate_tables=migrate_tables, dry_run=dry_run),
-            endless=True,
-        )
+        target = resources.target()
+        prepare_tables(target, job, stop, migrate_tables=migrate_tables, dry_run=dry_run)
     of_model: list[str] = []
     with _collected(of_model, away):  # after the tables, which may have to name the champion
-        found_model = of_job = _of_target(job, stop, resources.model)
+        found_model = of_job = check_target(resources.model, job, stop)
         if benchmark is not None and target is not None:
             store, required = BenchmarkStore(target, job.target_schema), benchmark
-            _of_target(job, stop, lambda: require_benchmark(store, of_job, required))
+            check_target(lambda: require_benchmark(store, of_job, required), job, stop)
     problems += [each for each in of_model if each not in problems]
     if problems:
         raise PreflightError([*problems, *away])
@@ -109,7 +100,7 @@ def preflight(
     with _collected(problems, away):
         if not dry_run or migrate.current(target, job.target_schema) is not None:
             engine, source = target, found_source
-            ledger = _of_target(job, stop, lambda: open_ledger(engine, job, source, stop, create=not dry_run))
+            ledger = check_target(lambda: open_ledger(engine, job, source, stop, create=not dry_run), job, stop)
     if problems:
         raise PreflightError(problems)
     if away:
@@ -134,48 +125,6 @@ def advice(prepared: PreparedJob) -> list[str]:
         f"{source.name} has about {rows:,} rows, and every run compares all their ids with the scores; set "
         "cursor_column to an indexed time of insertion or increasing number, and most runs read the new rows only"
     ]
-
-
-def _check_tables(target: Engine, job: ScoringJob, *, migrate_tables: bool, dry_run: bool) -> None:
-    """Check that the project's tables exist, are of this version, and may be written."""
-    schema = job.target_schema
-    revision = migrate.current(target, schema)
-    migrate.refuse_newer(revision)
-    if dry_run:
-        return
-    if migrate_tables:
-        migrate.upgrade(target, schema)
-    elif revision != migrate.head():
-        found = f"at revision {revision}" if revision else "missing"
-        raise PreflightError(
-            [
-                f"the scoring tables in connection {target_conn_id(job)!r} are {found}, this version needs "
-                f"{migrate.head()}: let the run create them (migrate=True), or run the SQL that "
-                f"`review-scoring ddl {dialect_name(target)}{f' --from {revision}' if revision else ''}` prints"
-            ]
-        )
-    migrate.probe_rights(target, schema)
-
-
-def target_conn_id(job: ScoringJob) -> str:
-    """Return the id of the connection for the scores."""
-    return job.target_conn_id or job.source_conn_id
-
-
-def _of_target(job: ScoringJob, stop: StopFlag, look: Callable[[], T], *, endless: bool = False) -> T:
-    """Check something in the target database, and explain a database error."""
-    schema = f"schema {job.target_schema!r} of " if job.target_schema else ""
-    return with_explained_errors(
-        look,
-        where=f"{schema}connection {target_conn_id(job)!r}",
-        cannot="cannot store scores",
-        otherwise=(
-            "its user needs privileges to read and write the scoring tables and their sequences, and to create them if "
-            "migrate=True"
-        ),
-        stop=stop,
-        endless=endless,
-    )
 
 
 @contextmanager

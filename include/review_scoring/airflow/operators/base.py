@@ -17,10 +17,10 @@ from review_scoring.airflow.jobs import as_job
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, UnaccountedError
 from review_scoring.evaluation.champion import as_required, model_of_job
-from review_scoring.job import ScoringJob
+from review_scoring.job import ScoringJob, target_conn_id
 from review_scoring.models.catalogue_entry import CHAMPION
 from review_scoring.request import RunKey
-from review_scoring.run.preflight import PreparedJob, Resources, preflight, target_conn_id
+from review_scoring.run.preflight import PreparedJob, Resources, preflight
 from review_scoring.settings import as_bool
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue import readable_entries
 from review_scoring.models.catalogue_entry import CHAMPION
 from review_scoring.settings import as_bool
-from review_scoring.warehouse import migrate
+from review_scoring.warehouse.scoring_tables import prepare_tables
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -40,7 +40,7 @@ class LoadBenchmarkOperator(BaseOperator):
 
     :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated)
     :param benchmark_set: name of a benchmark set (templated)
-    :param migrate: False if a DBA creates the tables
+    :param migrate: False if a DBA creates the tables: they are only checked
     """
 
     template_fields: Sequence[str] = ("job", "benchmark_set")
@@ -63,9 +63,9 @@ class LoadBenchmarkOperator(BaseOperator):
         """Load the set, and return its id, name, content hash and number of reviews, and whether it has changed."""
         del context
         with fail_without_retry():
-            store = store_of(as_job(self.job))
-            if as_bool(self.migrate, "migrate"):
-                migrate.upgrade(store.engine, store.schema)
+            job = as_job(self.job)
+            store = store_of(job)
+            prepare_tables(store.engine, job, store.stop, migrate_tables=as_bool(self.migrate, "migrate"))
             stored = load_set(find_set(self.benchmark_set, settings().benchmark_sets), store, engine_of)
         return {
             "id": stored.id,

@@ -36,6 +36,7 @@ class PromoteModelOperator(BaseOperator):
     :param without_passing: promote the model even if it has no passing evaluation (templated)
     :param require_benchmark: the benchmark set that the model must have passed on; None, True or `any` for each that
         it was evaluated on (templated)
+    :param migrate: False if a DBA creates the tables: they are only checked
     """
 
     template_fields: Sequence[str] = ("job", "model", "reason", "evaluation", "without_passing", "require_benchmark")
@@ -50,6 +51,7 @@ class PromoteModelOperator(BaseOperator):
         evaluation: int | str | None = None,
         without_passing: bool | str = False,
         require_benchmark: str | bool | None = None,
+        migrate: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -59,6 +61,7 @@ class PromoteModelOperator(BaseOperator):
         self.evaluation = evaluation
         self.without_passing = without_passing
         self.require_benchmark = require_benchmark
+        self.migrate = migrate
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Promote the model, and return what was recorded."""
@@ -81,6 +84,7 @@ class PromoteModelOperator(BaseOperator):
                 request,
                 source_engine=lambda: engine_of(job.source_conn_id),
                 settings=settings().models,
+                migrate_tables=as_bool(self.migrate, "migrate"),
             )
         log.info(
             "%s promoted %s at revision %s to champion of job %s",

@@ -12,9 +12,8 @@ from airflow.sdk import BaseOperator
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.operators.base import fail_without_retry, run_key
-from review_scoring.job import ScoringJob
+from review_scoring.job import ScoringJob, target_conn_id
 from review_scoring.run.planning import finish_run
-from review_scoring.run.preflight import target_conn_id
 from review_scoring.run.report import DryRunReport, RunReport
 from review_scoring.warehouse.ledger.ledger import find_ledger
 from review_scoring.warehouse.selection.shards import Shard

@@ -14,8 +14,7 @@ from review_scoring.airflow.run_variables import JOB
 from review_scoring.airflow.variables import variable
 from review_scoring.airflow.web.databases import Databases
 from review_scoring.errors import NoSuchJobError
-from review_scoring.job import ScoringJob
-from review_scoring.run.preflight import target_conn_id
+from review_scoring.job import ScoringJob, target_conn_id
 from review_scoring.warehouse.errors import lacks_tables
 from review_scoring.warehouse.ledger.jobs import JobRecord, find_job
 from review_scoring.warehouse.schema import tables
