@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from review_scoring.errors import ReviewScoringError
+from review_scoring.errors import PreflightError, ReviewScoringError
 from review_scoring.warehouse import migrate
+from review_scoring.warehouse.preflight_errors import explained
 
 DIALECTS = ("postgresql", "sqlite", "mariadb", "mysql")
 
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     try:
         given.run(given)
+    except PreflightError as error:
+        raise SystemExit(f"review-scoring: {'; '.join(error.problems)}") from None
     except ReviewScoringError as error:
         raise SystemExit(f"review-scoring: {error}") from None
 
@@ -39,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _downgrade(given: argparse.Namespace) -> None:
     from review_scoring.airflow.connections.engines import engine_of  # Airflow takes seconds to import
 
-    migrate.downgrade(engine_of(given.conn_id), given.schema, given.to)
+    needed = "its user has to be the owner of the scoring tables"
+    with explained(f"connection {given.conn_id!r}", cannot="cannot change the scoring tables", otherwise=needed):
+        migrate.downgrade(engine_of(given.conn_id), given.schema, given.to)
     print(
         f"the scoring tables of connection {given.conn_id!r} are at revision {given.to}: install the version of "
         "review-scoring that uses it before the next run, which would upgrade them again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -325,6 +326,34 @@ def test_the_command_downgrades_the_tables_of_a_connection(
     assert "are at revision 0001_tables" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="cannot be downgraded to 0003_example"):
         main(["downgrade", "warehouse", "--to", "0003_example"])
+
+
+def test_a_downgrade_that_the_database_refuses_is_one_line(
+    postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", postgres_engine.url.render_as_string(hide_password=False))
+    monkeypatch.setattr(migrate, "SCRIPTS", [*migrate.SCRIPTS, LATER])
+    migrate.upgrade(postgres_engine, None)
+    migrate.downgrade(postgres_engine, None, "0002_example_column")  # an index waits without a limit
+    command = ["downgrade", "warehouse", "--to", "0001_tables"]
+    with postgres_engine.connect() as analyst:
+        analyst.execute(text("SELECT count(*) FROM review_scores")).all()  # and does not end its transaction
+        with pytest.raises(SystemExit) as busy:
+            main(command)
+    assert re.fullmatch(r"review-scoring: connection 'warehouse' is busy \(\w+ 55P03\); .+", str(busy.value))
+    monkeypatch.setattr(migrate, "downgrade", lambda *_: Warehouse(postgres_engine).run("SELECT 1 FROM nothing"))
+    with pytest.raises(SystemExit) as refused:
+        main(command)
+    found = r"review-scoring: connection 'warehouse' cannot change the scoring tables \(\w+ 42P01\); .+"
+    assert re.fullmatch(found, str(refused.value))
+
+
+def test_the_command_names_the_revisions_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(
+        SystemExit, match="review-scoring: there is no revision '0001_table'; the revisions are 0001_tables$"
+    ):
+        main(["ddl", "postgresql", "--from", "0001_table"])
+    assert capsys.readouterr().out == ""
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])

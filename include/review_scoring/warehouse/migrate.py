@@ -96,9 +96,10 @@ def ddl(dialect: str, schema: str | None, *, since: str | None = None, until: st
 
     :param since: the revision that the tables are at, for the SQL that brings them on from there
     :param until: the revision to bring them to
-    :raises WarehouseUnavailableError: for a revision that this version does not know
+    :raises ConfigurationError: for a revision that this version does not know
     """
-    refuse_newer(since)
+    if since is not None and since not in _revisions():
+        raise ConfigurationError(f"there is no revision {since!r}; the revisions are {', '.join(_revisions())}")
     out = io.StringIO()
     config = _config(out)
     config.attributes.update(schema=schema, dialect=dialect)
