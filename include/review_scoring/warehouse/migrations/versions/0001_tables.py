@@ -25,36 +25,14 @@ MYSQL: dict[str, Any] = {
     for dialect in ("mysql", "mariadb")
     for option, value in (("engine", "InnoDB"), ("charset", "utf8mb4"), ("collate", "utf8mb4_bin"))
 }
-TABLES = (
-    "promotions",
-    "benchmark_predictions",
-    "benchmark_class_metrics",
-    "benchmark_runs",
-    "benchmark_reviews",
-    "benchmark_texts",
-    "benchmark_sets",
-    "review_rejects",
-    "review_scores",
-    "scoring_shards",
-    "scoring_runs",
-    "scored_models",
-    "scoring_jobs",
-)
 
 
 def upgrade() -> None:
-    """Create the tables and the view."""
+    """Create the tables and the view. There is no downgrade: it would drop every score."""
     _create_runs()
     _create_reviews()
     _create_benchmarks()
     _create_view()
-
-
-def downgrade() -> None:
-    """Drop all of them, and with them every score."""
-    op.execute(f"DROP VIEW {_view()}")
-    for table in TABLES:
-        op.drop_table(table, schema=_schema())
 
 
 def _create_runs() -> None:
