@@ -110,10 +110,10 @@ def ddl(dialect: str, schema: str | None, *, since: str | None = None, until: st
 
 
 def _migrate(engine: Engine, schema: str | None, downgrade_to: str | None) -> None:
-    """Upgrade the tables, or downgrade them to a revision, under a lock that admits one process.
+    """Upgrade the tables, or downgrade them to a revision, while holding a lock: one process migrates at a time.
 
-    The lock is held by a transaction of its own, since a migration that builds an index commits before it. Where only
-    one process can write, the migration is that transaction.
+    One connection holds the lock until the end, and another one migrates, because a migration commits in between. On
+    SQLite and DuckDB, which have one writer, the connection with the lock migrates.
     """
     from alembic import command
 

@@ -30,7 +30,8 @@ LABELS_VIEW = "review_labels"
 """The view for analysts: one row for each scored review, with the job's name and the model's."""
 
 RUNNING, SUCCESS, FAILED, YIELDED, ABANDONED = "running", "success", "failed", "yielded", "abandoned"
-"""States of a run and of a shard. A shard is abandoned when its lease has expired, or a new plan lacks it."""
+"""States of a shard; a run has all but the last. A shard that was running is abandoned if another run takes over after
+its lease has expired, or if its run is planned again without it."""
 
 CERTAINTY = ("job_id", "score", "review_id")
 FILTERS = ("label", "truncated", "model_id", "scored_at")
@@ -38,7 +39,7 @@ FILTERS = ("label", "truncated", "model_id", "scored_at")
 
 ONLY, EXCEPT = "only", "except"
 MYSQL = frozenset({"mysql", "mariadb"})
-"""Keys in `info` of an index that only some databases have: which ones have it, or do not."""
+"""An index that not all databases have names them in its `info`: those that have it, or those that do not."""
 
 
 class Tables:

@@ -1,4 +1,4 @@
-"""A lease that a task holds: commits and heartbeats extend it, the end of the task gives it back, or it expires.
+"""The lease that a task holds: commits and heartbeats renew it; the task gives it back at its end, or it expires.
 
 Every change checks in its own transaction that the shard's row still carries the lease's fencing token.
 """

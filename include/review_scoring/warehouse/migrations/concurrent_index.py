@@ -1,8 +1,9 @@
 """For migrations: creates and drops indexes of large tables while runs commit.
 
-PostgreSQL builds an index concurrently, outside a transaction, and what the migration has done before is committed. It
-would be done again if the build is killed, and fail: an index has a migration of its own, after that of its columns.
-MySQL and MariaDB build it online without being asked. SQLite and DuckDB have one writer, who waits.
+PostgreSQL cannot build an index concurrently in a transaction: what the migration did before is committed first. If the
+build is then killed, the next attempt repeats the migration from its start, and fails because its columns exist. So an
+index needs a migration of its own, after that of its columns. MySQL and MariaDB build an index online by default. On
+SQLite and DuckDB, which have one writer, runs wait.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sqlalchemy import func, select
 
 
 def create_index(name: str, table: str, columns: Sequence[str], **options: Any) -> None:
-    """Create an index, in place of the invalid one that a killed attempt has left."""
+    """Create an index. On PostgreSQL, drop the invalid index that a killed attempt has left under this name first."""
     schema = context.config.attributes["schema"]
     if context.config.attributes["dialect"] != "postgresql":
         op.create_index(name, table, columns, schema=schema, **options)
