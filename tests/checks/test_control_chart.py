@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from review_scoring.checks.control_chart import FEWEST_DAYS, FEWEST_REVIEWS, Band, Point, bands, is_unusual
+from review_scoring.checks.control_chart import FEWEST_DAYS, FEWEST_REVIEWS, Band, Point, band_of, bands, is_unusual
 
 BEGAN = datetime(2026, 1, 1, 2, tzinfo=UTC)
 
@@ -26,10 +26,28 @@ def test_a_band_is_made_of_the_days_before_and_never_of_the_day_itself() -> None
     assert not is_unusual(points(0.51)[0], band)
 
 
-def test_days_older_than_a_month_are_forgotten() -> None:
+def test_days_before_the_last_four_weeks_are_forgotten() -> None:
     old = points(*[0.1] * FEWEST_DAYS)
     new = [Point(p.at + timedelta(days=40), 0.8, 100) for p in points(*[0] * (FEWEST_DAYS + 1))]
     assert bands([*old, *new])[-1] == Band(0.8, 0.8)
+    month = points(0.1, *[0.8] * 28)
+    assert band_of(Point(BEGAN + timedelta(days=28), 0.8, 100), month[:-1]) != Band(0.8, 0.8)
+    assert band_of(Point(BEGAN + timedelta(days=29), 0.8, 100), month) == Band(0.8, 0.8)
+
+
+def test_the_day_of_a_large_backlog_does_not_widen_the_bands_after_it() -> None:
+    month = points(*[0.5, 0.52, 0.48, 0.5, 0.5] * 5, reviews=400)
+    backlog = Point(BEGAN - timedelta(days=1), 0.5, 1_000_000)
+    today = Point(BEGAN + timedelta(days=25), 0.5, 400)
+    without, with_it = band_of(today, month), band_of(today, [backlog, *month])
+    assert without is not None
+    assert with_it is not None
+    assert with_it.high - with_it.low < 1.05 * (without.high - without.low)
+
+
+def test_a_band_has_its_smallest_width() -> None:
+    found = band_of(points(0.5)[0], [Point(BEGAN - timedelta(days=n), 0.8, 100) for n in range(1, 20)], least=0.05)
+    assert found == Band(pytest.approx(0.75), pytest.approx(0.85))
 
 
 def test_a_day_with_few_reviews_neither_makes_a_band_nor_breaks_one() -> None:

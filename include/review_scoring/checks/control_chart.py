@@ -1,4 +1,4 @@
-"""Control chart (Shewhart): whether a day's value lies within three standard deviations of the month before it."""
+"""Control chart (Shewhart): whether a day's value lies within the control limits of the 28 days before it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from math import sqrt
 from statistics import fmean
 
-WINDOW = timedelta(days=30)
+WINDOW = timedelta(days=28)
+"""Whole weeks, so that each weekday counts as often as the others."""
+
 FEWEST_DAYS = 10
 """With fewer, the standard deviation is unreliable: with five, one usual day in 20 would be unusual (Student's t)."""
 FEWEST_REVIEWS = 30
@@ -32,18 +34,41 @@ class Point:
 
 @dataclass(frozen=True)
 class Band:
-    """Control limits: the mean of the 30 days before, plus and minus three standard deviations, within 0 and 1."""
+    """Control limits: the mean of the 28 days before, plus and minus some standard deviations, within 0 and 1."""
 
     low: float
     high: float
 
 
 def bands(points: Sequence[Point]) -> list[Band | None]:
-    """Return the band of each point, computed from the points of the 30 days before it; None if they are too few.
+    """Return the band of each point, computed from the points of the 28 days before it; None if they are too few.
 
     :param points: the oldest first
     """
-    return [_band([p for p in points[:n] if _counts(p, point.at)], point) for n, point in enumerate(points)]
+    return [band_of(point, points[:n]) for n, point in enumerate(points)]
+
+
+def band_of(
+    point: Point, before: Sequence[Point], *, deviations: float = DEVIATIONS, least: float = 0.0
+) -> Band | None:
+    """Return the band of a point, computed from those of the points before it that lie in the 28 days before it.
+
+    It is wider for a point with fewer reviews, such as a day in progress: its width is proportional to
+    1 / sqrt(reviews), as on control charts with samples of different sizes. The usual number of reviews is the harmonic
+    mean, since the variance of a day is proportional to 1 / reviews: one day with a large backlog does not change it.
+
+    :param deviations: half the width, in standard deviations
+    :param least: the smallest half of the width, for values of which smaller changes do not matter
+    """
+    month = [each for each in before if _counts(each, point.at)]
+    if len(month) < FEWEST_DAYS:
+        return None
+    middle = fmean(p.value for p in month)  # `statistics.stdev` computes with fractions, and takes 0.1 s
+    spread = deviations * sqrt(sum((p.value - middle) ** 2 for p in month) / (len(month) - 1))
+    usual = 1 / fmean(1 / p.reviews for p in month)
+    spread *= sqrt(max(1.0, usual / point.reviews))
+    spread = max(spread, least)
+    return Band(max(middle - spread, 0.0), min(middle + spread, 1.0))
 
 
 def is_unusual(point: Point, band: Band | None) -> bool:
@@ -53,16 +78,3 @@ def is_unusual(point: Point, band: Band | None) -> bool:
 
 def _counts(point: Point, before: datetime) -> bool:
     return point.reviews >= FEWEST_REVIEWS and before - WINDOW <= point.at < before
-
-
-def _band(month: Sequence[Point], point: Point) -> Band | None:
-    """Return the band of a point. It is wider for a point with fewer reviews, such as a day in progress.
-
-    The width is proportional to 1 / sqrt(reviews), as on control charts with samples of different sizes.
-    """
-    if len(month) < FEWEST_DAYS:
-        return None
-    middle = fmean(p.value for p in month)  # `statistics.stdev` computes with fractions, and takes 0.1 s
-    spread = DEVIATIONS * sqrt(sum((p.value - middle) ** 2 for p in month) / (len(month) - 1))
-    spread *= sqrt(max(1.0, fmean(p.reviews for p in month) / point.reviews))
-    return Band(max(middle - spread, 0.0), min(middle + spread, 1.0))

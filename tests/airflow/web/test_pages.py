@@ -118,7 +118,7 @@ def test_an_hourly_schedule_is_charted_by_day_and_compared_with_a_month(pages: P
     warned = re.search(r"The share of pos is unusual:</strong>(.*?)</p>", shown, re.DOTALL)
     assert warned is not None
     warning = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", warned[1])).split(" (")[0].strip()
-    assert warning == f"10.0 % on {days[-1]}, compared with 46.5 % to 51.5 % in the previous 30 days"
+    assert warning == f"10.0 % on {days[-1]}, compared with 46.6 % to 51.4 % in the previous 28 days"
 
 
 def test_the_total_of_a_run_in_progress_is_shown_if_known(pages: Pages, warehouse: Warehouse) -> None:
