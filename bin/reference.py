@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
+from review_scoring.check_settings import Checks
 from review_scoring.evaluation.benchmark_sets import BenchmarkSet
 from review_scoring.job import ScoringJob
 from review_scoring.models.catalogue_entry import CatalogueEntry, PublishedFigure
@@ -72,13 +73,14 @@ Variables](../operations.md#airflow-variables), which all processes share.
 
 def documents() -> Mapping[str, str]:
     """Return the content of each file of `docs/reference/` by its name."""
+    checks = ["", "The object `checks` has these keys ([checks.md](../checks.md) explains them):", "", *table(Checks)]
     figures = ["", "A table of `figures` has these keys:", "", *table(PublishedFigure)]
     return {
         "catalogue.md": "\n".join([CATALOGUE, *table(CatalogueEntry), *figures, ""]),
         "catalogue.schema.json": schema(CatalogueEntry, "Model catalogue of review_scoring"),
         "benchmark_sets.md": "\n".join([BENCHMARK_SETS, *table(BenchmarkSet), ""]),
         "benchmark_sets.schema.json": schema(BenchmarkSet, "Benchmark sets of review_scoring"),
-        "jobs.md": "\n".join([JOBS, *table(ScoringJob), ""]),
+        "jobs.md": "\n".join([JOBS, *table(ScoringJob), *checks, ""]),
         "jobs.schema.json": schema(ScoringJob, "Scoring jobs of review_scoring", without="name"),
         "settings.md": SETTINGS + "".join(_option(name) for name in Settings.model_fields),
     }
@@ -97,7 +99,9 @@ def _rows(model: type[BaseModel]) -> Iterator[str]:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    return "" if field.default in {None, ()} else f"`{json.dumps(field.default)}`"
+    return (
+        "" if field.default in {None, ()} or isinstance(field.default, BaseModel) else f"`{json.dumps(field.default)}`"
+    )
 
 
 def _option(name: str) -> str:

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from review_scoring.check_settings import Checks
     from review_scoring.errors import (
         ArchiveError,
         BenchmarkError,
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ArchiveError",
     "BenchmarkError",
+    "Checks",
     "ConfigurationError",
     "DeviceError",
     "DownloadFailedError",
@@ -69,7 +71,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is used: a module of the package that needs no pydantic does not wait for it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "job" if name in {"Rescore", "ScoringJob"} else "errors"
+    home = {"Checks": "check_settings", "Rescore": "job", "ScoringJob": "job"}.get(name, "errors")
     return getattr(import_module(f"{__name__}.{home}"), name)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from review_scoring.check_settings import Checks
 from review_scoring.errors import ConfigurationError
 from review_scoring.validation import CheckedModel, Must, Problem, Text, problems_of
 
@@ -108,6 +109,9 @@ class ScoringJob(CheckedModel):
         default=None,
         description="Where the same reviews were under the same ids before: `table.id_column` or "
         "`schema.table.id_column`. Reviews scored there are not scored again.",
+    )
+    checks: Annotated[Checks, Must("an object of checks")] = Field(
+        default=Checks(), description="Checks of what a run wrote: the keys below."
     )
 
     def __init__(self, **values: Any) -> None:

@@ -47,7 +47,15 @@ def test_the_day_of_a_large_backlog_does_not_widen_the_bands_after_it() -> None:
 
 def test_a_band_has_its_smallest_width() -> None:
     found = band_of(points(0.5)[0], [Point(BEGAN - timedelta(days=n), 0.8, 100) for n in range(1, 20)], least=0.05)
-    assert found == Band(pytest.approx(0.75), pytest.approx(0.85))
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((0.75, 0.85))
+
+
+def test_the_band_of_a_share_is_not_narrower_than_chance() -> None:
+    steady = [Point(BEGAN - timedelta(days=n), 0.5, 100) for n in range(1, 20)]
+    found = band_of(points(0.5)[0], steady, is_share=True)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((0.35, 0.65))
 
 
 def test_a_day_with_few_reviews_neither_makes_a_band_nor_breaks_one() -> None:

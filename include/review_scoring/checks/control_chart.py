@@ -49,7 +49,12 @@ def bands(points: Sequence[Point]) -> list[Band | None]:
 
 
 def band_of(
-    point: Point, before: Sequence[Point], *, deviations: float = DEVIATIONS, least: float = 0.0
+    point: Point,
+    before: Sequence[Point],
+    *,
+    deviations: float = DEVIATIONS,
+    least: float = 0.0,
+    is_share: bool = False,
 ) -> Band | None:
     """Return the band of a point, computed from those of the points before it that lie in the 28 days before it.
 
@@ -59,6 +64,8 @@ def band_of(
 
     :param deviations: half the width, in standard deviations
     :param least: the smallest half of the width, for values of which smaller changes do not matter
+    :param is_share: whether the value is a share of the reviews, whose deviation is never below that of the binomial
+        distribution: a few days that were alike by chance do not make the band too narrow
     """
     month = [each for each in before if _counts(each, point.at)]
     if len(month) < FEWEST_DAYS:
@@ -67,6 +74,8 @@ def band_of(
     spread = deviations * sqrt(sum((p.value - middle) ** 2 for p in month) / (len(month) - 1))
     usual = 1 / fmean(1 / p.reviews for p in month)
     spread *= sqrt(max(1.0, usual / point.reviews))
+    if is_share:
+        spread = max(spread, deviations * sqrt(middle * (1 - middle) / point.reviews))
     spread = max(spread, least)
     return Band(max(middle - spread, 0.0), min(middle + spread, 1.0))
 

@@ -107,6 +107,7 @@ class Tables:
             *_counts(),
             Column("started_at", UtcDateTime, nullable=False),
             Column("ended_at", UtcDateTime),
+            Column("checks", long_text_type()),
             UniqueConstraint("job_id", "dag_id", "task_id", "dag_run_id", name="scoring_runs_task"),
         )
         self.shards = Table(

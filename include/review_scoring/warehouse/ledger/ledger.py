@@ -15,6 +15,7 @@ from review_scoring.warehouse.ledger.leases import Leases
 from review_scoring.warehouse.ledger.preemption import Preemption
 from review_scoring.warehouse.ledger.records import Records
 from review_scoring.warehouse.ledger.shards import ShardRecords
+from review_scoring.warehouse.ledger.verdicts import RunVerdicts
 from review_scoring.warehouse.ledger.writing import ChunkWriter
 from review_scoring.warehouse.schema import tables
 from review_scoring.warehouse.source.review_source import ReviewSource
@@ -51,6 +52,11 @@ class Ledger:
     def shards(self) -> ShardRecords:
         """What the shards of each run have counted."""
         return ShardRecords(self.engine, self.job, self._stop)
+
+    @cached_property
+    def verdicts(self) -> RunVerdicts:
+        """What the checks of each run said."""
+        return RunVerdicts(self.engine, self.job, self._stop)
 
     @cached_property
     def preemption(self) -> Preemption:

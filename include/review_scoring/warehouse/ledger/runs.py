@@ -37,7 +37,7 @@ def begin_run(
     :param shards: how many shards the run is planned as; None for a shard of it, which knows its own part alone
     """
     runs, key = job.tables.runs, request.key
-    values: dict[str, Any] = {"state": RUNNING, "ended_at": None, "model_id": model_id}
+    values: dict[str, Any] = {"state": RUNNING, "ended_at": None, "checks": None, "model_id": model_id}
     same = select(runs.c.id, runs.c.shards).where(of_task(job, key))
     known = connection.execute(dialect_of(connection).locked(same)).one_or_none()
     if shards is not None or known is None:

@@ -86,6 +86,7 @@ def _create_runs() -> None:
         *_counts(),
         sa.Column("started_at", UtcDateTime, nullable=False),
         sa.Column("ended_at", UtcDateTime),
+        sa.Column("checks", _long_text()),
         sa.UniqueConstraint("job_id", "dag_id", "task_id", "dag_run_id", name="scoring_runs_task"),
         schema=_schema(),
         **MYSQL,
