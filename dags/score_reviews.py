@@ -1,6 +1,6 @@
 """Scores the new reviews of a job, on a schedule (nightly by default).
 
-resolve run -> preflight -> plan shards -> score each shard -> summarise
+resolve run -> preflight -> plan shards -> score each shard -> summarise -> check the run
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from airflow.sdk import Param
 from review_scoring.airflow.config import settings
 from review_scoring.airflow.dags import scoring_dag
 from review_scoring.airflow.operators import (
+    CheckRunOperator,
     PlanShardsOperator,
     PreflightScoringOperator,
     ScoreReviewsOperator,
@@ -91,5 +92,6 @@ with scoring_dag(
         map_index_template="{{ task.shard['name'] }}",
     ).expand(shard=plan.output)
     summarise = SummariseRunOperator(task_id="summarise", job=run.job, shards=plan.output, results=score.output)
+    check = CheckRunOperator(task_id="check_run", job=run.job, report=summarise.output)
 
-    preflight >> plan >> score >> summarise
+    preflight >> plan >> score >> summarise >> check

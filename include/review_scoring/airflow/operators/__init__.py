@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from review_scoring.airflow.operators.check_run import CheckRunOperator
     from review_scoring.airflow.operators.evaluate_models import BenchmarkModelOperator, LoadBenchmarkOperator
     from review_scoring.airflow.operators.import_model import MODEL_STORE, ImportModelOperator
     from review_scoring.airflow.operators.plan_shards import PlanShardsOperator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MODEL_STORE",
     "BenchmarkModelOperator",
+    "CheckRunOperator",
     "ImportModelOperator",
     "LoadBenchmarkOperator",
     "PlanShardsOperator",
@@ -34,6 +36,7 @@ __all__ = [
 _MODULES = {
     "MODEL_STORE": "import_model",
     "BenchmarkModelOperator": "evaluate_models",
+    "CheckRunOperator": "check_run",
     "ImportModelOperator": "import_model",
     "LoadBenchmarkOperator": "evaluate_models",
     "PlanShardsOperator": "plan_shards",
