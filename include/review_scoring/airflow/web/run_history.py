@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from review_scoring.airflow.web import dag_runs
 from review_scoring.airflow.web.dag_runs import DagRunState, DagState
 from review_scoring.warehouse.history.runs import STALLED, Run
+from review_scoring.warehouse.ledger.verdicts import Verdict, beyond_limit
 from review_scoring.warehouse.schema import FAILED, RUNNING, SUCCESS
 
 GRACE = timedelta(minutes=30)
@@ -35,6 +36,11 @@ class RunLine:
     def is_rescore(self) -> bool:
         """Whether the run scored reviews again, rather than new ones."""
         return self.recorded is not None and self.recorded.is_rescore
+
+    @property
+    def implausible(self) -> list[Verdict]:
+        """The checks that failed or warned, the failed ones first."""
+        return beyond_limit(self.recorded.verdicts) if self.recorded else []
 
 
 @dataclass(frozen=True)

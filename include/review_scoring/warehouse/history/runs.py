@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
 from itertools import chain, groupby
@@ -18,6 +18,7 @@ from review_scoring.warehouse.ledger.counts import Counts, labelled, shares_of
 from review_scoring.warehouse.ledger.held_lease import in_progress
 from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.runs import of_plan
+from review_scoring.warehouse.ledger.verdicts import Verdict, verdicts_in
 from review_scoring.warehouse.schema import FAILED, RUNNING, SUCCESS, YIELDED
 
 STALLED = "stalled"
@@ -38,6 +39,7 @@ class Run:
     :param shards_running: how many shards are recorded as running, whether or not their leases have expired
     :param is_rescore: whether all its shards scored reviews again, rather than new ones
     :param limit: the most reviews that the run scores; None for a run without a limit
+    :param verdicts: what its checks said; none until it was checked
     """
 
     dag_id: str
@@ -54,6 +56,7 @@ class Run:
     shards_running: int
     is_rescore: bool
     limit: int | None
+    verdicts: tuple[Verdict, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -95,16 +98,18 @@ def last_runs(connection: Connection, job: JobRecord, *, limit: int) -> list[Run
     same = and_(newest.c.dag_id == runs.c.dag_id, newest.c.dag_run_id == runs.c.dag_run_id)
     now = dialect_of(connection).now(connection)
     statement = _shards(job, now).join(newest, same).order_by(newest.c.newest.desc(), shards.c.id)
-    return _grouped(connection.execute(statement).all(), now)
+    found = _grouped(connection.execute(statement).all(), now)
+    return _with_verdicts(connection, found, _checked(job).join(newest, same))
 
 
 def find_run(connection: Connection, job: JobRecord, *, dag_id: str, dag_run_id: str) -> Run | None:
     """Return one run of a job, or None if this DAG run scored nothing of the job."""
     runs = job.tables.runs
     now = dialect_of(connection).now(connection)
-    mine = _shards(job, now).where(runs.c.dag_id == dag_id, runs.c.dag_run_id == dag_run_id)
-    found = _grouped(connection.execute(mine.order_by(job.tables.shards.c.id)).all(), now)
-    return found[0] if found else None
+    mine = and_(runs.c.dag_id == dag_id, runs.c.dag_run_id == dag_run_id)
+    statement = _shards(job, now).where(mine).order_by(job.tables.shards.c.id)
+    found = _grouped(connection.execute(statement).all(), now)
+    return next(iter(_with_verdicts(connection, found, _checked(job).where(mine))), None)
 
 
 def _shards(job: JobRecord, now: datetime) -> Select[Any]:
@@ -118,6 +123,21 @@ def _shards(job: JobRecord, now: datetime) -> Select[Any]:
         .join(models, models.c.id == shards.c.model_id)
         .where(runs.c.job_id == job.id)
     )
+
+
+def _checked(job: JobRecord) -> Select[Any]:
+    """Return the statement of what the checks of a job's runs said: once for each run, and not for each shard."""
+    runs = job.tables.runs
+    checked = select(runs.c.dag_id, runs.c.dag_run_id, runs.c.checks).select_from(runs)
+    return checked.where(runs.c.job_id == job.id, runs.c.checks.is_not(None))
+
+
+def _with_verdicts(connection: Connection, found: Sequence[Run], checked: Select[Any]) -> list[Run]:
+    verdicts: dict[tuple[str, str], tuple[Verdict, ...]] = {}
+    for row in connection.execute(checked):
+        key = (row.dag_id, row.dag_run_id)
+        verdicts[key] = verdicts.get(key, ()) + verdicts_in(row.checks)
+    return [replace(run, verdicts=verdicts.get((run.dag_id, run.dag_run_id), ())) for run in found]
 
 
 def _grouped(rows: Sequence[Row[Any]], now: datetime) -> list[Run]:
