@@ -11,8 +11,10 @@ from review_scoring.errors import ConfigurationError
 from review_scoring.job import Rescore
 from review_scoring.request import RunKey
 from review_scoring.run.checking import CheckReport, check_run
+from review_scoring.warehouse.evaluations.past_evaluations import details
 from review_scoring.warehouse.ledger.verdicts import Verdict, verdicts_in
-from tests.stubs import Warehouse
+from tests.evaluation.synthetic import Bench, ScriptedClassifier
+from tests.stubs import MODEL, Warehouse, predicted
 
 KEY = RunKey("dag", "score", "1")
 
@@ -60,3 +62,31 @@ def test_a_paragraph_counts_states_and_quotes_what_is_not_plausible() -> None:
         "Checks: 1 failed, 1 warned, 2 passed, 1 skipped. check2 failed: Text 2. check1 warned: Text 1."
     )
     assert CheckReport([]).paragraph == "Checks: all off."
+
+
+def test_the_newest_evaluation_of_the_same_revision_lets_expect_an_accuracy(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(200)
+    warehouse.score("1")
+    ledger = warehouse.prepare().existing_ledger
+    bench, classifier = Bench.on(warehouse.engine), ScriptedClassifier(lambda text: predicted(text).probabilities)
+    loaded = bench.load()
+    bench.evaluate(loaded, model=replace(MODEL, revision="1" * 64), classifier=classifier)
+    assert accuracy(check_run(ledger, Checks(), KEY)).state == "skipped"
+    found = bench.evaluate(loaded, classifier=classifier)
+    verdict = accuracy(check_run(ledger, Checks(), KEY))
+    assert verdict.state == "passed"
+    assert f"; evaluation {found.id} on films had {found.accuracy:.1%}, and the limit is" in verdict.text
+    with warehouse.engine.connect() as connection:
+        bins = details(connection, warehouse.tables, evaluation=found.id).metrics["calibration"]["bins"]
+    scores = [row.score for row in warehouse.scores().values()]
+    inside = [sum(low["from"] < each <= low["to"] for each in scores) for low in bins]
+    inside[0] += sum(each <= 0.5 for each in scores)
+    expected = sum(n * (each["accuracy"] or 0) for n, each in zip(inside, bins, strict=True))
+    known = sum(n for n, each in zip(inside, bins, strict=True) if each["reviews"])
+    assert verdict.figure == pytest.approx(expected / known)
+
+
+def accuracy(report: CheckReport | None) -> Verdict:
+    assert report is not None
+    return next(each for each in report.verdicts if each.name == "accuracy")
