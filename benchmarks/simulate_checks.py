@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from statistics import median_low
+from statistics import fmean, median_low
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.reviews import Prediction
 from review_scoring.warehouse.history.run_figures import SCORE_EDGES, PastRun, RunFigures, ScoreFigures
 from review_scoring.warehouse.ledger.counts import Counts
-from review_scoring.warehouse.ledger.verdicts import FAILED, WARNED
+from review_scoring.warehouse.ledger.verdicts import FAILED, WARNED, Verdict
 
 BEGAN = datetime(2024, 1, 1, 2, tzinfo=UTC)
 YEAR = 365
@@ -211,7 +211,7 @@ def main() -> None:
     alarms, found = [], []
     for size in SIZES:
         counted: Counter[tuple[str, str]] = Counter()
-        nights: dict[str, list[tuple[int, int]]] = {name: [] for name in DRIFTS}
+        nights: dict[str, list[list[set[str]]]] = {name: [] for name in DRIFTS}
         for _ in range(arguments.years):
             past, runs = _ordinary_year(draw, size, counted)
             following = list(islice(runs, LASTS))
@@ -234,23 +234,27 @@ def _ordinary_year(
     past: list[PastRun] = []
     for night in islice(nights, YEAR):
         run = draw.run(night)
-        for verdict in judge(Checks(), run, _recent(past, run), draw.calibration):
-            counted[verdict.name, verdict.state] += 1
-        past.append(PastRun(run.started_at, run.counts, run.scores))
+        verdicts = judge(Checks(), run, _recent(past, run), draw.calibration)
+        counted.update((each.name, each.state) for each in verdicts)
+        past.append(_past(run, verdicts))
     return past, nights
 
 
-def _found(draw: Simulation, drift: str, past: Sequence[PastRun], nights: Sequence[Night]) -> tuple[int, int]:
-    """Return on which night of a drift a check warned or failed, and on which one failed; 0 for never."""
+def _found(draw: Simulation, drift: str, past: Sequence[PastRun], nights: Sequence[Night]) -> list[set[str]]:
+    """Return the states of the checks on each night of a drift."""
     known = list(past)
-    noticed = failed = 0
-    for number, night in enumerate(nights, 1):
+    states = []
+    for night in nights:
         run = DRIFTS[drift](night, draw)
-        states = {each.state for each in judge(Checks(), run, _recent(known, run), draw.calibration)}
-        noticed = noticed or (number if states & {WARNED, FAILED} else 0)
-        failed = failed or (number if FAILED in states else 0)
-        known.append(PastRun(run.started_at, run.counts, run.scores))
-    return noticed, failed
+        verdicts = judge(Checks(), run, _recent(known, run), draw.calibration)
+        states.append({each.state for each in verdicts})
+        known.append(_past(run, verdicts))
+    return states
+
+
+def _past(run: RunFigures, verdicts: Sequence[Verdict]) -> PastRun:
+    """Return a run as the checks of later runs read it."""
+    return PastRun(run.started_at, run.counts, run.scores, any(each.state == FAILED for each in verdicts))
 
 
 def _recent(past: Sequence[PastRun], run: RunFigures) -> Sequence[PastRun]:
@@ -273,17 +277,21 @@ def _alarm_rows(size: int, years: int, counted: Counter[tuple[str, str]]) -> lis
     ]
 
 
-def _drift_row(size: int, drift: str, found: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """Return how many drifts were found, on which night, and how many failed the run."""
+def _drift_row(size: int, drift: str, found: Sequence[Sequence[set[str]]]) -> dict[str, Any]:
+    """Return how many drifts were found, on which night, and on how many nights a check failed.
+
+    :param found: the states of the checks on each night of each drift
+    """
     row: dict[str, Any] = {"reviews_a_night": size, "drift": drift, "drifts": len(found)}
-    for place, word in enumerate(("noticed", "failed")):
-        on = [each[place] for each in found if each[place]]
+    for word, states in (("noticed", {WARNED, FAILED}), ("failed", {FAILED})):
+        nights = [[night for night, each in enumerate(drifts, 1) if each & states] for drifts in found]
+        first = [each[0] for each in nights if each]
         row |= {
-            f"share_{word}_first_night": round(on.count(1) / len(found), 3),
-            f"share_{word}": round(len(on) / len(found), 3),
-            f"median_night_{word}": median_low(on) if on else None,
+            f"share_{word}_first_night": round(first.count(1) / len(found), 3),
+            f"share_{word}": round(len(first) / len(found), 3),
+            f"median_night_{word}": median_low(first) if first else None,
         }
-    return row
+    return {**row, "nights_failed": round(fmean(len([n for n in each if FAILED in n]) for each in found), 1)}
 
 
 def _calibration(pool: Pool, expected: Sequence[str]) -> Calibration:

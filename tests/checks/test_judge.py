@@ -91,6 +91,7 @@ def test_a_small_night_is_compared_with_nothing(reviews: int) -> None:
     run = tonight(counts(reviews, 0), scores=scores(reviews))
     found = states(run, ordinary(reviews=90))
     assert {name: state for name, state in found.items() if state != "skipped"} == {}
+    assert f"The run scored {reviews} reviews" in verdict("labels", run, ordinary(reviews=90)).text
 
 
 def test_the_first_nights_are_compared_with_nothing() -> None:
@@ -99,14 +100,25 @@ def test_the_first_nights_are_compared_with_nothing() -> None:
 
 
 def test_a_label_that_was_never_seen_before_is_found() -> None:
-    run = tonight(dataclasses.replace(counts(120, 280), labels={"neg": (120, 108.0), "LABEL_1": (280, 252.0)}))
-    assert verdict("labels", run, ordinary()).state == "failed"
+    labels = {"neg": (108, 97.2), "pos": (252, 226.8), "LABEL_1": (40, 36.0)}
+    found = verdict("labels", tonight(dataclasses.replace(counts(120, 280), labels=labels)), ordinary())
+    assert found.state == "failed"
+    assert found.text.startswith("LABEL_1 has a share of 10.0%, outside the limits 0.0% to 5.0%")
 
 
 def test_runs_of_the_same_day_are_no_part_of_the_comparison() -> None:
     """A job with an hourly schedule: the last hours were as bad as this one."""
-    bad = [PastRun(TONIGHT - timedelta(hours=n), counts(400, 0)) for n in (2, 1)]
-    assert verdict("labels", tonight(counts(400, 0)), [*ordinary(), *bad]).state == "failed"
+    bad = [PastRun(TONIGHT - timedelta(hours=n), counts(176, 224)) for n in (2, 1)]
+    assert verdict("labels", tonight(counts(176, 224)), [*ordinary(), *bad]).state == "failed"
+
+
+def test_a_night_that_failed_is_no_part_of_later_comparisons_until_it_is_judged_again() -> None:
+    bad = PastRun(TONIGHT - timedelta(hours=24), counts(400, 0), scores(400, uncertain=400), has_failed=True)
+    run = tonight(counts(200, 200), scores=scores(400, uncertain=120))
+    for name in ("labels", "uncertain"):
+        assert verdict(name, run, [*ordinary()[:-1], bad]).state in {"failed", "warned"}
+        accepted = dataclasses.replace(bad, has_failed=False)
+        assert verdict(name, run, [*ordinary()[:-1], accepted]).state == "passed"
 
 
 def test_a_small_but_steady_change_is_no_alarm() -> None:
@@ -200,7 +212,7 @@ def test_scores_that_let_expect_a_lower_accuracy_warn() -> None:
 
 def test_a_small_sample_lets_expect_no_accuracy() -> None:
     assert verdict("accuracy", tonight(counts(9, 9), scores=by_score(18, low=18)), [], CALIBRATION).state == "skipped"
-    few = tonight(counts(20, 20), scores=by_score(40, low=9))
+    few = tonight(counts(20, 20), scores=by_score(40, low=15))
     assert verdict("accuracy", few, [], CALIBRATION).state == "passed", "within the error of the sample"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
@@ -24,7 +24,7 @@ LEAST_SCORE_SHIFT = 0.02
 
 def check_labels(settings: Checks, run: RunFigures, past: Sequence[PastRun]) -> Finding:
     """Compare the share of each label with its control limits, and report the label that is farthest out."""
-    days = _days(run, past)
+    days = _days(past)
     today, shares = labelled(run.counts.labels), shares_of(run.counts.labels)
     names = sorted({*run.counts.labels, *(name for _, counts in days for name in counts.labels)})
     found = []
@@ -37,7 +37,7 @@ def check_labels(settings: Checks, run: RunFigures, past: Sequence[PastRun]) -> 
 
 def check_mean_score(settings: Checks, run: RunFigures, past: Sequence[PastRun]) -> Finding:
     """Compare the mean score with its control limits."""
-    before = [Point(at, _mean_score(counts), labelled(counts.labels)) for at, counts in _days(run, past)]
+    before = [Point(at, _mean_score(counts), labelled(counts.labels)) for at, counts in _days(past)]
     today = labelled(run.counts.labels)
     if not today:
         return _too_few(0)
@@ -66,9 +66,9 @@ def _check_scores(
     if not run.scores.scored:
         return _too_few(0)
     before = []
-    for day, runs in groupby(past, key=lambda each: _midnight(each.started_at)):
+    for day, runs in _by_day(past):
         figures = [each.scores for each in runs if each.scores is not None and each.scores.scored]
-        if figures and day < _midnight(run.started_at):
+        if figures:
             scored = sum(each.scored for each in figures)
             before.append(Point(day, sum(map(count, figures)) / scored, scored))
     point = Point(_midnight(run.started_at), count(run.scores) / run.scores.scored, run.scores.scored)
@@ -128,12 +128,18 @@ def _too_few(reviews: int) -> Finding:
     return Finding(f"The run scored {reviews} reviews; a comparison needs at least {FEWEST_REVIEWS}.")
 
 
-def _days(run: RunFigures, past: Sequence[PastRun]) -> list[tuple[datetime, Counts]]:
-    """Return the counts of each earlier day (UTC) on which a review was scored, the oldest first."""
-    today = _midnight(run.started_at)
-    by_day = groupby(past, key=lambda each: _midnight(each.started_at))
-    days = [(day, reduce(add, (each.counts for each in runs), Counts())) for day, runs in by_day if day < today]
+def _days(past: Sequence[PastRun]) -> list[tuple[datetime, Counts]]:
+    """Return the counts of each day (UTC) on which a review was scored, the oldest first."""
+    days = [(day, reduce(add, (each.counts for each in runs), Counts())) for day, runs in _by_day(past)]
     return [(day, counts) for day, counts in days if labelled(counts.labels)]
+
+
+def _by_day(past: Sequence[PastRun]) -> Iterator[tuple[datetime, Iterator[PastRun]]]:
+    """Return the runs of each day (UTC), without those that failed a check.
+
+    One such night would widen the limits for four weeks, and a defect that lasts would be taken for usual after two.
+    """
+    return groupby((each for each in past if not each.has_failed), key=lambda each: _midnight(each.started_at))
 
 
 def _mean_score(counts: Counts) -> float:

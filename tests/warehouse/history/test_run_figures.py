@@ -64,7 +64,7 @@ def test_past_runs_are_those_with_new_reviews_before_a_time(warehouse: Warehouse
         warehouse.score(str(n))
         date_back(warehouse, str(n), timedelta(days=back))
     warehouse.score("a rescore", Rescore.ALL)
-    date_back(warehouse, "a rescore", timedelta(days=1))
+    date_back(warehouse, "a rescore", timedelta(days=2))
     newest = figures(warehouse, "3").started_at
     with warehouse.engine.connect() as connection:
         found = past_runs(connection, record(warehouse), before=newest, back=BACK)
@@ -86,7 +86,11 @@ def test_verdicts_and_figures_are_kept_until_the_run_is_scored_again(warehouse: 
     assert figures_in(row.checks)["scored"] == 40
     with warehouse.engine.connect() as connection:
         (past,) = past_runs(connection, record(warehouse), before=row.started_at + BACK, back=2 * BACK)
-    assert past.scores == figures(warehouse, "1").scores
+    assert (past.scores, past.has_failed) == (figures(warehouse, "1").scores, False)
+    ledger.verdicts.write(key, [verdict, Verdict("labels", "failed", 1.0, 0.5, "")], {})
+    with warehouse.engine.connect() as connection:
+        (past,) = past_runs(connection, record(warehouse), before=row.started_at + BACK, back=2 * BACK)
+    assert (past.scores, past.has_failed) == (None, True)
     warehouse.score("1")
     assert warehouse.runs()[0].checks is None
 

@@ -16,7 +16,7 @@ from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger.counts import Counts
 from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.runs import of_task
-from review_scoring.warehouse.ledger.verdicts import figures_in
+from review_scoring.warehouse.ledger.verdicts import FAILED, figures_in, verdicts_in
 from review_scoring.warehouse.schema import RUNNING
 from review_scoring.warehouse.selection.cursor import Scan
 
@@ -85,11 +85,13 @@ class PastRun:
     """A run before the one that is judged.
 
     :param scores: None for a run that was not checked
+    :param has_failed: whether one of its checks failed
     """
 
     started_at: datetime
     counts: Counts
     scores: ScoreFigures | None = None
+    has_failed: bool = False
 
 
 def run_figures(connection: Connection, job: JobRecord, *, key: RunKey) -> RunFigures | None:
@@ -135,7 +137,12 @@ def past_runs(connection: Connection, job: JobRecord, *, before: datetime, back:
         .limit(MOST_RUNS)
     )
     return [
-        PastRun(row.started_at, Counts.from_row(row), ScoreFigures.from_json(figures_in(row.checks)))
+        PastRun(
+            row.started_at,
+            Counts.from_row(row),
+            ScoreFigures.from_json(figures_in(row.checks)),
+            has_failed=any(each.state == FAILED for each in verdicts_in(row.checks)),
+        )
         for row in reversed(connection.execute(statement).all())
     ]
 
