@@ -171,7 +171,13 @@ def test_growth_a_backlog_and_quiet_nights_do_not_warn() -> None:
 def test_volume_is_not_compared_where_little_is_usual_or_known() -> None:
     assert verdict("volume", tonight(counts()), weeks(40, 50, 60, 70)).state == "skipped"
     assert verdict("volume", tonight(counts()), weeks(2000, 2400)).state == "skipped"
-    assert verdict("volume", tonight(counts(), limit=10), weeks(2000, 2400, 2200)).state == "skipped"
+    assert verdict("volume", tonight(counts(), is_cut=True), weeks(2000, 2400, 2200)).state == "skipped"
+
+
+def test_nights_on_which_a_budget_decided_the_number_are_not_compared_with() -> None:
+    budgets = [dataclasses.replace(each, is_cut=True) for each in weeks(*[100_000] * 6)]
+    assert verdict("volume", tonight(counts(2000)), budgets).state == "skipped"
+    assert verdict("volume", tonight(counts(2000)), [*budgets, *weeks(2100, 2200, 1900)]).state == "passed"
 
 
 def test_a_second_run_of_the_same_day_finds_nothing_new_and_does_not_warn() -> None:

@@ -29,8 +29,8 @@ def check_volume(settings: Checks, run: RunFigures, past: Sequence[PastRun]) -> 
     The median ignores single weeks, such as the one in which a backlog was scored. There is no upper limit: reviews may
     become more.
     """
-    if run.limit is not None:
-        return Finding(f"The run had a limit of {run.limit:,} reviews, so their number means nothing.")
+    if run.is_cut:
+        return Finding("The run used up its budget, so the number of its reviews says nothing about the source.")
     reviews = run.counts.done + (_within_day(past, run.started_at) or 0)
     weeks = [_within_day(past, run.started_at - timedelta(weeks=n)) for n in range(1, WEEKS + 1)]
     known = [each for each in weeks if each is not None]
@@ -50,7 +50,10 @@ def check_volume(settings: Checks, run: RunFigures, past: Sequence[PastRun]) -> 
 
 
 def _within_day(past: Sequence[PastRun], at: datetime) -> int | None:
-    """Return the new reviews of the runs within the day of a time; None if there was no run."""
+    """Return the new reviews of the runs within the day of a time; None if there was no run, or one used up its budget.
+
+    While a backlog is worked off, the budget decides how many reviews a day has.
+    """
     until = at + LATER
-    counted = [each.counts.done for each in past if until - DAY < each.started_at <= until]
-    return sum(counted) if counted else None
+    runs = [each for each in past if until - DAY < each.started_at <= until]
+    return sum(each.counts.done for each in runs) if runs and not any(each.is_cut for each in runs) else None

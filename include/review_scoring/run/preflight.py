@@ -25,7 +25,6 @@ MANY_ROWS = 1_000_000
 """Rows from which on a job without a cursor column is advised to have one."""
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Resources:
     """The ways to a job's databases and model. Each may raise ConfigurationError or WarehouseUnavailableError.

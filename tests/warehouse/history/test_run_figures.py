@@ -44,7 +44,7 @@ def test_what_a_run_wrote_is_counted_in_the_tables(warehouse: Warehouse) -> None
     assert list(found.scores.by_score) == [b - a for a, b in zip([0, *upto], upto, strict=False)]
     assert found.scores.uncertain == sum(row.score <= 0.6 for row in mine)
     assert found.reasons == Counter({"empty_text": 2, "null_text": 1})
-    assert (found.counts.scored, found.counts.rejected, found.limit, found.newest_at) == (70, 3, None, None)
+    assert (found.counts.scored, found.counts.rejected, found.is_cut, found.newest_at) == (70, 3, False, None)
     assert (found.model, found.revision, found.is_rescore) == ("stub", "0" * 64, False)
     assert figures(warehouse, "2").scores.scored == 10
 

@@ -15,9 +15,8 @@ from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.links import RunPageLink
 from review_scoring.airflow.operators.base import fail_without_retry, run_key
 from review_scoring.concurrency.cancellation import StopFlag
-from review_scoring.job import ScoringJob
+from review_scoring.job import ScoringJob, target_conn_id
 from review_scoring.run.checking import CheckReport, check_run
-from review_scoring.run.preflight import target_conn_id
 from review_scoring.run.report import DryRunReport
 from review_scoring.warehouse.ledger.ledger import find_ledger
 from review_scoring.warehouse.ledger.verdicts import FAILED, WARNED

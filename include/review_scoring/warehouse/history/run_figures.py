@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, select, true
+from sqlalchemy import Connection, Row, and_, case, func, select, true
 
 from review_scoring.job import Rescore
 from review_scoring.request import RunKey
@@ -65,7 +65,7 @@ class RunFigures:
     """A run that is judged.
 
     :param reasons: how many reviews it rejected for which reason, without rows that no key can hold
-    :param limit: the most reviews that it was to score; None for a run without a limit
+    :param is_cut: whether it used up its budget, so that reviews were left
     :param newest_at: the time of the newest review when it began; None if the job has no cursor column with times
     """
 
@@ -74,7 +74,7 @@ class RunFigures:
     counts: Counts
     scores: ScoreFigures = ScoreFigures()
     reasons: Mapping[str, int] = field(default_factory=dict)
-    limit: int | None = None
+    is_cut: bool = False
     newest_at: datetime | None = None
     model: str = ""
     revision: str = ""
@@ -86,12 +86,14 @@ class PastRun:
 
     :param scores: None for a run that was not checked
     :param has_failed: whether one of its checks failed
+    :param is_cut: whether it used up its budget
     """
 
     started_at: datetime
     counts: Counts
     scores: ScoreFigures | None = None
     has_failed: bool = False
+    is_cut: bool = False
 
 
 def run_figures(connection: Connection, job: JobRecord, *, key: RunKey) -> RunFigures | None:
@@ -107,7 +109,9 @@ def run_figures(connection: Connection, job: JobRecord, *, key: RunKey) -> RunFi
     row = connection.execute(of_run).one_or_none()
     if row is None:
         return None
-    mine = connection.execute(select(shards.c.id, shards.c.scan).where(shards.c.run_id == row.id)).all()
+    mine = connection.execute(
+        select(shards.c.id, shards.c.scan, shards.c.out_of_time).where(shards.c.run_id == row.id)
+    ).all()
     ids = [shard.id for shard in mine]
     return RunFigures(
         started_at=row.started_at,
@@ -115,7 +119,7 @@ def run_figures(connection: Connection, job: JobRecord, *, key: RunKey) -> RunFi
         counts=Counts.from_row(row),
         scores=_score_figures(connection, job, ids),
         reasons=_reasons(connection, job, ids),
-        limit=row.review_limit,
+        is_cut=_is_cut(row) or any(shard.out_of_time for shard in mine),
         newest_at=next((at for shard in mine if (at := _newest_at(shard.scan))), None),
         model=row.model,
         revision=row.revision,
@@ -128,7 +132,7 @@ def past_runs(connection: Connection, job: JobRecord, *, before: datetime, back:
     :param back: how far to look back
     """
     runs = job.tables.runs
-    names = ("started_at", "checks", *Counts().as_columns())
+    names = ("started_at", "checks", "waiting", "waiting_is_exact", *Counts().as_columns())
     statement = (
         select(*(runs.c[name] for name in names))
         .where(runs.c.job_id == job.id, runs.c.rescore == Rescore.NOTHING.value, runs.c.state != RUNNING)
@@ -142,9 +146,15 @@ def past_runs(connection: Connection, job: JobRecord, *, before: datetime, back:
             Counts.from_row(row),
             ScoreFigures.from_json(figures_in(row.checks)),
             has_failed=any(each.state == FAILED for each in verdicts_in(row.checks)),
+            is_cut=_is_cut(row),
         )
         for row in reversed(connection.execute(statement).all())
     ]
+
+
+def _is_cut(row: Row[Any]) -> bool:
+    """Return whether reviews waited beyond the budget when a run was planned."""
+    return bool(row.waiting) or row.waiting_is_exact is False
 
 
 def _score_figures(connection: Connection, job: JobRecord, shard_ids: Sequence[int]) -> ScoreFigures:

@@ -48,6 +48,9 @@ class BeyondBudget:
     excluded: Tally | None = None
 
 
+NOTHING_LEFT = BeyondBudget()
+
+
 class PastSpeed(NamedTuple):
     """How fast the last run of a job classified, one task for itself, and what the job has recorded."""
 
@@ -81,7 +84,7 @@ class ShardRecords(JobTransactions):
         """Return what a run leaves, whatever map index `key` has."""
         return self._read("looking up what waits", lambda connection: self._beyond(connection, key))
 
-    def plan(self, request: RunRequest, shards: int, left: BeyondBudget) -> None:
+    def plan(self, request: RunRequest, shards: int, left: BeyondBudget = NOTHING_LEFT) -> None:
         """Record a run that is planned as this many shards, and abandon those of an earlier plan.
 
         What they scored stays the run's. What the new shards meet and count again is taken out of the counts of those
