@@ -111,7 +111,7 @@ class _Comparison:
         if self.point.reviews < FEWEST_REVIEWS:
             return _too_few(self.point.reviews)
         if (band := self.band) is None:
-            return Finding(f"There are fewer than {FEWEST_DAYS} days with {FEWEST_REVIEWS} reviews to compare with.")
+            return Finding(f"Fewer than {FEWEST_DAYS} of the {WINDOW.days} days before have {FEWEST_REVIEWS} reviews.")
         value, is_beyond = self.point.value, is_unusual(self.point, band)
         shown = percent if self.is_share else "{:.3f}".format
         return Finding(

@@ -14,7 +14,9 @@ def check_newest(settings: Checks, run: RunFigures, past: Sequence[PastRun]) -> 
     """Compare the age of the newest review with the job's limit."""
     del past
     if run.newest_at is None:
-        return Finding("The run has not looked up the newest review: that takes a cursor column with times.")
+        return Finding(
+            "The newest review is not known: that takes a cursor column with times, and a run without a limit."
+        )
     hours = max((run.started_at - run.newest_at) / timedelta(hours=1), 0.0)
     limit = settings.newest_hours
     return Finding(

@@ -35,7 +35,7 @@ def check_volume(settings: Checks, run: RunFigures, past: Sequence[PastRun]) -> 
     weeks = [_within_day(past, run.started_at - timedelta(weeks=n)) for n in range(1, WEEKS + 1)]
     known = [each for each in weeks if each is not None]
     if len(known) < FEWEST_WEEKS:
-        return Finding(f"There are fewer than {FEWEST_WEEKS} weeks to compare with.")
+        return Finding(f"Fewer than {FEWEST_WEEKS} of the {WEEKS} weeks before had a run on this weekday.")
     usual = median(known)
     if usual < FEWEST_USUAL:
         return Finding(f"On this weekday, {usual:,.0f} new reviews are usual; a comparison needs {FEWEST_USUAL}.")

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import pytest
 import uvicorn
@@ -14,7 +15,10 @@ from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from review_scoring.airflow.web import dag_runs
 from review_scoring.airflow.web.app import create_app
+from review_scoring.check_settings import Checks
 from review_scoring.job import ScoringJob
+from review_scoring.request import RunKey
+from review_scoring.run.checking import check_run
 from review_scoring.warehouse.engine import make_engine
 from tests.airflow.runner import connection
 from tests.airflow.web.app_state import without_login
@@ -25,6 +29,7 @@ from tests.stubs import Warehouse
 pytestmark = pytest.mark.services
 
 LONG_JOB = "reviews_of_everything_that_was_ever_sold_in_any_shop_of_ours_" * 3
+RUN = "scheduled__2026-11-25T02:00:00+00:00"
 SCORED, REJECTED = 30, 12
 DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 360, "height": 740}
@@ -43,7 +48,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     text = "Une merveille, courez-y : deux heures de bonheur, et des acteurs que l'on n'oublie pas. "
     warehouse.insert(*((str(uuid.UUID(int=n * 7919 << 64 | n)), text * (n % 4 + 1)) for n in range(SCORED)))
     warehouse.insert(*((str(uuid.UUID(int=n * 104729 << 64 | n)), None) for n in range(1000, 1000 + REJECTED)))
-    warehouse.score("scheduled__2026-11-25T02:00:00+00:00")
+    warehouse.score(RUN)
+    strict = Checks(most_rejects=0.1)
+    assert check_run(warehouse.prepare().existing_ledger, strict, RunKey("dag", "score", RUN)) is not None
     settings = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "body"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dag_runs, "dag_state", lambda _: None)  # there is no Airflow here
@@ -113,3 +120,14 @@ def test_a_reject_can_be_read_on_a_phone_without_scrolling_sideways(page: Page, 
     page.goto(f"{address}/rejects")
     wider = "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
     assert page.evaluate(wider) == 0
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_checks_of_a_run_can_be_read_without_scrolling_sideways(
+    page: Page, address: str, size: ViewportSize
+) -> None:
+    page.set_viewport_size(size)
+    page.goto(f"{address}/run?{urlencode({'job': LONG_JOB, 'dag_id': 'dag', 'run_id': RUN})}")
+    assert page.locator("section:has(#checks) tbody tr").count() == 8
+    assert page.locator(".head .state-failed").inner_text() == "1 check failed"
+    assert page.evaluate(TOO_WIDE) == []
