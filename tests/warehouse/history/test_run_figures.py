@@ -106,4 +106,6 @@ def test_the_newest_review_is_the_highest_time_that_the_run_has_seen(warehouse: 
     warehouse.score("1")
     assert figures(warehouse, "1").newest_at == datetime(2026, 11, 3, 10, tzinfo=UTC)
     warehouse.score("2", limit=1)
-    assert figures(warehouse, "2").newest_at is None, "a run with a limit does not move the cursor"
+    assert figures(warehouse, "2").newest_at == datetime(2026, 11, 3, 10, tzinfo=UTC), "a run with a budget, too"
+    warehouse.score("3", Rescore.ALL)
+    assert figures(warehouse, "3").newest_at is None
