@@ -28,6 +28,13 @@ class Rescore(StrEnum):
     ALL = "all"
 
 
+class OnChange(StrEnum):
+    """What a nightly run does with reviews whose text has changed since they were scored."""
+
+    RESCORE = "rescore"
+    IGNORE = "ignore"
+
+
 class Order(StrEnum):
     """Which new reviews are scored first: by the job's cursor column where there is one, otherwise by id."""
 
@@ -63,6 +70,11 @@ class ScoringJob(CheckedModel):
     updated_at_column: Text | None = Field(
         default=None,
         description="Changes whenever the text does. Without it, changed texts are found by their hash.",
+    )
+    on_change: Annotated[OnChange, Must("'rescore' or 'ignore'")] = Field(
+        default=OnChange.RESCORE,
+        description="Whether a nightly run scores reviews again whose `updated_at_column` has changed, `rescore`, or "
+        "leaves them as they are, `ignore`. An index on that column makes it fast.",
     )
     cursor_column: Text | None = Field(
         default=None,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,9 +15,6 @@ from sqlalchemy import Engine
 
 from review_scoring.errors import ConfigurationError
 from review_scoring.job import Order, Rescore
-from review_scoring.request import RunKey
-from review_scoring.run.planning import finish_run, plan_run
-from review_scoring.run.report import RunReport
 from review_scoring.warehouse.ledger.counts import Tally
 from review_scoring.warehouse.selection import waiting as waiting_module
 from review_scoring.warehouse.selection.shards import Shard, ShardLimits, split
@@ -26,34 +22,8 @@ from review_scoring.warehouse.selection.waiting import Place, Waiting
 from review_scoring.warehouse.source import pace
 from review_scoring.warehouse.source.stretches import Position, Stretch
 from review_scoring.warehouse.source.table import SourceTable
+from tests.run.nights import KEY, NEWEST, finish, night, plan
 from tests.stubs import Warehouse, asked
-
-KEY = RunKey("dag", "score", "night")
-NEWEST: dict[str, Any] = {"order": Order.NEWEST}
-
-
-def plan(warehouse: Warehouse, run_id: str = "night", most: int = 1, least: int = 1, **options: Any) -> list[Shard]:
-    request = asked(replace(KEY, dag_run_id=run_id), **options)
-    shards = plan_run(warehouse.prepare(), request, ShardLimits(most=most, least=least))
-    id_type = warehouse.prepare().source.id_type
-    travelled = [Shard.from_json(json.loads(json.dumps(shard.as_json())), id_type) for shard in shards]
-    assert travelled == shards
-    return travelled
-
-
-def finish(warehouse: Warehouse, shards: Sequence[Shard], run_id: str = "night") -> RunReport:
-    return finish_run(warehouse.prepare().existing_ledger, replace(KEY, dag_run_id=run_id), shards)
-
-
-def night(
-    warehouse: Warehouse, run_id: str = "night", most: int = 1, chunk_rows: int = 1000, **options: Any
-) -> RunReport:
-    """Plan, score and finish a run, as the tasks of the DAG do."""
-    shards = plan(warehouse, run_id, most, **options)
-    for index, shard in enumerate(shards):
-        warehouse.score(run_id, shard=shard, map_index=index, chunk_rows=chunk_rows)
-    return finish(warehouse, shards, run_id)
-
 
 IDS: dict[str, Callable[[int], Any]] = {
     "INTEGER PRIMARY KEY": lambda n: n,

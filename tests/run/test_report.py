@@ -10,10 +10,11 @@ import pytest
 from review_scoring.run.report import DryRunReport, RunReport
 from review_scoring.warehouse.ledger.counts import Counts
 
+RELABELLED = Counts(read=1205, scored=1200, rejected=5, labels={"pos": (300, 250.0), "neg": (900, 800.0)}, relabelled=7)
 LABELS = {"pos": (300, 250.0), "neg": (900, 800.0)}
 REPORT = RunReport(
     job="films",
-    counts=Counts(read=1205, scored=1200, rejected=5, labels=LABELS, relabelled=7),
+    counts=Counts(read=1205, scored=1200, rejected=5, labels=LABELS),
     model="french-reviews-small",
     revision="0" * 64,
     device="cpu",
@@ -31,7 +32,7 @@ REPORT = RunReport(
             "(19.7 reviews per second while classifying) with french-reviews-small on cpu.",
         ),
         (
-            replace(REPORT, is_rescore=True),
+            replace(REPORT, counts=RELABELLED),
             "films: 1,205 reviews read, 1,200 scored (75% neg, 25% pos), 7 of them with another label than before, "
             "5 rejected. It took 61 s (19.7 reviews per second while classifying) with french-reviews-small on cpu.",
         ),
@@ -49,7 +50,8 @@ def test_a_run_is_summed_up_in_a_paragraph(report: RunReport, told: str) -> None
 
 def test_a_run_is_summed_up_in_a_line() -> None:
     assert REPORT.line == "read=1205 scored=1200 unchanged=0 rejected=5"
-    assert replace(REPORT, is_rescore=True).line == "read=1205 scored=1200 unchanged=0 rejected=5 relabelled=7"
+    assert replace(REPORT, is_rescore=True).line == "read=1205 scored=1200 unchanged=0 rejected=5 relabelled=0"
+    assert replace(REPORT, counts=RELABELLED).line == "read=1205 scored=1200 unchanged=0 rejected=5 relabelled=7"
 
 
 def test_a_report_travels_as_plain_values() -> None:

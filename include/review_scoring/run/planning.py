@@ -19,7 +19,9 @@ from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.ledger.shards import BeyondBudget, ShardRecord
 from review_scoring.warehouse.schema import SUCCESS
 from review_scoring.warehouse.selection.candidates import Candidates
-from review_scoring.warehouse.selection.cursor import FULL_SCAN, Scan, before_start, next_scan
+from review_scoring.warehouse.selection.cursor import next_scan
+from review_scoring.warehouse.selection.cursor_values import before_start
+from review_scoring.warehouse.selection.scan import FULL_SCAN, Scan
 from review_scoring.warehouse.selection.shards import OneShard, Shard, ShardLimits, has_one_writer, split
 from review_scoring.warehouse.selection.waiting import Waiting, count_in_time, find_waiting
 from review_scoring.warehouse.source.stretches import WHOLE, Stretch
@@ -67,7 +69,7 @@ def plan_one_shard(prepared: PreparedJob, request: RunRequest, scan: Scan | None
     if prepared.ledger is None or not selection.is_of_all_new:
         scan = FULL_SCAN
     elif scan is None:
-        scan = next_scan(prepared.job, prepared.source, selection.order, prepared.ledger.cursor.state)
+        scan = next_scan(prepared.job, prepared.source, prepared.ledger, selection.order)
     in_order = not selection.is_rescore and selection.scored is None
     minutes = request.budget.minutes
     return Shard(
@@ -101,8 +103,9 @@ def _affordable(budget: Budget, limits: ShardLimits) -> int:
 def _scan_until(scan: Scan, stretches: Sequence[Stretch], waiting: Waiting) -> Scan:
     """Return the scan of a run that ends where its budget does."""
     if waiting.end is not None:
-        return scan.ending_at(stretches[waiting.end.stretch], waiting.end.position)
-    return replace(scan, highest=None) if waiting.more else scan
+        index = waiting.end.stretch
+        return scan.ending(stretches[:index], stretches[index], waiting.end.position)
+    return replace(scan, highest=None, changes=None) if waiting.more else scan
 
 
 def _estimated(prepared: PreparedJob, ledger: Ledger, waiting: Waiting) -> Tally:
@@ -194,11 +197,16 @@ def _advance_cursor(ledger: Ledger, plan: Mapping[int, Shard], out_of_time: int 
     :param out_of_time: the first shard that ended before its reviews did
     """
     first = min(plan)
+    if out_of_time == first:
+        return
     scan = plan[first].scan
     if out_of_time is not None:
+        before = [stretch for index, shard in plan.items() if index < out_of_time for stretch in shard.stretches]
         begins = plan[out_of_time].stretches[0]
-        scan = scan.ending_at(begins, begins.after)
-    if scan.highest is None or out_of_time == first:
+        scan = scan.ending(before, begins, begins.after)
+    if scan.changes is not None:
+        ledger.cursor.advance_changes(scan.changes.reached or scan.changes.highest, is_full=scan.changes.is_full)
+    if scan.highest is None:
         return
     if plan[first].selection.order is Order.NEWEST:
         ledger.cursor.advance(scan.highest, backlog=scan.reached, is_full_pass=scan.is_full)

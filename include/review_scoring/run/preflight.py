@@ -17,12 +17,10 @@ from review_scoring.warehouse import migrate
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.ledger.ledger import Ledger, open_ledger
 from review_scoring.warehouse.scoring_tables import check_target, prepare_tables
-from review_scoring.warehouse.selection.cursor import start_of
+from review_scoring.warehouse.selection.cursor import MANY_ROWS
+from review_scoring.warehouse.selection.cursor_values import start_of
 from review_scoring.warehouse.source.opening import checked_source
 from review_scoring.warehouse.source.review_source import ReviewSource
-
-MANY_ROWS = 1_000_000
-"""Rows from which on a job without a cursor column is advised to have one."""
 
 
 @dataclass(frozen=True, kw_only=True)

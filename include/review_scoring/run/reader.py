@@ -45,7 +45,7 @@ class Reader:
 
     def __init__(self, candidates: Candidates, classifier: LazyClassifier, stop: StopFlag) -> None:
         self._chunks = candidates.chunks()
-        self._rescore = candidates.request.selection.rescore
+        self._keeps_unchanged = candidates.request.selection.rescore in {Rescore.NOTHING, Rescore.CHANGED}
         self._left = candidates.limit
         self._classifier = classifier
         self._stop = stop
@@ -84,7 +84,7 @@ class Reader:
             taken += 1
             digest = text_hash(review.text)
             known = chunk.recorded.get(review.id)
-            if self._rescore is Rescore.CHANGED and known is not None and known.text_hash == digest:
+            if self._keeps_unchanged and known is not None and known.text_hash == digest:
                 unchanged.append(review)
             elif (reject := screen(review.text)) is not None:
                 rejects.append(Outcome(review, digest, reject))

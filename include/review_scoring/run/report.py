@@ -38,7 +38,7 @@ class RunReport:
     def as_xcom(self) -> dict[str, Any]:
         """Return plain values, small enough for XCom, with the line and the paragraph."""
         counts = self.counts
-        relabelled = {"relabelled": counts.relabelled} if self.is_rescore else {}
+        relabelled = {"relabelled": counts.relabelled} if self._has_relabelled else {}
         return {
             "job": self.job,
             "read": counts.read,
@@ -63,7 +63,7 @@ class RunReport:
     @property
     def line(self) -> str:
         """The counts in one line, such as `read=419 scored=416 unchanged=0 rejected=3`."""
-        more = [f"relabelled={self.counts.relabelled}"] if self.is_rescore else []
+        more = [f"relabelled={self.counts.relabelled}"] if self._has_relabelled else []
         more += [f"waiting={self.waiting.reviews}"] if self.waiting else []
         more += [f"excluded={self.excluded.reviews}"] if self.excluded else []
         return " ".join([str(self.counts), *more])
@@ -75,7 +75,7 @@ class RunReport:
         if not counts.read:
             return f"{self.job}: nothing was new, so nothing was scored.{self._left()}"
         parts = [f"{counts.scored:,} scored{self._shares()}"]
-        if self.is_rescore and counts.relabelled:
+        if counts.relabelled:
             parts.append(f"{counts.relabelled:,} of them with another label than before")
         if counts.rejected:
             parts.append(f"{counts.rejected:,} rejected")
@@ -87,6 +87,10 @@ class RunReport:
             f"({self.reviews_per_second:,.1f} reviews per second while classifying) with {self.model}{device}."
             f"{self._left()}"
         )
+
+    @property
+    def _has_relabelled(self) -> bool:
+        return self.is_rescore or self.counts.relabelled > 0
 
     def _left(self) -> str:
         """Return what the run left, in sentences."""

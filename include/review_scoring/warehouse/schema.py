@@ -64,6 +64,8 @@ class Tables:
             Column("last_fencing_token", BigInteger, nullable=False, default=0),
             Column("cursor_seen", String(500)),
             Column("cursor_backlog", String(500)),
+            Column("changes_seen", String(500)),
+            Column("compared_at", UtcDateTime),
             Column("full_pass_at", UtcDateTime),
             Column("requested_by", String(510)),
             Column("requested_until", UtcDateTime),

@@ -12,7 +12,7 @@ from review_scoring.errors import PreflightError
 from review_scoring.job import Rescore
 from review_scoring.request import RunKey
 from review_scoring.run.planning import plan_one_shard
-from review_scoring.warehouse.selection import cursor
+from review_scoring.warehouse.selection import cursor_values
 from tests.stubs import Warehouse, asked
 
 
@@ -142,11 +142,11 @@ def test_a_wrong_integer_that_was_believed_before_is_believed_no_longer(warehous
 def test_a_jump_is_a_gap_wider_than_all_that_is_below_it(
     top: list[int], lowest: int | None, highest: int | None
 ) -> None:
-    assert cursor._before_a_jump("reviews", "seq", top, lowest) == highest
+    assert cursor_values._before_a_jump("reviews", "seq", top, lowest) == highest
 
 
 def test_a_jump_with_many_rows_above_it_is_followed(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cursor, "JUMP_ROWS", 5)
+    monkeypatch.setattr(cursor_values, "JUMP_ROWS", 5)
     insert(warehouse, *((100 + n, 10**9 + n) for n in range(5)))
     warehouse.score("second")
     insert(warehouse, (200, 30))

@@ -18,7 +18,7 @@ from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.runs import of_task
 from review_scoring.warehouse.ledger.verdicts import FAILED, figures_in, verdicts_in
 from review_scoring.warehouse.schema import RUNNING
-from review_scoring.warehouse.selection.cursor import Scan
+from review_scoring.warehouse.selection.scan import Scan
 
 SCORE_EDGES = tuple(n / 20 for n in range(10, 21))
 """0.5, 0.55, … 1: the ranges in which scores are counted, those of an evaluation's calibration. A range includes its

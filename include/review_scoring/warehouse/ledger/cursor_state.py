@@ -17,12 +17,25 @@ class CursorState(NamedTuple):
     :param seen: the highest value seen
     :param backlog: the value at which the last run used up its budget; rows at or below it may wait. None if none do
     :param full_pass_at: when a full pass last began
+    :param changes_seen: the highest value of `updated_at` up to which recorded reviews were compared
+    :param compared_at: when all of them were last compared
     """
 
     seen: str | None
     backlog: str | None
     full_pass_at: datetime | None
+    changes_seen: str | None
+    compared_at: datetime | None
     now: datetime
+
+
+_COLUMNS = {
+    "seen": "cursor_seen",
+    "backlog": "cursor_backlog",
+    "full_pass_at": "full_pass_at",
+    "changes_seen": "changes_seen",
+    "compared_at": "compared_at",
+}
 
 
 class JobCursor(JobTransactions):
@@ -33,10 +46,9 @@ class JobCursor(JobTransactions):
         jobs = self.job.tables.jobs
 
         def look(connection: Connection) -> CursorState:
-            row = connection.execute(select(jobs).where(jobs.c.id == self.job.id)).one()
-            return CursorState(
-                row.cursor_seen, row.cursor_backlog, row.full_pass_at, dialect_of(connection).now(connection)
-            )
+            columns = (jobs.c[name].label(field) for field, name in _COLUMNS.items())
+            row = connection.execute(select(*columns).where(jobs.c.id == self.job.id)).one()
+            return CursorState(**row._mapping, now=dialect_of(connection).now(connection))
 
         return self._read("looking up the cursor", look)
 
@@ -51,3 +63,15 @@ class JobCursor(JobTransactions):
             connection.execute(update(jobs).where(jobs.c.id == self.job.id).values(values))
 
         self._write("moving the cursor", write)
+
+    def advance_changes(self, seen: str | None, *, is_full: bool) -> None:
+        """Record up to which value of `updated_at` recorded reviews were compared, and whether all of them were."""
+        jobs = self.job.tables.jobs
+
+        def write(connection: Connection) -> None:
+            values: dict[str, Any] = {"changes_seen": seen}
+            if is_full:
+                values["compared_at"] = dialect_of(connection).now(connection)
+            connection.execute(update(jobs).where(jobs.c.id == self.job.id).values(values))
+
+        self._write("recording what was compared", write)

@@ -55,8 +55,7 @@ class Candidates:
         unkeyed: Counter[str] = Counter()
         if self.counts_null_ids and (nulls := self.source.null_ids()):
             unkeyed[RejectReason.NULL_ID] = nulls
-        condition = self.condition()
-        for chunk in self._compared(unkeyed) if condition is None else self._new(condition, unkeyed):
+        for chunk in chain.from_iterable(self._chunks_of(stretch, unkeyed) for stretch in self.stretches):
             yield replace(chunk, unkeyed=dict(unkeyed))
             unkeyed.clear()
         if unkeyed:
@@ -69,16 +68,16 @@ class Candidates:
 
     def counts(self) -> Iterator[int]:
         """Yield, part by part, how many reviews wait, whatever the limit."""
-        condition, keys = self.condition(), self.request.selection.keys
+        keys = self.request.selection.keys
         for stretch in self.stretches:
-            if condition is None:
+            if (condition := self.condition(stretch)) is None:
                 yield from (len(wanted) for wanted in self.wanted(stretch))
             else:
                 yield from (self.source.count(condition, keys, each) for each in self.source.windows(stretch, keys))
 
-    def condition(self) -> ColumnElement[bool] | None:
-        """Return the SQL condition that a row of the stretches is a candidate, if there can be one."""
-        if self.request.selection.is_rescore:
+    def condition(self, stretch: Stretch) -> ColumnElement[bool] | None:
+        """Return the SQL condition that a row of a stretch is a candidate, if there can be one."""
+        if self.request.selection.is_rescore or stretch.changed:
             return None
         if self.ledger is None:
             return true()
@@ -99,42 +98,47 @@ class Candidates:
             yield {
                 same[0].id: (stretch.position(same[0]), recorded.get(review_id))
                 for review_id, same in rows.items()
-                if self._is_wanted(same, recorded.get(review_id))
+                if self._is_wanted(same, recorded.get(review_id), stretch)
             }
 
-    def _new(self, condition: ColumnElement[bool], unkeyed: Counter[str]) -> Iterator[Chunk]:
+    def _chunks_of(self, stretch: Stretch, unkeyed: Counter[str]) -> Iterator[Chunk]:
+        counted = None if stretch.changed else unkeyed  # otherwise both stretches of a row would count it
+        condition = self.condition(stretch)
+        return self._compared(stretch, counted) if condition is None else self._new(condition, stretch, unkeyed)
+
+    def _new(self, condition: ColumnElement[bool], stretch: Stretch, unkeyed: Counter[str]) -> Iterator[Chunk]:
         """Have the database leave out recorded reviews: source and ledger are in the same one."""
         keys, rows = self.request.selection.keys, self.request.chunk_rows
-        for stretch in self.stretches:
-            for page in self.source.pages(rows, texts=True, where=condition, keys=keys, stretch=stretch):
-                yield self._chunk(_with_canonical_ids(page, unkeyed), {})
+        for page in self.source.pages(rows, texts=True, where=condition, keys=keys, stretch=stretch):
+            yield self._chunk(_with_canonical_ids(page, unkeyed), {})
 
-    def _compared(self, unkeyed: Counter[str]) -> Iterator[Chunk]:
+    def _compared(self, stretch: Stretch, unkeyed: Counter[str] | None) -> Iterator[Chunk]:
         """Compare pages of ids with the ledger, and fetch the texts of those that are wanted."""
         wanted: Wanted = {}
         rows = self.request.chunk_rows
-        for more in chain.from_iterable(self.wanted(stretch, unkeyed) for stretch in self.stretches):
+        for more in self.wanted(stretch, unkeyed):
             wanted.update(more)
             while len(wanted) >= rows:
                 yield self._fetched({id_: wanted.pop(id_) for id_ in list(wanted)[:rows]})
         if wanted:
             yield self._fetched(wanted)
 
-    def _is_wanted(self, rows: Sequence[SourceRow], recorded: Recorded | None) -> bool:
+    def _is_wanted(self, rows: Sequence[SourceRow], recorded: Recorded | None, stretch: Stretch) -> bool:
         """Return whether the run looks at a review, of which the source has these rows."""
         selection = self.request.selection
+        rescore = Rescore.CHANGED if stretch.changed else selection.rescore
         if recorded is None:
-            return not selection.is_rescore
+            return rescore is Rescore.NOTHING
         if recorded.shard_id in self.done_by or (selection.scored is not None and recorded.at not in selection.scored):
             return False
-        if selection.rescore is Rescore.REVISION:
+        if rescore is Rescore.REVISION:
             return (recorded.model, recorded.revision) != (self.request.model, self.request.revision)
-        if selection.rescore is Rescore.CHANGED and self.source.updated_at is not None:
+        if rescore is Rescore.CHANGED and self.source.updated_at is not None:
             times = [
                 canonical_time(row.updated_at) for row in rows
             ]  # without a time, only the text's hash shows a change
             return any(time is None or time != recorded.updated_at for time in times)
-        return selection.is_rescore
+        return rescore is not Rescore.NOTHING
 
     def _fetched(self, wanted: Wanted) -> Chunk:
         order = {id_: n for n, id_ in enumerate(wanted)}

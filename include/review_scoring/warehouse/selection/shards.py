@@ -16,7 +16,7 @@ from review_scoring.reviews import canonical_id
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.selection.candidates import Candidates
-from review_scoring.warehouse.selection.cursor import FULL_SCAN, Scan
+from review_scoring.warehouse.selection.scan import FULL_SCAN, Scan
 from review_scoring.warehouse.selection.waiting import Place, Waiting
 from review_scoring.warehouse.source.review_source import ReviewSource
 from review_scoring.warehouse.source.rows import parse_id
@@ -99,7 +99,7 @@ class Shard:
             "start_after": self.selection.start_after,
             "budget": asdict(self.budget),
             "limit": self.limit,
-            "scan": asdict(self.scan),
+            "scan": self.scan.as_json(),
             "stretches": [stretch.as_json() for stretch in self.stretches],
             "counts_null_ids": self.counts_null_ids,
             "planned": self.planned,
@@ -130,7 +130,7 @@ class Shard:
             selection=selection,
             budget=Budget(**values["budget"]),
             limit=values["limit"],
-            scan=Scan(**values["scan"]),
+            scan=Scan.from_json(values["scan"]),
             stretches=tuple(Stretch.from_json(each, id_type) for each in values["stretches"]),
             counts_null_ids=values["counts_null_ids"],
             planned=values["planned"],

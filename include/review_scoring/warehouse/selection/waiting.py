@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from sqlalchemy import ColumnElement
+
 from review_scoring.warehouse.ledger.counts import NONE, Tally
 from review_scoring.warehouse.selection.candidates import Candidates
 from review_scoring.warehouse.source.ranges import marks
@@ -89,9 +91,10 @@ class _Walk:
 
     def places(self) -> Iterator[Place]:
         """Yield places in order: at least those that are kept, and the last one."""
-        condition, number = self.candidates.condition(), 0
+        number = 0
         for index, stretch in enumerate(self.candidates.stretches):
-            found = self._compared(stretch) if condition is None else self._new(stretch, number)
+            condition = self.candidates.condition(stretch)
+            found = self._compared(stretch) if condition is None else self._new(condition, stretch, number)
             before = number
             for position, place in found:
                 number = before + place
@@ -109,11 +112,10 @@ class _Walk:
         if len(self.kept) == MARKS:
             self.kept, self.step = self.kept[1::2], self.step * 2
 
-    def _new(self, stretch: Stretch, before: int) -> Iterator[tuple[Position, int]]:
+    def _new(self, condition: ColumnElement[bool], stretch: Stretch, before: int) -> Iterator[tuple[Position, int]]:
         """Have the database number the rows: source and ledger are in the same one."""
         candidates, number = self.candidates, 0
-        condition, keys = candidates.condition(), candidates.request.selection.keys
-        assert condition is not None
+        keys = candidates.request.selection.keys
         for window in candidates.source.windows(stretch, keys):
             left = None if candidates.limit is None else candidates.limit - before - number
             numbered = marks(
@@ -124,7 +126,7 @@ class _Walk:
 
     def _compared(self, stretch: Stretch) -> Iterator[tuple[Position, int]]:
         number = 0
-        for wanted in self.candidates.wanted(stretch, self.unkeyed):
+        for wanted in self.candidates.wanted(stretch, None if stretch.changed else self.unkeyed):
             for position, _ in wanted.values():
                 number += 1
                 yield position, number

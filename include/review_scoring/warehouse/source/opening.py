@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Uuid, column, inspect, select, table, type_coerce
+from sqlalchemy import ColumnClause, ColumnElement, Engine, Uuid, column, inspect, select, table, type_coerce
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.exc import NoSuchTableError
@@ -85,6 +85,7 @@ def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
         id=clause.c[job.id_column],
         text=clause.c[job.text_column],
         updated_at=_updated_at(engine, clause.c[job.updated_at_column]) if job.updated_at_column else None,
+        changed_by=_sortable(engine, clause.c[job.updated_at_column]) if job.updated_at_column else None,
         cursor=clause.c[job.cursor_column] if job.cursor_column else None,
         id_is_unique=((job.id_column,), True) in keys,
         id_is_indexed=any(key[0] == job.id_column for key, _ in keys),
@@ -135,9 +136,8 @@ def _problems(engine: Engine, job: ScoringJob, place: str, columns: Mapping[str,
             f"column {job.id_column!r} of {place!r} is of type {declared}, which cannot serve as an id; "
             f"use an integer, a string or a UUID column{_view_with_text(engine, job, place, declared)}"
         )
-    cursor_types = Integer if engine.dialect.name == "sqlite" else Integer | DateTime  # SQLite keeps times as text
     cursor = columns.get(job.cursor_column) if job.cursor_column else None
-    if cursor is not None and not isinstance(cursor["type"], cursor_types):
+    if cursor is not None and not _is_sortable(engine, cursor["type"]):
         problems.append(
             f"column {job.cursor_column!r} of {place!r} is of type {cursor['type']}, which cannot "
             "serve as a cursor; use an integer or a timestamp column, or none"
@@ -160,6 +160,15 @@ def _other_names(engine: Engine, job: ScoringJob) -> frozenset[str]:
     if default is None or job.source_schema not in {None, default}:
         return frozenset()
     return frozenset({job.source_table, f"{default}.{job.source_table}"})
+
+
+def _is_sortable(engine: Engine, type_: TypeEngine[Any]) -> bool:
+    """Return whether values of a column can be ordered and compared with a number or a time."""
+    return isinstance(type_, Integer if engine.dialect.name == "sqlite" else Integer | DateTime)  # times as text there
+
+
+def _sortable(engine: Engine, column_: ColumnClause[Any]) -> ColumnClause[Any] | None:
+    return column_ if _is_sortable(engine, column_.type) else None
 
 
 def _updated_at(engine: Engine, updated_at: ColumnElement[Any]) -> ColumnElement[Any]:

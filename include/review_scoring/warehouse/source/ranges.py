@@ -36,7 +36,7 @@ def marks(
     :return: positions and numbers of those rows that are an `every`-th one of all, and of the last one
     """
     order = stretch.order(source)
-    met = select(*source.keys(by_cursor=stretch.by_cursor))
+    met = select(*stretch.keys(source))
     met = met.where(source.id.is_not(None), where, *source.within(keys), *stretch.conditions(source))
     if limit is not None:
         met = met.order_by(*order).limit(limit)

@@ -44,7 +44,7 @@ class ReviewSource(SourceTable):
         while True:
             rows = self.pace.rows()
             within = [*self._within(keys), *stretch.conditions(self)]
-            last = select(*self.keys(by_cursor=stretch.by_cursor)).where(*within).order_by(*stretch.order(self))
+            last = select(*stretch.keys(self)).where(*within).order_by(*stretch.order(self))
             found = self.fetch(last.offset(rows - 1).limit(1), bitmaps=stretch.combines_ranges)
             if not found:
                 yield stretch

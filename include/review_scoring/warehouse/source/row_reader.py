@@ -69,7 +69,7 @@ class RowReader:
         failed: Exception | None = None
         for _ in range(TRIES):
             try:
-                found = fetch(self._table.columns(texts=texts, by_cursor=stretch.by_cursor))
+                found = fetch([*stretch.keys(self._table), *self._table.columns(texts=texts)[1:]])
             except READ_ERRORS as error:
                 if not texts or not is_of_rows(error):
                     raise
@@ -77,7 +77,7 @@ class RowReader:
             else:
                 self._note_readable(found, texts=texts)
                 return page(found, found)
-            keys = fetch(self._table.keys(by_cursor=stretch.by_cursor))
+            keys = fetch(stretch.keys(self._table))
             place = {row.id: n for n, row in enumerate(keys)}
             readable = sorted(self._by_halves(list(place), where), key=lambda row: place.get(row.id, 0))
             if readable or not keys:  # otherwise all of them were deleted meanwhile

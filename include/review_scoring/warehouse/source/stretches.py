@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, UnaryExpression, or_
+from sqlalchemy import ColumnClause, ColumnElement, UnaryExpression, or_
 
 from review_scoring.request import NativeId
 from review_scoring.reviews import canonical_id
@@ -40,6 +40,7 @@ class Stretch:
     :param by_cursor: in the order of the cursor column, from `since` to `until`
     :param undated: instead, in the order of their ids, the rows without a cursor, or with one below `since` or above
         `until`
+    :param changed: of the recorded reviews, those that may have changed; the cursor is `updated_at` then
     :param newest_first: from the highest cursor or id down
     :param since: in the order of ids, rows without a cursor are read as well
     :param floor: only rows whose cursor, or else id, is above that of this position
@@ -49,6 +50,7 @@ class Stretch:
 
     by_cursor: bool = False
     undated: bool = False
+    changed: bool = False
     newest_first: bool = False
     since: CursorValue | None = None
     until: CursorValue | None = None
@@ -61,9 +63,19 @@ class Stretch:
         """Whether its rows are in several ranges of the cursor's index."""
         return self.undated or (self.since is not None and not self.by_cursor)
 
+    def cursor(self, source: SourceTable) -> ColumnClause[Any]:
+        """Return the column of `since` and `until`."""
+        column = source.changed_by if self.changed else source.cursor
+        assert column is not None
+        return column
+
+    def keys(self, source: SourceTable) -> list[ColumnElement[Any]]:
+        """Return the columns that say where a row stands: id, and where it is ordered by one, the cursor."""
+        return [source.id.label("id"), *([self.cursor(source).label("position")] if self.by_cursor else [])]
+
     def order(self, source: SourceTable) -> list[UnaryExpression[Any]]:
         """Return the terms of ORDER BY."""
-        columns = [source.dated_by, source.id] if self.by_cursor else [source.id]
+        columns = [self.cursor(source), source.id] if self.by_cursor else [source.id]
         return [column.desc() if self.newest_first else column.asc() for column in columns]
 
     def conditions(self, source: SourceTable) -> list[ColumnElement[bool]]:
@@ -92,7 +104,7 @@ class Stretch:
     def _of_cursor(self, source: SourceTable) -> list[ColumnElement[bool]]:
         if self.since is None and self.until is None and not self.undated:
             return []
-        cursor = source.dated_by
+        cursor = self.cursor(source)
         if self.undated:
             below = [] if self.since is None else [cursor < self.since]
             above = [] if self.until is None else [cursor > self.until]
@@ -107,8 +119,9 @@ class Stretch:
             return []
         if self.floor.value is None:
             return [source.id > source.bound(self.floor.id)]
-        above = source.dated_by > self.floor.value
-        return [above if self.by_cursor else or_(above, source.dated_by.is_(None))]
+        cursor = self.cursor(source)
+        above = cursor > self.floor.value
+        return [above if self.by_cursor else or_(above, cursor.is_(None))]
 
     def _beyond(
         self, source: SourceTable, position: Position, *, down: bool, inclusive: bool
@@ -119,7 +132,7 @@ class Stretch:
         beyond = lower if down else higher
         if not self.by_cursor:
             return [beyond]
-        cursor, value = source.dated_by, position.value
+        cursor, value = self.cursor(source), position.value
         # The first condition alone can use an index on the cursor, on every database.
         if down:
             return [cursor <= value, or_(cursor < value, beyond)]

@@ -24,6 +24,7 @@ class SourceTable:
     :param name: as errors name it, `table` or `schema.table`
     :param id_type: `integer`, `string` or `uuid`
     :param updated_at: in a form that every driver can fetch; None for a job without such a column
+    :param changed_by: the same as a column that can be ordered; None if it is neither a number nor a time
     :param cursor: column that narrows a pass to recent rows; None for a job without one
     :param other_names: other spellings of `name` that mean the same table
     :param pace: how many rows one statement may look at
@@ -37,6 +38,7 @@ class SourceTable:
     id: ColumnElement[Any]
     text: ColumnElement[Any]
     updated_at: ColumnElement[Any] | None
+    changed_by: ColumnClause[Any] | None
     cursor: ColumnClause[Any] | None
     id_is_unique: bool
     id_is_nullable: bool
@@ -46,12 +48,6 @@ class SourceTable:
     pace: Pace
     statement_s: int = 0
     stop: StopFlag = field(default_factory=StopFlag)
-
-    @property
-    def dated_by(self) -> ColumnClause[Any]:
-        """The cursor column of a job that has one."""
-        assert self.cursor is not None
-        return self.cursor
 
     def fetch(self, statement: Select[Any], *, bitmaps: bool = False) -> Sequence[Row[Any]]:
         """Return all rows of a statement, read in a transaction of its own.
@@ -73,13 +69,9 @@ class SourceTable:
 
         return with_retries(once, what=f"reading {self.name}", stop=self.stop)
 
-    def keys(self, *, by_cursor: bool) -> list[ColumnElement[Any]]:
-        """Return the columns that say where a row stands: id, and with `by_cursor` the cursor, as `position`."""
-        return [self.id.label("id"), *([self.dated_by.label("position")] if by_cursor else [])]
-
-    def columns(self, *, texts: bool, by_cursor: bool = False) -> list[ColumnElement[Any]]:
-        """Return the columns of a page: those of :meth:`keys`, updated_at if there is one, with `texts` the text."""
-        columns = self.keys(by_cursor=by_cursor)
+    def columns(self, *, texts: bool) -> list[ColumnElement[Any]]:
+        """Return the columns that a page has: id, updated_at if there is one, and with `texts` the text."""
+        columns: list[ColumnElement[Any]] = [self.id.label("id")]
         if self.updated_at is not None:
             columns.append(self.updated_at.label("updated_at"))
         if texts:

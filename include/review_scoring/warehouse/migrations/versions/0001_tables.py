@@ -45,6 +45,8 @@ def _create_runs() -> None:
         sa.Column("last_fencing_token", sa.BigInteger, nullable=False),
         sa.Column("cursor_seen", sa.String(500)),
         sa.Column("cursor_backlog", sa.String(500)),
+        sa.Column("changes_seen", sa.String(500)),
+        sa.Column("compared_at", UtcDateTime),
         sa.Column("full_pass_at", UtcDateTime),
         sa.Column("requested_by", sa.String(510)),
         sa.Column("requested_until", UtcDateTime),
