@@ -524,6 +524,35 @@ BUGS = (
         ".order_by(promotions.c.id)\n        .limit(1)",
         "tests/evaluation/test_champion.py::test_the_last_promotion_counts_and_each_job_has_its_own",
     ),
+    Bug(
+        "a check that is to fail a run only warns",
+        "checks/judge.py",
+        "FAILED if level == FAIL else WARNED",
+        "WARNED",
+        "tests/checks/test_judge.py::test_a_night_of_one_label_fails_after_ordinary_nights",
+    ),
+    Bug(
+        "a run that failed a check taken for usual",
+        "checks/charted.py",
+        " if not each.has_failed",
+        "",
+        "tests/checks/test_judge.py::test_a_night_that_failed_is_no_part_of_later_comparisons_until_it_is_judged_again",
+    ),
+    Bug(
+        "rows without an id counted as new rejects every night",
+        "checks/rejects.py",
+        "min(sum(run.counts.unkeyed.values()), met_before)",
+        "0",
+        "tests/checks/test_judge.py::test_rows_without_an_id_fail_the_night_that_finds_them_and_no_later_one",
+    ),
+    Bug(
+        "verdicts kept while the run is scored again",
+        "warehouse/ledger/runs.py",
+        '"checks": None, ',
+        "",
+        "tests/warehouse/history/test_run_figures.py::"
+        "test_verdicts_and_figures_are_kept_until_the_run_is_scored_again[sqlite]",
+    ),
 )
 names = [bug.name for bug in BUGS]
 
