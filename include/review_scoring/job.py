@@ -69,7 +69,8 @@ class ScoringJob(CheckedModel):
     text_column: Text = Field(default="text", description="The text to classify.")
     updated_at_column: Text | None = Field(
         default=None,
-        description="Changes whenever the text does. Without it, changed texts are found by their hash.",
+        description="Changes whenever the text does. Nightly runs then score changed reviews again; see `on_change`. "
+        "Without it, changed texts are found by their hash, and by rescores only.",
     )
     on_change: Annotated[OnChange, Must("'rescore' or 'ignore'")] = Field(
         default=OnChange.RESCORE,
