@@ -28,6 +28,7 @@ from review_scoring.airflow.params import (
     shards_param,
 )
 from review_scoring.job import Rescore
+from review_scoring.reviews import STORED_REASONS
 
 SETTINGS = settings()
 
@@ -36,10 +37,11 @@ PARAMS = {
     "rescore": Param(
         Rescore.CHANGED.value,
         type="string",
-        enum=[Rescore.CHANGED.value, Rescore.REVISION.value, Rescore.ALL.value],
+        enum=[Rescore.CHANGED.value, Rescore.REVISION.value, Rescore.REJECTS.value, Rescore.ALL.value],
         values_display={
             "changed": "Changed texts",
             "revision": "Reviews scored by another model or revision",
+            "rejects": "Rejected reviews",
             "all": "All reviews",
         },
         title="Rescore",
@@ -48,6 +50,14 @@ PARAMS = {
     "model": model_param(offered_models()),
     **budget_params(of_job=False),
     "long_texts": long_texts_param(),
+    "reject_reason": Param(
+        None,
+        type=["null", "string"],
+        enum=[None, *STORED_REASONS],
+        title="Reject reason",
+        section=NARROW,
+        description="With rejected reviews: only those with this reason.",
+    ),
     "above": Param(
         None,
         type=["null", "string"],
@@ -105,6 +115,7 @@ with scoring_dag(
         rescore="{{ params.rescore }}",
         max_reviews="{{ params.max_reviews }}",
         max_minutes="{{ params.max_minutes }}",
+        reject_reason="{{ params.reject_reason }}",
         above="{{ params.above }}",
         upto="{{ params.upto }}",
         scored_since="{{ params.scored_since }}",

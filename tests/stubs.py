@@ -16,7 +16,7 @@ from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.job import Order, Rescore, ScoringJob
 from review_scoring.models.folder import ModelFolder
 from review_scoring.request import EVERYTHING, Budget, KeyRange, RunKey, RunRequest, Selection, TimeRange
-from review_scoring.reviews import Prediction, Reject
+from review_scoring.reviews import Prediction, Reject, RejectReason
 from review_scoring.run.loop import score_run, score_shard
 from review_scoring.run.preflight import PreparedJob, Resources, preflight
 from review_scoring.run.report import RunReport
@@ -34,6 +34,7 @@ def asked(
     rescore: Rescore = Rescore.NOTHING,
     keys: KeyRange = EVERYTHING,
     scored: TimeRange | None = None,
+    reject_reason: RejectReason | None = None,
     order: Order = Order.OLDEST,
     start_after: int | str | None = None,
     limit: int | None = None,
@@ -45,7 +46,14 @@ def asked(
         key=key,
         model=model.name,
         revision=model.revision,
-        selection=Selection(rescore=rescore, keys=keys, scored=scored, order=order, start_after=start_after),
+        selection=Selection(
+            rescore=rescore,
+            reject_reason=reject_reason,
+            keys=keys,
+            scored=scored,
+            order=order,
+            start_after=start_after,
+        ),
         budget=Budget(reviews=limit, minutes=minutes),
         **options,
     )

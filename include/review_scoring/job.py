@@ -25,6 +25,7 @@ class Rescore(StrEnum):
     NOTHING = "nothing"
     CHANGED = "changed"
     REVISION = "revision"
+    REJECTS = "rejects"
     ALL = "all"
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from review_scoring.errors import ConfigurationError
 from review_scoring.job import Order, Rescore
+from review_scoring.reviews import RejectReason
 
 NativeId: TypeAlias = Any
 """An id as the driver gives and takes it: int, str, UUID or Decimal."""
@@ -77,6 +78,7 @@ class Selection:
     """Which reviews a run looks at: new ones, and those that `rescore` adds.
 
     :param rescore: which reviews that have a score or a reject are scored again
+    :param reject_reason: of the rejects, only those with this reason; None for all
     :param keys: only ids in this range
     :param scored: only reviews that were scored, or first rejected, in this time; None for all
     :param order: which new reviews are scored first; a rescore always goes by id, the lowest first
@@ -84,15 +86,34 @@ class Selection:
     """
 
     rescore: Rescore = Rescore.NOTHING
+    reject_reason: RejectReason | None = None
     keys: KeyRange = EVERYTHING
     scored: TimeRange | None = None
     order: Order = Order.OLDEST
     start_after: int | str | None = None
 
+    def __post_init__(self) -> None:
+        """Check what is given together.
+
+        :raises ConfigurationError: naming the parameters
+        """
+        if self.rescore is not Rescore.REJECTS and self.reject_reason is not None:
+            raise ConfigurationError("reject_reason is for rescore='rejects' only")
+        if self.rescore is Rescore.REJECTS and self.keys != EVERYTHING:
+            raise ConfigurationError(
+                "above and upto cannot be used with rescore='rejects': rejects are read from the ledger, which has "
+                "another order than the source"
+            )
+
     @property
     def is_rescore(self) -> bool:
         """Whether reviews that have a score are scored again, so that the run is excluded from daily figures."""
         return self.rescore is not Rescore.NOTHING
+
+    @property
+    def reads_null_ids(self) -> bool:
+        """Whether rows without an id are among what is selected."""
+        return self.rescore is not Rescore.REJECTS and self.keys.after is None and self.scored is None
 
     @property
     def is_of_all_new(self) -> bool:

@@ -38,6 +38,14 @@ class RejectReason(StrEnum):
     MODEL_ERROR = "model_error"
 
 
+STORED_REASONS = tuple(
+    reason.value
+    for reason in RejectReason
+    if reason not in {RejectReason.NULL_ID, RejectReason.DUPLICATE_ID, RejectReason.UNUSABLE_ID}
+)
+"""Reasons of rejects that have a row in `review_rejects`: a key can hold the ids of their reviews."""
+
+
 @dataclass(frozen=True, slots=True)
 class Review:
     """One row of the source, as read.
@@ -154,9 +162,7 @@ class RejectHelp:
     action: str
 
 
-_NO_TEXT = RejectHelp(
-    "has no text, or only whitespace", "nothing, or correct the source and run `rescore_reviews` with *changed texts*"
-)
+_NO_TEXT = RejectHelp("has no text, or only whitespace", "nothing, or correct the source and score the rejects again")
 _NO_ID = RejectHelp(
     "has no id, or one that is longer than 255 characters or not valid text; counted in every run", "correct the source"
 )
@@ -168,14 +174,13 @@ REJECT_HELP: Mapping[RejectReason, RejectHelp] = MappingProxyType(
         RejectReason.NOT_TEXT: RejectHelp("its column contains bytes or a number", "set the right `text_column`"),
         RejectReason.UNREADABLE: RejectHelp(
             "makes the query fail, in a view or a conversion; the detail has the error",
-            "correct the row or the view, and run `rescore_reviews` with *changed texts*",
+            "correct the row or the view, and score the rejects again",
         ),
         RejectReason.INVALID_UNICODE: RejectHelp("contains a lone surrogate or invalid UTF-8", "correct the source"),
         RejectReason.NO_TOKENS: RejectHelp("has no characters that the model's tokenizer knows", "nothing"),
         RejectReason.NOT_FINITE: RejectHelp(
             "the model returned a non-finite value",
-            'if the detail asks for it, set `precision="float32"` and run `rescore_reviews` with *all*; otherwise open '
-            "an issue",
+            'if the detail asks for it, set `precision="float32"` and score the rejects again; otherwise open an issue',
         ),
         RejectReason.OUT_OF_MEMORY: RejectHelp(
             "does not fit into the device's memory, even alone",

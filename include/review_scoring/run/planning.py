@@ -10,7 +10,7 @@ from functools import reduce
 from operator import add
 
 from review_scoring.errors import UnaccountedError
-from review_scoring.job import Order
+from review_scoring.job import Order, Rescore
 from review_scoring.request import Budget, RunKey, RunRequest
 from review_scoring.run.preflight import PreparedJob
 from review_scoring.run.report import RunReport
@@ -70,15 +70,19 @@ def plan_one_shard(prepared: PreparedJob, request: RunRequest, scan: Scan | None
         scan = FULL_SCAN
     elif scan is None:
         scan = next_scan(prepared.job, prepared.source, prepared.ledger, selection.order)
-    in_order = not selection.is_rescore and selection.scored is None
+    stretches: tuple[Stretch, ...] = (WHOLE,)
+    if selection.rescore is Rescore.REJECTS:
+        stretches = (Stretch(of_rejects=True),)
+    elif not selection.is_rescore and selection.scored is None:
+        stretches = scan.stretches(prepared.source, selection)
     minutes = request.budget.minutes
     return Shard(
         selection=selection,
         budget=request.budget,
         limit=request.budget.reviews,
         scan=scan,
-        stretches=scan.stretches(prepared.source, selection) if in_order else (WHOLE,),
-        counts_null_ids=scan.is_full and selection.keys.after is None and selection.scored is None,
+        stretches=stretches,
+        counts_null_ids=scan.is_full and selection.reads_null_ids,
         deadline=None if minutes is None else datetime.now(UTC) + timedelta(minutes=minutes),
     )
 

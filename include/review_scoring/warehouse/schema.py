@@ -94,6 +94,7 @@ class Tables:
             Column("dag_run_id", String(250), nullable=False),
             Column("state", String(20), nullable=False),
             Column("rescore", String(20), nullable=False),
+            Column("reject_reason", String(50)),
             Column("key_after", ByteText()),
             Column("key_upto", ByteText()),
             Column("scored_since", UtcDateTime),

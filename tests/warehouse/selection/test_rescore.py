@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from review_scoring.errors import JobBusyError, YieldedError
+from review_scoring.errors import ConfigurationError, JobBusyError, YieldedError
 from review_scoring.job import Rescore
 from review_scoring.request import KeyRange, RunKey, Selection, TimeRange
+from review_scoring.reviews import RejectReason
 from review_scoring.run.planning import finish_run, plan_run
 from review_scoring.warehouse import schema
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.ledger import held_lease as held
 from review_scoring.warehouse.ledger.ledger import Ledger
+from review_scoring.warehouse.selection import candidates
 from review_scoring.warehouse.selection.shards import Shard, ShardLimits
+from review_scoring.warehouse.source.table import SourceTable
+from tests.run.nights import finish, plan
 from tests.stubs import MODEL, Warehouse, asked
 
 OTHER = replace(MODEL, revision="1" * 64)
@@ -199,3 +205,62 @@ def test_a_night_that_is_planned_wants_the_job_until_it_is_added_up(warehouse: W
 def test_a_rescore_that_is_planned_wants_nothing_and_runs_do_not_wait_for_it(warehouse: Warehouse) -> None:
     plan_run(warehouse.prepare(), asked(AGAIN, rescore=Rescore.ALL, yields=True), ShardLimits(most=2, least=1))
     assert not ledger(warehouse).preemption.is_requested()
+
+
+def rejected(warehouse: Warehouse, count: int) -> None:
+    """Add rejects of two kinds, and correct the texts of the empty ones."""
+    warehouse.insert(*((n, " ") for n in range(1000, 1000 + count)), *((n, None) for n in range(5000, 5003)))
+    warehouse.score("rejects")
+    warehouse.run("UPDATE reviews SET body = 'corrigée' WHERE id >= 1000 AND id < 5000")
+
+
+def test_a_thousand_corrected_rejects_are_scored_without_a_search_of_the_source(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rejected(warehouse, 1000)
+    statements: list[str] = []
+    real: Any = SourceTable.fetch
+
+    def fetch(self: Any, statement: Any, **options: Any) -> Any:
+        statements.append(str(statement))
+        return real(self, statement, **options)
+
+    prepared = warehouse.prepare()
+    monkeypatch.setattr(SourceTable, "fetch", fetch)
+    report = warehouse.score("again", Rescore.REJECTS, prepared=prepared, reject_reason=RejectReason.EMPTY_TEXT)
+    assert str(report.counts) == "read=1000 scored=1000 unchanged=0 rejected=0"
+    assert statements
+    in_these = re.compile(r"WHERE reviews\.id (IN \(|= ANY)")
+    assert [each for each in statements if not in_these.search(each)] == []
+    assert {row.reason for row in warehouse.rejects().values()} == {"null_text"}
+
+
+def test_rejects_of_all_reasons_are_tried_again_and_counted_once_however_often_a_run_is_tried(
+    warehouse: Warehouse,
+) -> None:
+    rejected(warehouse, 10)
+    for _ in range(2):
+        report = warehouse.score("again", Rescore.REJECTS)
+        assert str(report.counts) == "read=14 scored=10 unchanged=0 rejected=4"
+    assert {row.attempts for row in warehouse.rejects().values()} == {2}
+    assert warehouse.runs()[-1].rescore == "rejects"
+
+
+def test_rejects_are_split_into_shards(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    if warehouse.engine.dialect.name in {"sqlite", "duckdb"}:
+        pytest.skip("one writer at a time gets one shard")
+    monkeypatch.setattr(candidates, "ID_PAGE_ROWS", 7)
+    rejected(warehouse, 40)
+    shards = plan(warehouse, "again", most=3, rescore=Rescore.REJECTS, limit=30)
+    assert len(shards) == 3
+    for index, shard in enumerate(shards):
+        warehouse.score("again", shard=shard, map_index=index)
+    report = finish(warehouse, shards, "again")
+    assert (report.counts.scored + report.counts.rejected, report.waiting.reviews) == (30, 14)
+
+
+def test_rejects_cannot_be_filtered_by_the_order_of_the_source() -> None:
+    with pytest.raises(ConfigurationError, match="above and upto cannot be used with rescore='rejects'"):
+        Selection(rescore=Rescore.REJECTS, keys=KeyRange(after=5))
+    with pytest.raises(ConfigurationError, match="reject_reason is for rescore='rejects' only"):
+        Selection(rescore=Rescore.ALL, reject_reason=RejectReason.EMPTY_TEXT)

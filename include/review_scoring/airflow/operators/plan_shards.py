@@ -11,6 +11,7 @@ from review_scoring.airflow.operators.base import ScoringOperator, fail_without_
 from review_scoring.airflow.operators.rendered import NOTHING, as_budget, as_choice, as_id, as_int, as_time
 from review_scoring.job import Order, Rescore
 from review_scoring.request import KeyRange, RunRequest, Selection, TimeRange
+from review_scoring.reviews import RejectReason
 from review_scoring.run.planning import plan_one_shard, plan_run
 from review_scoring.run.preflight import PreparedJob
 from review_scoring.warehouse.selection.shards import ShardLimits
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BUDGET = ("max_reviews", "max_minutes", "order", "start_after")
-RANGE = ("above", "upto", "scored_since", "scored_until")
+RANGE = ("reject_reason", "above", "upto", "scored_since", "scored_until")
 
 
 class PlanShardsOperator(ScoringOperator):
@@ -40,6 +41,7 @@ class PlanShardsOperator(ScoringOperator):
     :param most: number of shards if `shards` is 0: as many as tasks score in parallel; a run of more than 200,000
         reviews for each has more (templated)
     :param score_task_id: the task that is mapped over the shards
+    :param reject_reason: with `rescore="rejects"`, only rejects with this reason; None for all (templated)
     :param above: only ids above this one, in the source's order (templated)
     :param upto: only ids up to this one (templated)
     :param scored_since: only reviews scored from this time on, ISO 8601; UTC if it has no time zone (templated)
@@ -60,6 +62,7 @@ class PlanShardsOperator(ScoringOperator):
         shards: int | str = 0,
         most: int | str = ShardLimits.most,
         score_task_id: str = "score",
+        reject_reason: str | None = None,
         above: str | None = None,
         upto: str | None = None,
         scored_since: str | None = None,
@@ -76,6 +79,7 @@ class PlanShardsOperator(ScoringOperator):
         self.shards = shards
         self.most = most
         self.score_task_id = score_task_id
+        self.reject_reason = reject_reason
         self.above = above
         self.upto = upto
         self.scored_since = scored_since
@@ -103,9 +107,10 @@ class PlanShardsOperator(ScoringOperator):
         return [shard.as_json() for shard in shards]
 
     def _selection(self, prepared: PreparedJob, rescore: Rescore, scored: TimeRange | None) -> Selection:
-        job, start = prepared.job, self.start_after
+        job, start, reason = prepared.job, self.start_after, self.reject_reason
         return Selection(
             rescore=rescore,
+            reject_reason=None if reason in NOTHING else as_choice(reason, RejectReason, "reject_reason"),
             keys=KeyRange(*(as_id(each, prepared.source.id_type) for each in (self.above, self.upto))),
             scored=scored,
             order=job.order if self.order in NOTHING else as_choice(self.order, Order, "order"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, literal, null, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, literal, null, select
 
 from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.ledger.chunk import Recorded
@@ -17,6 +18,24 @@ class Records(JobTransactions):
     def of(self, ids: Sequence[str]) -> dict[str, Recorded]:
         """Return the record of each of these reviews that has a score or a reject."""
         return self._read("looking up what is scored", lambda connection: self._look_up(connection, ids)) if ids else {}
+
+    def rejects(self, rows: int, reason: str | None, after: str | None, upto: str | None) -> dict[str, Recorded]:
+        """Return the records of the first rejects in the order of their ids.
+
+        :param rows: how many at most
+        :param reason: only those with this reason; None for all
+        :param after: only ids above this one, `upto` up to this one; None for no end
+        """
+
+        def look(connection: Connection) -> dict[str, Recorded]:
+            ids = self.job.tables.rejects.c.review_id
+            ends = [ids > after] if after is not None else []
+            ends += [ids <= upto] if upto is not None else []
+            ends += [self.job.tables.rejects.c.reason == reason] if reason is not None else []
+            statement = self._of_table(self.job.tables.rejects).where(*ends).order_by(ids).limit(rows)
+            return {review_id: Recorded(*rest) for review_id, *rest in connection.execute(statement)}
+
+        return self._read("looking up rejects", look)
 
     def missing(self, review_id: ColumnElement[str]) -> ColumnElement[bool]:
         """Return the SQL condition that a review, by its canonical id, has neither a score nor a reject."""
@@ -31,13 +50,17 @@ class Records(JobTransactions):
         dialect = dialect_of(connection)
         dialect.force_index_plans(connection)
         found: dict[str, Recorded] = {}
-        scores, rejects, models = self.job.tables.scores, self.job.tables.rejects, self.job.tables.models
-        for table, label, at in ((scores, scores.c.label, "scored_at"), (rejects, null(), "first_seen")):
-            columns = [table.c[name] for name in ("review_id", "text_hash", "source_updated_at", "shard_id")]
-            more = (label, models.c.name, models.c.revision, table.c[at])
+        for table in (self.job.tables.scores, self.job.tables.rejects):
             for part in by_bytes(ids):
-                in_part = dialect.in_values(table.c.review_id, part)
-                rows = select(*columns, *more).join_from(table, models, models.c.id == table.c.model_id)
-                rows = rows.where(table.c.job_id == self.job.id, in_part)
+                rows = self._of_table(table).where(dialect.in_values(table.c.review_id, part))
                 found |= {review_id: Recorded(*rest) for review_id, *rest in connection.execute(rows)}
         return found
+
+    def _of_table(self, table: Table) -> Select[Any]:
+        """Return the statement of the job's rows in one of the two tables, with the columns of :class:`Recorded`."""
+        models = self.job.tables.models
+        is_scored = table is self.job.tables.scores
+        columns = [table.c[name] for name in ("review_id", "text_hash", "source_updated_at", "shard_id")]
+        label, at = (table.c.label, table.c.scored_at) if is_scored else (null(), table.c.first_seen)
+        rows = select(*columns, label, models.c.name, models.c.revision, at)
+        return rows.join_from(table, models, models.c.id == table.c.model_id).where(table.c.job_id == self.job.id)

@@ -132,6 +132,7 @@ def _request(request: RunRequest) -> dict[str, Any]:
     selection, scored = request.selection, request.selection.scored
     return {
         "rescore": selection.rescore.value,
+        "reject_reason": selection.reject_reason,
         "key_after": canonical_id(selection.keys.after),
         "key_upto": canonical_id(selection.keys.upto),
         "scored_since": None if scored is None else scored.since,

@@ -16,7 +16,7 @@ from review_scoring.reviews import RejectReason, Review, canonical_id, canonical
 from review_scoring.warehouse.ledger.chunk import Chunk, Recorded
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.source.review_source import ReviewSource
-from review_scoring.warehouse.source.rows import SourceRow
+from review_scoring.warehouse.source.rows import SourceRow, parse_id
 from review_scoring.warehouse.source.stretches import WHOLE, Position, Stretch
 
 ID_PAGE_ROWS = 10_000
@@ -89,6 +89,9 @@ class Candidates:
 
         :param unkeyed: counts the rows whose ids no key can hold
         """
+        if stretch.of_rejects:
+            yield from self._rejects(stretch)
+            return
         keys = self.request.selection.keys
         for page in self.source.pages(ID_PAGE_ROWS, texts=False, keys=keys, stretch=stretch):
             rows: dict[str, list[SourceRow]] = {}
@@ -100,6 +103,21 @@ class Candidates:
                 for review_id, same in rows.items()
                 if self._is_wanted(same, recorded.get(review_id), stretch)
             }
+
+    def _rejects(self, stretch: Stretch) -> Iterator[Wanted]:
+        """Yield the rejects of a stretch, without a look at the source."""
+        after, upto = (None if end is None else canonical_id(end.id) for end in (stretch.after, stretch.upto))
+        while self.ledger is not None:
+            page = self.ledger.records.rejects(ID_PAGE_ROWS, self.request.selection.reject_reason, after, upto)
+            native = {review_id: parse_id(review_id, self.source.id_type) for review_id in page}
+            yield {
+                native[review_id]: (Position(native[review_id]), recorded)
+                for review_id, recorded in page.items()
+                if self._is_wanted([], recorded, stretch)
+            }
+            if len(page) < ID_PAGE_ROWS:
+                return
+            after = list(page)[-1]
 
     def _chunks_of(self, stretch: Stretch, unkeyed: Counter[str]) -> Iterator[Chunk]:
         counted = None if stretch.changed else unkeyed  # otherwise both stretches of a row would count it

@@ -12,7 +12,7 @@ from typing import Any
 from review_scoring.errors import ConfigurationError
 from review_scoring.job import Order, Rescore
 from review_scoring.request import NEW_REVIEWS, UNLIMITED, Budget, KeyRange, RunRequest, Selection, TimeRange
-from review_scoring.reviews import canonical_id
+from review_scoring.reviews import RejectReason, canonical_id
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.selection.candidates import Candidates
@@ -92,6 +92,7 @@ class Shard:
         return {
             "name": self.name,
             "rescore": self.selection.rescore.value,
+            "reject_reason": self.selection.reject_reason,
             "after": canonical_id(keys.after),
             "upto": canonical_id(keys.upto),
             "scored": None if scored is None else scored.as_json(),
@@ -121,6 +122,7 @@ class Shard:
         scored = None if values["scored"] is None else TimeRange.from_json(values["scored"])
         selection = Selection(
             rescore=Rescore(values["rescore"]),
+            reject_reason=None if values["reject_reason"] is None else RejectReason(values["reject_reason"]),
             keys=KeyRange(after, upto),
             scored=scored,
             order=Order(values["order"]),
@@ -142,7 +144,8 @@ def _of_stretch(stretch: Stretch) -> str:
     """Return the range of a stretch in words, from its first row to its last one."""
     ends = [_of_position(end) for end in (stretch.after, stretch.upto)]
     words = f"after {ends[0]} to {ends[1]}" if all(ends) else f"up to {ends[1]}" if ends[1] else f"after {ends[0]}"
-    kind = "undated" if stretch.undated else "newest first" if stretch.newest_first else "oldest first"
+    kind = "rejects" if stretch.of_rejects else "changed" if stretch.changed else None
+    kind = kind or ("undated" if stretch.undated else "newest first" if stretch.newest_first else "oldest first")
     return f"{kind} {words}" if any(ends) else kind
 
 

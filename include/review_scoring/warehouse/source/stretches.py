@@ -40,6 +40,7 @@ class Stretch:
     :param by_cursor: in the order of the cursor column, from `since` to `until`
     :param undated: instead, in the order of their ids, the rows without a cursor, or with one below `since` or above
         `until`
+    :param of_rejects: no rows of the source, but the rejects of the ledger, in the order of their ids as text
     :param changed: of the recorded reviews, those that may have changed; the cursor is `updated_at` then
     :param newest_first: from the highest cursor or id down
     :param since: in the order of ids, rows without a cursor are read as well
@@ -48,6 +49,7 @@ class Stretch:
     :param upto: the rows up to this position and the one at it; None for all to the end
     """
 
+    of_rejects: bool = False
     by_cursor: bool = False
     undated: bool = False
     changed: bool = False

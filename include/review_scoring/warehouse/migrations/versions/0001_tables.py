@@ -73,6 +73,7 @@ def _create_runs() -> None:
         sa.Column("dag_run_id", sa.String(250), nullable=False),
         sa.Column("state", sa.String(20), nullable=False),
         sa.Column("rescore", sa.String(20), nullable=False),
+        sa.Column("reject_reason", sa.String(50)),
         sa.Column("key_after", ByteText(255)),
         sa.Column("key_upto", ByteText(255)),
         sa.Column("scored_since", UtcDateTime),
