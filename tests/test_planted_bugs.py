@@ -166,6 +166,20 @@ BUGS = (
         "tests/run/test_budget.py::test_new_reviews_come_before_the_backlog_which_goes_on_where_it_stopped",
     ),
     Bug(
+        "changes taken for compared that a budget did not reach",
+        "warehouse/selection/scan.py",
+        "        if not any(each.changed for each in before):\n",
+        "        if before and not before:\n",
+        "tests/run/test_changes.py::test_a_budget_that_ends_before_the_changes_does_not_forget_them",
+    ),
+    Bug(
+        "corrected rejects searched for in the source",
+        "run/planning.py",
+        "        stretches = (Stretch(of_rejects=True),)\n",
+        "        pass\n",
+        "tests/warehouse/selection/test_rescore.py::test_a_thousand_corrected_rejects_are_scored_without_a_search_of_the_source",
+    ),
+    Bug(
         "a cursor moved past shards that ran out of time",
         "run/planning.py",
         "    if out_of_time is not None:\n",
@@ -281,7 +295,7 @@ BUGS = (
     ),
     Bug(
         "a wrong cursor value believed",
-        "warehouse/selection/cursor.py",
+        "warehouse/selection/cursor_values.py",
         "        if value - highest > max(highest - lowest, SMALLEST_JUMP):\n",
         "        if False:\n",
         "tests/warehouse/selection/test_cursor.py::test_one_wrong_integer_hides_no_later_row_and_is_told[sqlite]",

@@ -97,6 +97,16 @@ def test_a_table_that_was_touched_as_a_whole_does_not_keep_new_reviews_waiting(s
     assert (reports[-1].counts.read, reports[-1].waiting.reviews) == (0, 0)
 
 
+def test_a_budget_that_ends_before_the_changes_does_not_forget_them(scored: Warehouse) -> None:
+    scored.job = scored.job.replace(cursor_column="seq")
+    night(scored, "with a cursor", **NEWEST)
+    edit(scored, 3, 1045)
+    fill(scored, range(50, 71))
+    assert night(scored, "new ones", limit=10, **NEWEST).waiting.reviews == 12
+    night(scored, "the rest", limit=100, **NEWEST)
+    assert scored.scores()["3"].source_updated_at == "1045"
+
+
 def test_changes_are_found_between_two_databases(sqlite_engine: Engine, tmp_path: Any) -> None:
     warehouse = Warehouse(sqlite_engine, make_engine(f"sqlite:///{tmp_path / 'scores.db'}"))
     warehouse.job = warehouse.job.replace(updated_at_column="updated_at", cursor_column="seq")
