@@ -91,7 +91,8 @@ class ScoringJob(CheckedModel):
     full_pass_days: Amount = Field(default=7, description="Days between two runs that read all rows.")
     max_reviews: Amount = Field(
         default=DEFAULT_BUDGET,
-        description="The most new reviews that one run scores; the others wait for the next run. 0 for no limit.",
+        description="The most reviews that one nightly run scores or rejects; the others wait for the next run. 0 for "
+        "no limit.",
     )
     max_minutes: Amount = Field(
         default=0,
@@ -104,8 +105,8 @@ class ScoringJob(CheckedModel):
     )
     start_after: Annotated[int | str | None, Must("an id, or a value of cursor_column such as 2026-01-31")] = Field(
         default=None,
-        description="Reviews up to this value of `cursor_column`, or up to this id without one, are never scored. They "
-        "are counted as `excluded`.",
+        description="New reviews up to this value of `cursor_column`, or up to this id without one, are not scored but "
+        "counted as `excluded`.",
     )
     source_statement_s: Amount = Field(
         default=300,

@@ -44,11 +44,12 @@ print(json.dumps({
 FORMS: dict[str, dict[str | None, list[str]]] = {
     "score_reviews": {
         None: ["dry_run", "model", "max_reviews", "max_minutes", "long_texts"],
+        NARROW: ["order", "start_after"],
         RARELY: ["shards", "chunk_rows"],
     },
     "rescore_reviews": {
-        None: ["dry_run", "rescore", "model", "long_texts"],
-        NARROW: ["above", "upto", "scored_since", "scored_until"],
+        None: ["dry_run", "rescore", "model", "max_reviews", "max_minutes", "long_texts"],
+        NARROW: ["reject_reason", "above", "upto", "scored_since", "scored_until"],
         RARELY: ["shards"],
     },
     "import_model": {None: ["model"]},

@@ -41,7 +41,8 @@ def test_a_mistyped_dry_run_scores_nothing_and_the_error_suggests_the_key(
     run = airflow_home.dags_test("score_reviews", sqlite_engine, JOB, dryrun=True)
     assert run.returncode == 1, run.stdout
     assert "unknown key: 'dryrun' (did you mean 'dry_run'?)" in run.stdout
-    assert "The keys of this DAG are dry_run, model, limit, long_texts, shards, chunk_rows" in run.stdout
+    keys = "dry_run, model, max_reviews, max_minutes, long_texts, order, start_after, shards, chunk_rows"
+    assert f"The keys of this DAG are {keys}" in run.stdout
     assert [name for (name,) in query(sqlite_engine, tables_query(sqlite_engine))] == ["reviews"]
 
 

@@ -120,3 +120,26 @@ def tables_query(engine: Engine) -> str:
     if engine.dialect.name == "sqlite":
         return "SELECT name FROM sqlite_master WHERE type = 'table'"
     return f"SELECT table_name FROM information_schema.tables WHERE table_schema = {here[engine.dialect.name]}"
+
+
+def test_the_first_run_over_a_backlog_takes_its_budget_with_the_newest_reviews(
+    airflow_home: AirflowHome, postgres_engine: Engine
+) -> None:
+    engine = postgres_engine
+    query(engine, "CREATE TABLE reviews (id bigint PRIMARY KEY, text text)")
+    query(engine, "INSERT INTO reviews SELECT n, 'Un film sans surprise, vu en ' || n FROM generate_series(1, 50000) n")
+    query(engine, "INSERT INTO reviews SELECT 60000 + n, 'Une merveille' FROM generate_series(1, 10) n")
+    job = {"source_table": "reviews", "max_reviews": 1000}
+
+    dry = airflow_home.dags_test("score_reviews", engine, job, dry_run=True)
+    assert "waiting=50010 reviews=1000" in dry.stdout, dry.stdout
+    assert "All of them take 51 runs" in dry.stdout
+
+    first = airflow_home.dags_test("score_reviews", engine, job)
+    assert first.returncode == 0, first.stdout
+    assert "read=1000 scored=1000 unchanged=0 rejected=0 waiting=49010" in first.stdout
+    assert query(engine, "SELECT count(*) FROM review_scores WHERE CAST(review_id AS bigint) > 60000")[0][0] == 10
+
+    wrong = airflow_home.dags_test("score_reviews", engine, job, start_after="hier")
+    assert wrong.returncode == 1
+    assert "start_after is 'hier', which is no value of column 'id' of reviews; give an id" in wrong.stdout

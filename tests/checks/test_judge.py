@@ -215,7 +215,7 @@ def test_scores_that_let_expect_a_lower_accuracy_warn() -> None:
     found = verdict("accuracy", unsure, [], CALIBRATION)
     assert found.state == "warned"
     assert found.figure == pytest.approx(0.74)
-    assert "an accuracy of 74.0%; evaluation 7 on sample had 87.1%, and the limit is 82.1%" in found.text
+    assert "accuracy is 74.0%; evaluation 7 on sample had 87.1%; the limit is 82.1%" in found.text
 
 
 def test_a_small_sample_lets_expect_no_accuracy() -> None:

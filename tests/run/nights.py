@@ -9,7 +9,8 @@ from typing import Any
 
 from review_scoring.job import Order
 from review_scoring.request import RunKey
-from review_scoring.run.planning import finish_run, plan_run
+from review_scoring.run.finishing import finish_run
+from review_scoring.run.planning import plan_run
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.selection.shards import Shard, ShardLimits
 from tests.stubs import Warehouse, asked

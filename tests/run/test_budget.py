@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from review_scoring.errors import ConfigurationError
 from review_scoring.job import Order, Rescore
+from review_scoring.run.planning import plan_alone
 from review_scoring.warehouse.ledger.counts import Tally
 from review_scoring.warehouse.selection import waiting as waiting_module
 from review_scoring.warehouse.selection.shards import Shard, ShardLimits, split
@@ -353,3 +354,124 @@ def test_a_backlog_of_fifty_thousand_is_taken_in_nights_with_the_ten_newest_in_t
     left = [night(warehouse, f"{n}", limit=20_000, **NEWEST).waiting.reviews for n in range(2, 5)]
     assert left == [29_010, 9_010, 0]
     assert len(warehouse.scores()) == 50_010
+
+
+@pytest.fixture
+def dated(warehouse: Warehouse) -> Warehouse:
+    """A hundred reviews with a cursor."""
+    warehouse.job = warehouse.job.replace(cursor_column="seq", cursor_lookback=0)
+    warehouse.create(extra=", seq INTEGER")
+    warehouse.fill(100)
+    warehouse.run("UPDATE reviews SET seq = id")
+    return warehouse
+
+
+def test_an_unusable_id_at_the_end_of_the_budget_stops_no_run(warehouse: Warehouse) -> None:
+    warehouse.create("TEXT PRIMARY KEY")
+    long = "x" * 300
+    warehouse.insert(*((f"{n:03}{long if n in (91, 95) else ''}", f"texte {n}") for n in range(1, 101)))
+    scored = [night(warehouse, str(n), limit=10, **NEWEST).counts.scored for n in range(13)]
+    assert min(scored[:12]) >= 8, "rows with such ids take a place in each run"
+    assert sum(scored) == 98
+
+
+@pytest.mark.parametrize(("order", "row", "to"), [(Order.OLDEST, 1, 95), (Order.NEWEST, 70, 101)])
+def test_a_row_whose_cursor_changes_while_it_is_on_its_way_is_scored_once(
+    dated: Warehouse, order: Order, row: int, to: int
+) -> None:
+    done: list[int] = []
+
+    def move(texts: Sequence[str]) -> None:
+        if not done:
+            done.append(1)
+            dated.run("UPDATE reviews SET seq = :to WHERE id = :row", to=to, row=row)
+
+    dated.classifier.on_prepare = move
+    assert night(dated, "1", chunk_rows=50, order=order).counts.scored == 100
+    assert len(dated.classifier.calls) == 100
+
+
+def test_a_row_that_moves_into_another_shard_of_the_run_is_counted_once(dated: Warehouse) -> None:
+    if dated.engine.dialect.name in {"sqlite", "duckdb"}:
+        pytest.skip("one writer at a time gets one shard")
+    shards = plan(dated, "1", most=2, order=Order.OLDEST)
+
+    def move_and_score_the_other(texts: Sequence[str]) -> None:
+        dated.classifier.before_batch = lambda _: None
+        dated.run("UPDATE reviews SET seq = 75 WHERE id = 1")
+        dated.score("1", shard=shards[1], map_index=1)
+
+    dated.classifier.before_batch = move_and_score_the_other
+    dated.score("1", shard=shards[0], map_index=0)
+    assert finish(dated, shards, "1").counts.scored == len(dated.scores()) == 100
+
+
+def test_a_task_that_is_mapped_without_a_plan_and_with_a_budget_moves_no_cursor(dated: Warehouse) -> None:
+    dated.score("1", map_index=0, limit=10, **NEWEST)
+    assert dated.score("2", map_index=0, limit=10, **NEWEST).counts.scored == 10
+    assert night(dated, "3", limit=200, **NEWEST).counts.scored == 80
+
+
+@pytest.mark.parametrize("order", list(Order))
+def test_a_start_of_one_run_or_one_that_is_removed_hides_nothing(dated: Warehouse, order: Order) -> None:
+    assert night(dated, "1", limit=100, start_after=95, order=order).counts.scored == 5
+    assert night(dated, "2", limit=10, order=order).waiting.reviews == 85
+    assert night(dated, "by hand", limit=10, start_after=97, order=order).counts.read == 0
+    assert [night(dated, f"then {n}", limit=45, order=order).waiting.reviews for n in range(2)] == [40, 0]
+    assert len(dated.scores()) == 100
+
+
+def test_rows_that_come_between_plan_and_scoring_hide_no_planned_row(dated: Warehouse) -> None:
+    dated.job = dated.job.replace(cursor_lookback=5)
+    shards = plan(dated, "1", most=2, limit=20, **NEWEST)
+    dated.run("INSERT INTO reviews VALUES (201, 'l', 99), (202, 'l', 98), (203, 'l', 100)")
+    for index, shard in enumerate(shards):
+        dated.score("1", shard=shard, map_index=index)
+    finish(dated, shards, "1")
+    assert night(dated, "2", limit=3, **NEWEST).counts.scored == 3
+    assert min(int(id_) for id_ in dated.scores()) >= 81, "the next run takes what was left first"
+    assert night(dated, "3", **NEWEST).counts.scored == 80
+
+
+def test_a_quiet_night_that_begins_after_its_minutes_succeeds(dated: Warehouse) -> None:
+    night(dated, "1", **NEWEST)
+    (shard,) = plan(dated, "2", minutes=1, **NEWEST)
+    late = replace(shard, deadline=datetime(2026, 1, 1, tzinfo=UTC))
+    dated.score("2", shard=late, map_index=0)
+    assert finish(dated, [late], "2").counts.read == 0
+
+
+def test_a_run_that_finishes_after_another_leaves_that_ones_backlog(dated: Warehouse) -> None:
+    night(dated, "0", **NEWEST)
+    (first,) = plan(dated, "a", limit=100, **NEWEST)
+    dated.run("INSERT INTO reviews VALUES (201, 'x', 5), (202, 'x', 6), (203, 'x', 7)")
+    dated.run("UPDATE scoring_jobs SET full_pass_at = '2026-01-01 00:00:00.000000'")
+    assert night(dated, "b", limit=1, **NEWEST).waiting.reviews == 2
+    dated.score("a", shard=first, map_index=0)
+    finish(dated, [first], "a")
+    assert night(dated, "c", limit=10, **NEWEST).counts.scored == 2
+
+
+def test_a_retry_has_the_minutes_of_the_first_try(dated: Warehouse) -> None:
+    request = asked(replace(KEY, map_index=-1), minutes=60, **NEWEST)
+    dated.score("night", minutes=60, **NEWEST)
+    dated.run("UPDATE scoring_shards SET started_at = '2026-01-01 00:00:00.000000'")
+    deadline = plan_alone(dated.prepare(), request).deadline
+    assert deadline == datetime(2026, 1, 1, 1, tzinfo=UTC)
+
+
+def test_a_start_that_is_none_lets_no_rescore_wait(dated: Warehouse) -> None:
+    with pytest.raises(ConfigurationError, match="start_after is 'abc'"):
+        plan(dated, "2", start_after="abc")
+    with pytest.raises(ConfigurationError, match="start_after"):
+        plan(dated, "3", start_after="9" * 30)
+    assert dated.run("SELECT requested_by FROM scoring_jobs")[0].requested_by is None
+
+
+def test_a_rescore_counts_what_it_leaves_and_nothing_as_excluded(
+    dated: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night(dated, "1", **NEWEST)
+    monkeypatch.setattr(waiting_module, "COUNT_S", -1.0)
+    report = night(dated, "2", rescore=Rescore.ALL, limit=10, start_after=30)
+    assert (report.waiting.reviews, report.excluded) == (90, None)

@@ -53,21 +53,22 @@ def budget_params(*, of_job: bool) -> dict[str, Param]:
 
     :param of_job: whether an empty field stands for the job's setting, and not for no limit
     """
-    empty = "empty for the job's setting" if of_job else "empty for no limit"
+    empty = "Empty for the job's setting, 0 for no limit." if of_job else "Empty or 0 for no limit."
+    what = "The most reviews to score" if of_job else "The most reviews to score again"
     return {
         "max_reviews": Param(
             None,
             type=["null", "integer"],
             minimum=0,
             title="Maximum reviews",
-            description=f"The most reviews to score; {empty}, 0 for no limit. The others wait for the next run.",
+            description=f"{what}. {empty} The rest is left to the next run.",
         ),
         "max_minutes": Param(
             None,
             type=["null", "integer"],
             minimum=0,
             title="Maximum minutes",
-            description=f"How long to score; {empty}, 0 for no limit. Then the run ends, as a success.",
+            description=f"Minutes in which to score. {empty} The run then ends as a success.",
         ),
     }
 
@@ -129,5 +130,6 @@ def shards_param() -> Param:
         maximum=1000,
         title="Shards",
         section=RARELY,
-        description="Number of tasks to split the run into; 0 for one per 20,000 reviews.",
+        description="Number of tasks to split the run into; 0 for one per 20,000 reviews, up to the Variable "
+        "review_scoring_shards.",
     )

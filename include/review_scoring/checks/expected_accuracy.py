@@ -48,7 +48,7 @@ class Calibration:
 
 
 def check_accuracy(settings: Checks, run: RunFigures, calibration: Calibration | None) -> Finding:
-    """Compare the accuracy that the run's scores let expect with that of the evaluation.
+    """Compare the accuracy that is expected from the run's scores with that of the evaluation.
 
     A drop within the error of the two samples is no alarm.
     """
@@ -63,8 +63,8 @@ def check_accuracy(settings: Checks, run: RunFigures, calibration: Calibration |
     evaluated, its_error = _mean(calibration.reviews, calibration.right)
     limit = evaluated - max(settings.accuracy_loss, CERTAIN_ERRORS * sqrt(error**2 + its_error**2))
     return Finding(
-        f"The scores let expect an accuracy of {percent(expected)}; {calibration.of} had {percent(evaluated)}, and the "
-        f"limit is {percent(limit)}.",
+        f"The expected accuracy is {percent(expected)}; {calibration.of} had {percent(evaluated)}; the limit is "
+        f"{percent(limit)}.",
         expected,
         limit,
         is_beyond=expected < limit,

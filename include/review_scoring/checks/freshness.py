@@ -15,7 +15,7 @@ def check_newest(settings: Checks, run: RunFigures, past: Sequence[PastRun]) -> 
     del past
     if run.newest_at is None:
         return Finding(
-            "The newest review is not known: that takes a cursor column with times, and a run without a limit."
+            "The newest review is not known: that takes a cursor_column with times, and a run of all new reviews."
         )
     hours = max((run.started_at - run.newest_at) / timedelta(hours=1), 0.0)
     limit = settings.newest_hours

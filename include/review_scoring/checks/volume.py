@@ -30,7 +30,7 @@ def check_volume(settings: Checks, run: RunFigures, past: Sequence[PastRun]) -> 
     become more.
     """
     if run.is_cut:
-        return Finding("The run used up its budget, so the number of its reviews says nothing about the source.")
+        return Finding("The run used up its budget, so its volume is not compared.")
     reviews = run.counts.done + (_within_day(past, run.started_at) or 0)
     weeks = [_within_day(past, run.started_at - timedelta(weeks=n)) for n in range(1, WEEKS + 1)]
     known = [each for each in weeks if each is not None]

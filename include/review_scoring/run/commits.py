@@ -58,11 +58,11 @@ class Commits:
         """
         return self._thread.submit(lambda: self._ledger.leases.renew(self.lease))
 
-    def end(self, *, out_of_time: bool) -> None:
+    def end(self, *, ended_early: bool) -> None:
         """Give the lease back after everything was committed: the run has succeeded."""
         self.flush()
         self._stop.check()
-        self._ledger.leases.end(self.lease, SUCCESS, out_of_time=out_of_time)
+        self._ledger.leases.end(self.lease, SUCCESS, ended_early=ended_early)
 
     def abandon(self, state: str) -> None:
         """Let the last commit end, and give the lease back, so that the next run need not wait for it to expire."""

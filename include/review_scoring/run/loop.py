@@ -20,8 +20,9 @@ from review_scoring.request import RunRequest
 from review_scoring.reviews import Prediction, RejectReason
 from review_scoring.run.classifier import LazyClassifier, TextClassifier
 from review_scoring.run.commits import Commits
+from review_scoring.run.finishing import finish_one_shard
 from review_scoring.run.heartbeat import Heartbeat
-from review_scoring.run.planning import finish_one_shard, plan_alone
+from review_scoring.run.planning import plan_alone
 from review_scoring.run.preflight import PreparedJob
 from review_scoring.run.reader import Reader, ReadyChunk
 from review_scoring.run.report import RunReport
@@ -70,18 +71,30 @@ def score_shard(
     classifier = LazyClassifier(load_classifier, stop)
     with closing(Commits(ledger, lease, stop)) as commits:
         try:
+            limit = None if shard.limit is None else max(shard.limit - lease.counts.done, 0)
             candidates = replace(
                 shard.candidates(prepared.source, ledger, request),
-                limit=None if shard.limit is None else max(shard.limit - lease.counts.done, 0),
+                limit=limit,
                 done_by=frozenset(each.id for each in ledger.shards.of(request.key)),
             )
             with ExitStack() as threads:
                 heartbeat = threads.enter_context(closing(Heartbeat(commits.renew)))
                 progress = threads.enter_context(closing(_progress(shard, candidates, lease.counts)))
                 reader = threads.enter_context(closing(Reader(candidates, classifier, stop)))
-                loop = _Loop(request, ledger, classifier, commits, heartbeat, progress, stop, shard.deadline)
+                loop = _Loop(
+                    request=request,
+                    ledger=ledger,
+                    classifier=classifier,
+                    commits=commits,
+                    heartbeat=heartbeat,
+                    progress=progress,
+                    stop=stop,
+                    deadline=shard.deadline,
+                    has_rows=bool(shard.stretches),
+                    checks_siblings=request.key.map_index >= 0 and any(each.by_cursor for each in shard.stretches),
+                )
                 is_complete = loop.run(reader)
-            commits.end(out_of_time=not is_complete)
+            commits.end(ended_early=not is_complete)
         except BaseException as error:
             stop.set()
             commits.abandon(YIELDED if isinstance(error, YieldedError) else FAILED)
@@ -112,22 +125,24 @@ class _Loop:
     progress: Progress
     stop: StopFlag
     deadline: datetime | None
+    has_rows: bool
+    checks_siblings: bool
 
     def run(self, reader: Reader) -> bool:
-        """Score all chunks until the deadline, and return whether they were all.
+        """Score chunks until the deadline or the limit, and return whether these were all.
 
         The last commit may still be on its way at the end.
         """
         self._yield_if_requested()  # before the model is loaded in vain
-        if self._is_late():
+        if self.has_rows and self._is_late():
             return False
         for ready in reader:
-            if self._is_late():
+            if self.has_rows and self._is_late():
                 return False
             self._between_batches(0)
             self._yield_if_requested()
             self.commits.add(self._classify(ready))
-        return True
+        return not reader.ended_at_limit
 
     def _classify(self, ready: ReadyChunk) -> ChunkResult:
         """Turn a chunk into what is to be committed."""
@@ -149,6 +164,7 @@ class _Loop:
             retimed=[review for review in ready.unchanged if review.updated_at != chunk.recorded[review.id].updated_at],
             met_again=len(again),
             repeats_met_again=chunk.repeats_of(again),
+            checks_siblings=self.checks_siblings,
         )
 
     def _is_late(self) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, PreflightError, WarehouseUnavailableError
 from review_scoring.evaluation.champion import require_benchmark
-from review_scoring.job import ScoringJob
+from review_scoring.job import OnChange, ScoringJob
 from review_scoring.models.folder import ModelFolder
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
@@ -108,20 +108,24 @@ def preflight(
 def advice(prepared: PreparedJob) -> list[str]:
     """Return what would make the runs of a job faster, in sentences."""
     source, job = prepared.source, prepared.job
-    if source.cursor is not None:
-        if source.cursor_is_indexed or not source.id_is_indexed:  # of a view, no index is known
-            return []
-        return [
-            f"cursor_column {job.cursor_column!r} has no index, so every run scans the table; create one: "
-            f"CREATE INDEX {job.source_table}_{job.cursor_column} ON {source.name} ({job.cursor_column})"
-        ]
-    rows = source.estimated_rows()
-    if rows is None or rows < MANY_ROWS:
-        return []
-    return [
-        f"{source.name} has about {rows:,} rows, and every run compares all their ids with the scores; set "
-        "cursor_column to an indexed time of insertion or increasing number, and most runs read the new rows only"
-    ]
+    rows = source.estimated_rows() or 0
+    found = []
+    if source.cursor is None and rows >= MANY_ROWS:
+        found.append(
+            f"{source.name} has about {rows:,} rows, and every run compares all their ids with the scores; set "
+            "cursor_column to an indexed time of insertion or increasing number, and most runs read the new rows only"
+        )
+    compares = job.on_change is OnChange.RESCORE and source.changed_by is not None
+    for key, column, is_used, is_indexed in (
+        ("cursor_column", job.cursor_column, source.cursor is not None, source.cursor_is_indexed),
+        ("updated_at_column", job.updated_at_column, compares and rows >= MANY_ROWS, source.updated_at_is_indexed),
+    ):
+        if is_used and not is_indexed and source.id_is_indexed:  # of a view, no index is known
+            found.append(
+                f"{key} {column!r} has no index, so every run scans the table; create one: "
+                f"CREATE INDEX {job.source_table}_{column} ON {source.name} ({column})"
+            )
+    return found
 
 
 @contextmanager

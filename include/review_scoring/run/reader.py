@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -10,10 +11,14 @@ from typing import Any
 from review_scoring.concurrency.background_thread import BackgroundThread, wait_for
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.job import Rescore
+from review_scoring.request import MAX_CHUNK_ROWS
 from review_scoring.reviews import Review, screen, text_hash
 from review_scoring.run.classifier import LazyClassifier
 from review_scoring.warehouse.ledger.chunk import Chunk, Outcome
 from review_scoring.warehouse.selection.candidates import Candidates
+
+IDS_ON_THEIR_WAY = 5 * MAX_CHUNK_ROWS
+"""Ids that are remembered: of the chunks that may not be committed yet, and of those that were looked up with them."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class ReadyChunk:
 class Reader:
     """The chunks of a run. While one is worked on, a thread reads and prepares the next.
 
+    `ended_at_limit` is set if reviews were left when the limit was used up.
+
     :param candidates: what to read, with the most reviews that are scored or rejected
     :param classifier: loaded for the first text, in the thread
     :param stop: checked while texts are prepared
@@ -47,6 +54,10 @@ class Reader:
         self._chunks = candidates.chunks()
         self._keeps_unchanged = candidates.request.selection.rescore in {Rescore.NOTHING, Rescore.CHANGED}
         self._left = candidates.limit
+        self._in_order = any(stretch.by_cursor for stretch in candidates.stretches)
+        self._on_their_way: deque[str] = deque(maxlen=IDS_ON_THEIR_WAY)
+        self._met: set[str] = set()
+        self.ended_at_limit = False
         self._classifier = classifier
         self._stop = stop
         self._thread = BackgroundThread("read")
@@ -70,8 +81,32 @@ class Reader:
         return self._thread.submit(self._read)
 
     def _read(self) -> ReadyChunk | None:
-        chunk = None if self._left == 0 else next(self._chunks, None)
-        return None if chunk is None else self._ready(chunk)
+        if self._left == 0 and self._is_at_limit():
+            return None
+        chunk = next(self._chunks, None)
+        return None if chunk is None else self._ready(self._without_those_met(chunk))
+
+    def _is_at_limit(self) -> bool:
+        """Return whether to end, and note whether reviews are left: those that came late have taken their places."""
+        if self._in_order and not self.ended_at_limit:
+            more = next(self._chunks, None)
+            self.ended_at_limit = more is not None and bool(more.reviews)
+        return True
+
+    def _without_those_met(self, chunk: Chunk) -> Chunk:
+        """Leave out reviews that were read shortly before: their cursor has changed, and they stand elsewhere now.
+
+        What is committed is not read again, but the last chunks are still on their way.
+        """
+        if not self._in_order:
+            return chunk
+        reviews = [review for review in chunk.reviews if review.id not in self._met]
+        for review in reviews:
+            if len(self._on_their_way) == IDS_ON_THEIR_WAY:
+                self._met.discard(self._on_their_way[0])
+            self._on_their_way.append(review.id)
+            self._met.add(review.id)
+        return replace(chunk, reviews=reviews)
 
     def _ready(self, chunk: Chunk) -> ReadyChunk:
         rejects: list[Outcome] = []
@@ -80,6 +115,7 @@ class Reader:
         taken = 0
         for review in chunk.reviews:
             if self._left is not None and len(rejects) + len(waiting) == self._left:
+                self.ended_at_limit = True
                 break
             taken += 1
             digest = text_hash(review.text)

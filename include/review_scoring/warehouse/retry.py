@@ -26,9 +26,10 @@ _GIVEN_UP = {
         "failed: the database has no disk space left ({error}). Nothing was half written; free some space and run again"
     ),
     Fault.TIMEOUT: (
-        "was cancelled at the server's time limit ({error}). Nothing was half written; raise the limit for the "
-        "connection's user (`statement_timeout`, `max_statement_time`, `max_execution_time`), or use smaller chunks "
-        "(`chunk_rows`)"
+        "was cancelled at the server's time limit ({error}). Nothing was half written; for the source, raise "
+        "`source_statement_s` of the job or set it to 0, and create an index on its cursor_column; otherwise raise the "
+        "limit for the connection's user (`statement_timeout`, `max_statement_time`, `max_execution_time`), or use "
+        "smaller chunks (`chunk_rows`)"
     ),
     Fault.POOLER: (
         "failed: a pooler in front of the server loses prepared statements ({error}). Set the extra "

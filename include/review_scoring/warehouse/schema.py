@@ -126,7 +126,7 @@ class Tables:
             Column("lease_until", UtcDateTime, nullable=False),
             Column("fencing_token", BigInteger, nullable=False),
             Column("chunks", BigInteger, nullable=False),
-            Column("out_of_time", Boolean, nullable=False),
+            Column("ended_early", Boolean, nullable=False),
             *_counts(),
             Column("model_id", Integer, self._refers_to("scored_models"), nullable=False),
             Column("device", String(100)),

@@ -167,7 +167,7 @@ def trigger(page: Page, server: Server, *, dry_run: bool) -> dict[str, Any]:
     page.get_by_role("button", name="Trigger").first.click()
     dialog = page.get_by_role("dialog")
     names = dialog.locator("[name^=element_]").evaluate_all("all => all.map(each => each.name)")
-    assert names[:4] == ["element_dry_run", "element_model", "element_limit", "element_long_texts"]
+    assert names[:4] == ["element_dry_run", "element_model", "element_max_reviews", "element_max_minutes"]
     if dry_run:
         dialog.locator("label:has([name=element_dry_run])").click()
     dialog.get_by_role("button", name="Trigger", exact=True).click()

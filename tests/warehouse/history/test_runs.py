@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import update
 
 from review_scoring.request import RunKey
-from review_scoring.run.planning import finish_run, plan_run
+from review_scoring.run.finishing import finish_run
+from review_scoring.run.planning import plan_run
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.history.runs import STALLED, find_run
 from review_scoring.warehouse.schema import RUNNING, SUCCESS

@@ -12,7 +12,8 @@ from review_scoring.errors import YieldedError
 from review_scoring.job import Rescore
 from review_scoring.request import RunKey
 from review_scoring.run import reader as reading
-from review_scoring.run.planning import finish_run, plan_run
+from review_scoring.run.finishing import finish_run
+from review_scoring.run.planning import plan_run
 from review_scoring.warehouse.selection.shards import ShardLimits
 from tests.stubs import MODEL, StubClassifier, Warehouse, asked
 

@@ -12,7 +12,8 @@ import pytest
 from review_scoring.errors import UnaccountedError
 from review_scoring.job import Rescore
 from review_scoring.request import KeyRange, RunKey, TimeRange
-from review_scoring.run.planning import finish_one_shard, finish_run, plan_one_shard, plan_run
+from review_scoring.run.finishing import finish_one_shard, finish_run
+from review_scoring.run.planning import plan_one_shard, plan_run
 from review_scoring.warehouse.ledger.counts import Counts
 from review_scoring.warehouse.schema import ABANDONED, FAILED, RUNNING, SUCCESS, YIELDED
 from review_scoring.warehouse.selection.shards import ShardLimits

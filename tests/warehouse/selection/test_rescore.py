@@ -13,7 +13,8 @@ from review_scoring.errors import ConfigurationError, JobBusyError, YieldedError
 from review_scoring.job import Rescore
 from review_scoring.request import KeyRange, RunKey, Selection, TimeRange
 from review_scoring.reviews import RejectReason
-from review_scoring.run.planning import finish_run, plan_run
+from review_scoring.run.finishing import finish_run
+from review_scoring.run.planning import plan_run
 from review_scoring.warehouse import schema
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.ledger import held_lease as held

@@ -15,7 +15,8 @@ from sqlalchemy import Engine, true
 from review_scoring.errors import ConfigurationError, LeaseLostError, UnaccountedError
 from review_scoring.job import Rescore
 from review_scoring.request import RunKey, Selection
-from review_scoring.run.planning import finish_run, plan_run
+from review_scoring.run.finishing import finish_run
+from review_scoring.run.planning import plan_run
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.selection import shards as shards_module
 from review_scoring.warehouse.selection import waiting

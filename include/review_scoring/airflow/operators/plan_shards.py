@@ -1,4 +1,4 @@
-"""PlanShardsOperator: splits a run into shards (key ranges of about equal work), for dynamic task mapping."""
+"""PlanShardsOperator: splits a run into shards (parts of about equal work), for dynamic task mapping."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RANGE = ("reject_reason", "above", "upto", "scored_since", "scored_until")
 
 
 class PlanShardsOperator(ScoringOperator):
-    """Split a run into key ranges of about equal work, over which :class:`ScoreReviewsOperator` is mapped.
+    """Split a run into parts of about equal work, over which :class:`ScoreReviewsOperator` is mapped.
 
     There is always at least one shard, even if no review is waiting. What exceeds the budget waits for the next run.
 

@@ -1,4 +1,4 @@
-"""ScoreReviewsOperator: scores a whole run or one shard (chunk size, limit, device, precision, yielding, dry run)."""
+"""ScoreReviewsOperator: scores a whole run or one shard (chunk size, budget, device, precision, yielding, dry run)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.operators.base import fail_without_retry, run_key
 from review_scoring.job import ScoringJob, target_conn_id
-from review_scoring.run.planning import finish_run
+from review_scoring.run.finishing import finish_run
 from review_scoring.run.report import DryRunReport, RunReport
 from review_scoring.warehouse.ledger.ledger import find_ledger
 from review_scoring.warehouse.selection.shards import Shard

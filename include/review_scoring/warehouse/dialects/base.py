@@ -62,6 +62,9 @@ class Dialect:
     single_writer = False
     """Whether only one process at a time can write, so that shards are useless."""
 
+    compares_rows = False
+    """Whether an index on two columns serves `(a, b) < (1, 2)`."""
+
     def now(self, connection: Connection) -> datetime:
         """Return the database's time (aware, UTC), so that leases do not depend on the workers' clocks."""
         moment: datetime | None = connection.scalar(select(type_coerce(self.clock, UtcDateTime())))

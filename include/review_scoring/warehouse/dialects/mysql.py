@@ -45,6 +45,10 @@ _ESTIMATED_ROWS = text(
 )
 
 
+SELECT_HINT = "review_scoring_select_hint"
+"""Execution option: MySQL's optimizer hint for each SELECT of a connection."""
+
+
 class MySQLSession(Session):
     """MySQL and MariaDB, whose server-wide defaults vary."""
 
@@ -100,8 +104,8 @@ class MySQL(Dialect):
     _bytewise = "utf8mb4_0900_bin"
 
     def limit_statements(self, connection: Connection, seconds: int) -> None:
-        """Set the time limit of a SELECT, in milliseconds."""
-        connection.exec_driver_sql(f"SET SESSION max_execution_time = {1000 * seconds}")
+        """Set the time limit of each SELECT of the transaction, in milliseconds, by a hint."""
+        connection.execution_options(**{SELECT_HINT: f"MAX_EXECUTION_TIME({1000 * seconds})"})
 
     def estimated_rows(self, connection: Connection, table: FromClause) -> int | None:
         """Return the estimate of `information_schema`; None for a view."""
@@ -190,4 +194,7 @@ def _set_for_statement(
     variables = connection.get_execution_options().get(SET_STATEMENT)
     if variables and statement.startswith(("SELECT", "EXPLAIN")):
         statement = f"SET STATEMENT {variables} FOR {statement}"
+    hint = connection.get_execution_options().get(SELECT_HINT)
+    if hint and statement.startswith("SELECT"):
+        statement = f"SELECT /*+ {hint} */{statement.removeprefix('SELECT')}"
     return statement, parameters

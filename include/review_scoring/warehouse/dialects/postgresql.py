@@ -86,6 +86,7 @@ class PostgreSQL(Dialect):
     """Statements for PostgreSQL."""
 
     clock = func.clock_timestamp()
+    compares_rows = True
     _exact = (
         postgresql.INTEGER,
         postgresql.BIGINT,

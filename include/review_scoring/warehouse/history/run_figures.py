@@ -110,7 +110,7 @@ def run_figures(connection: Connection, job: JobRecord, *, key: RunKey) -> RunFi
     if row is None:
         return None
     mine = connection.execute(
-        select(shards.c.id, shards.c.scan, shards.c.out_of_time).where(shards.c.run_id == row.id)
+        select(shards.c.id, shards.c.scan, shards.c.ended_early).where(shards.c.run_id == row.id)
     ).all()
     ids = [shard.id for shard in mine]
     return RunFigures(
@@ -119,7 +119,7 @@ def run_figures(connection: Connection, job: JobRecord, *, key: RunKey) -> RunFi
         counts=Counts.from_row(row),
         scores=_score_figures(connection, job, ids),
         reasons=_reasons(connection, job, ids),
-        is_cut=_is_cut(row) or any(shard.out_of_time for shard in mine),
+        is_cut=_is_cut(row) or any(shard.ended_early for shard in mine),
         newest_at=next((at for shard in mine if (at := _newest_at(shard.scan))), None),
         model=row.model,
         revision=row.revision,
@@ -132,9 +132,11 @@ def past_runs(connection: Connection, job: JobRecord, *, before: datetime, back:
     :param back: how far to look back
     """
     runs = job.tables.runs
+    shards = job.tables.shards
     names = ("started_at", "checks", "waiting", "waiting_is_exact", *Counts().as_columns())
+    ended_early = select(shards.c.id).where(shards.c.run_id == runs.c.id, shards.c.ended_early == true()).exists()
     statement = (
-        select(*(runs.c[name] for name in names))
+        select(*(runs.c[name] for name in names), ended_early.label("ended_early"))
         .where(runs.c.job_id == job.id, runs.c.rescore == Rescore.NOTHING.value, runs.c.state != RUNNING)
         .where(runs.c.started_at < before, runs.c.started_at >= before - back)
         .order_by(runs.c.started_at.desc())
@@ -146,7 +148,7 @@ def past_runs(connection: Connection, job: JobRecord, *, before: datetime, back:
             Counts.from_row(row),
             ScoreFigures.from_json(figures_in(row.checks)),
             has_failed=any(each.state == FAILED for each in verdicts_in(row.checks)),
-            is_cut=_is_cut(row),
+            is_cut=_is_cut(row) or bool(row.ended_early),
         )
         for row in reversed(connection.execute(statement).all())
     ]

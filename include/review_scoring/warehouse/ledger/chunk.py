@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from review_scoring.reviews import Prediction, Reject, Review
@@ -75,6 +75,7 @@ class ChunkResult:
     :param device: names what classified the chunk
     :param relabelled: how many had another label before
     :param retimed: those of `unchanged` whose `updated_at` is not the recorded one
+    :param checks_siblings: whether another shard of the run may have done a review of this chunk
     :param met_again: as in :class:`Counts`
     :param repeats_met_again: as in :class:`Counts`
     """
@@ -88,6 +89,11 @@ class ChunkResult:
     retimed: Sequence[Review] = ()
     met_again: int = 0
     repeats_met_again: int = 0
+    checks_siblings: bool = False
+
+    def without(self, ids: Collection[str]) -> ChunkResult:
+        """Return the chunk without some of its reviews."""
+        return replace(self, outcomes=[each for each in self.outcomes if each.review.id not in ids]) if ids else self
 
     def counts(self) -> Counts:
         """Return what this chunk adds to its run."""

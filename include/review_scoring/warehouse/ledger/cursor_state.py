@@ -52,26 +52,39 @@ class JobCursor(JobTransactions):
 
         return self._read("looking up the cursor", look)
 
-    def advance(self, seen: str, *, backlog: str | None, is_full_pass: bool) -> None:
-        """Record how far a run has come: the values as in :class:`CursorState`."""
+    def advance(
+        self, before: tuple[str | None, str | None], seen: str, *, backlog: str | None, is_full_pass: bool
+    ) -> None:
+        """Record how far a run has come: the values as in :class:`CursorState`.
+
+        :param before: `seen` and `backlog` when the run was planned. If another run has moved them since, they stay
+        """
         jobs = self.job.tables.jobs
+        unmoved = (
+            jobs.c.cursor_seen.is_not_distinct_from(before[0]),
+            jobs.c.cursor_backlog.is_not_distinct_from(before[1]),
+        )
 
         def write(connection: Connection) -> None:
             values: dict[str, Any] = {"cursor_seen": seen, "cursor_backlog": backlog}
             if is_full_pass:
                 values["full_pass_at"] = dialect_of(connection).now(connection)
-            connection.execute(update(jobs).where(jobs.c.id == self.job.id).values(values))
+            connection.execute(update(jobs).where(jobs.c.id == self.job.id, *unmoved).values(values))
 
         self._write("moving the cursor", write)
 
-    def advance_changes(self, seen: str | None, *, is_full: bool) -> None:
-        """Record up to which value of `updated_at` recorded reviews were compared, and whether all of them were."""
+    def advance_changes(self, before: str | None, seen: str | None, *, is_full: bool) -> None:
+        """Record up to which value of `updated_at` recorded reviews were compared, and whether all of them were.
+
+        :param before: the value when the run was planned. If another run has moved it since, it stays
+        """
         jobs = self.job.tables.jobs
 
         def write(connection: Connection) -> None:
             values: dict[str, Any] = {"changes_seen": seen}
             if is_full:
                 values["compared_at"] = dialect_of(connection).now(connection)
-            connection.execute(update(jobs).where(jobs.c.id == self.job.id).values(values))
+            unmoved = jobs.c.changes_seen.is_not_distinct_from(before)
+            connection.execute(update(jobs).where(jobs.c.id == self.job.id, unmoved).values(values))
 
         self._write("recording what was compared", write)

@@ -97,7 +97,7 @@ def renew_request(connection: Connection, job: JobRecord, lease: Lease, now: dat
 
 
 def end(
-    connection: Connection, job: JobRecord, lease: Lease, now: datetime, state: str, out_of_time: bool = False
+    connection: Connection, job: JobRecord, lease: Lease, now: datetime, state: str, ended_early: bool = False
 ) -> None:
     """Give the lease back; nothing, if an earlier try, whose answer was lost, has done it.
 
@@ -109,7 +109,7 @@ def end(
     if connection.execute(select(shards.c.id).where(*ended)).one_or_none() is not None:
         return
     _held(connection, job, lease)
-    _set(connection, job, lease, now, state=state, ended_at=now, out_of_time=out_of_time)
+    _set(connection, job, lease, now, state=state, ended_at=now, ended_early=ended_early)
     add_up(connection, job, lease.run_id, now)
 
 

@@ -85,14 +85,14 @@ class Leases(JobTransactions):
         if lease.requested_by is not None:
             self._write("requesting the job again", lambda c: renew_request(c, self.job, lease, dialect_of(c).now(c)))
 
-    def end(self, lease: Lease, state: str, *, out_of_time: bool = False) -> None:
+    def end(self, lease: Lease, state: str, *, ended_early: bool = False) -> None:
         """Give the lease back.
 
         :param state: `SUCCESS`, `FAILED` or `YIELDED`
-        :param out_of_time: the shard ends before all its reviews were done
+        :param ended_early: the shard ends before all its reviews were done
         :raises LeaseLostError: if another run has taken over
         """
-        self._write("ending the run", lambda c: end(c, self.job, lease, dialect_of(c).now(c), state, out_of_time))
+        self._write("ending the run", lambda c: end(c, self.job, lease, dialect_of(c).now(c), state, ended_early))
 
     def _native(self, canonical: str | None) -> NativeId | None:
         return None if canonical is None else parse_id(canonical, self.job.id_type)
@@ -139,7 +139,7 @@ def _take(
         "scan": scan,
         "model_id": model_id,
         "state": RUNNING,
-        "out_of_time": False,
+        "ended_early": False,
         "ended_at": None,
         "fencing_token": token,
         **lease_until(now),

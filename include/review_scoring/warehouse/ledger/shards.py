@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, and_, func, or_, select, update
 
@@ -31,7 +31,7 @@ class ShardRecord:
     model: str
     revision: str
     device: str | None
-    out_of_time: bool
+    ended_early: bool
     started_at: datetime
     ended_at: datetime | None
 
@@ -92,6 +92,10 @@ class ShardRecords(JobTransactions):
         """
         model_id = ScoredModels(self.engine, self.job, self.stop).id_of(request.model, request.revision)
         self._write("recording the plan", lambda connection: self._plan(connection, request, model_id, shards, left))
+
+    def abandon(self, key: RunKey) -> None:
+        """Take the leases of all shards of a run that are running."""
+        self._write("ending the earlier plan", lambda connection: self._abandon(connection, key))
 
     def finish(self, key: RunKey, *, succeeded: bool) -> None:
         """Record whether the tables hold what a run has counted. A run with shards to come does not succeed yet."""
@@ -165,9 +169,12 @@ class ShardRecords(JobTransactions):
         lock_job(connection, self.job)
         now = dialect_of(connection).now(connection)
         run_id = begin_run(connection, self.job, request, model_id, now, shards=planned)
-        values = {"waiting": left.waiting.reviews, "waiting_is_exact": left.waiting.is_exact}
-        if left.excluded is not None:
-            values |= {"excluded": left.excluded.reviews, "excluded_is_exact": left.excluded.is_exact}
+        values: dict[str, Any] = {"waiting": left.waiting.reviews, "waiting_is_exact": left.waiting.is_exact}
+        excluded = left.excluded
+        values |= {
+            "excluded": None if excluded is None else excluded.reviews,
+            "excluded_is_exact": None if excluded is None else excluded.is_exact,
+        }
         connection.execute(update(runs).where(runs.c.id == run_id).values(values))
         earlier = select(shards).where(shards.c.run_id == run_id)
         for row in connection.execute(dialect_of(connection).locked(earlier)).all():
@@ -176,6 +183,16 @@ class ShardRecords(JobTransactions):
                 ended |= Counts.from_row(row).before_another_try().as_columns()
             if ended:
                 connection.execute(update(shards).where(shards.c.id == row.id).values(**ended))
+
+    def _abandon(self, connection: Connection, key: RunKey) -> None:
+        runs, shards = self.job.tables.runs, self.job.tables.shards
+        lock_job(connection, self.job)
+        run_id = connection.scalar(select(runs.c.id).where(of_task(self.job, key)))
+        if run_id is not None:
+            lock_run(connection, self.job, run_id)
+            ended = {"state": ABANDONED, "ended_at": dialect_of(connection).now(connection)}
+            running = (shards.c.run_id == run_id, shards.c.state == RUNNING)
+            connection.execute(update(shards).where(*running).values(ended))
 
     def _fail(self, connection: Connection, key: RunKey) -> None:
         runs, shards = self.job.tables.runs, self.job.tables.shards

@@ -29,15 +29,30 @@ class ChunkWriter(JobTransactions):
 
         :raises LeaseLostError: if another run has taken over; then nothing of the chunk is written
         """
-        after = lease.after(chunk.counts())
 
-        def write(connection: Connection) -> None:
+        def write(connection: Connection) -> Lease:
             now = dialect_of(connection).now(connection)
-            if advance(connection, self.job, lease, after, now, chunk.device):
-                write_chunk(connection, self.job, lease, chunk, now)
+            mine = chunk
+            if chunk.checks_siblings:
+                mine = chunk.without(self._done_by_siblings(connection, lease, [o.review.id for o in chunk.outcomes]))
+            after = lease.after(mine.counts())
+            if advance(connection, self.job, lease, after, now, mine.device):
+                write_chunk(connection, self.job, lease, mine, now)
+            return after
 
-        self._write("committing a chunk", write)
-        return after
+        return self._write("committing a chunk", write)
+
+    def _done_by_siblings(self, connection: Connection, lease: Lease, ids: Sequence[str]) -> frozenset[str]:
+        """Return which of these reviews another shard of the same run has done: their cursor changed meanwhile."""
+        shards = self.job.tables.shards
+        siblings = select(shards.c.id).where(shards.c.run_id == lease.run_id, shards.c.id != lease.shard_id)
+        found: set[str] = set()
+        for table in (self.job.tables.scores, self.job.tables.rejects):
+            for part in by_bytes(ids):
+                in_part = dialect_of(connection).in_values(table.c.review_id, part)
+                theirs = select(table.c.review_id).where(table.c.job_id == self.job.id, in_part)
+                found.update(connection.scalars(theirs.where(table.c.shard_id.in_(siblings))))
+        return frozenset(found)
 
 
 def write_chunk(connection: Connection, job: JobRecord, lease: Lease, chunk: ChunkResult, now: datetime) -> None:

@@ -151,6 +151,8 @@ class Candidates:
             return False
         if rescore is Rescore.REVISION:
             return (recorded.model, recorded.revision) != (self.request.model, self.request.revision)
+        if stretch.changed:  # rows without a time would use up the budget of every run
+            return any(canonical_time(row.updated_at) != recorded.updated_at for row in rows)
         if rescore is Rescore.CHANGED and self.source.updated_at is not None:
             times = [
                 canonical_time(row.updated_at) for row in rows

@@ -8,12 +8,14 @@ what they hide.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from review_scoring.job import OnChange, Order, ScoringJob
+from review_scoring.request import Selection
 from review_scoring.warehouse.ledger.cursor_state import CursorState
 from review_scoring.warehouse.ledger.ledger import Ledger
-from review_scoring.warehouse.selection.cursor_values import highest_value, kept, less_lookback
+from review_scoring.warehouse.selection.cursor_values import highest_value, kept, less_lookback, start_of
 from review_scoring.warehouse.selection.scan import FULL_SCAN, ChangeScan, Scan
 from review_scoring.warehouse.source.review_source import ReviewSource
 
@@ -21,24 +23,33 @@ MANY_ROWS = 1_000_000
 """Rows from which on a comparison with all of them every night takes too long."""
 
 
-def next_scan(job: ScoringJob, source: ReviewSource, ledger: Ledger, order: Order) -> Scan:
+def next_scan(job: ScoringJob, source: ReviewSource, ledger: Ledger, selection: Selection) -> Scan:
     """Return which rows the next run reads: recent ones, the backlog and changed ones, or all, if that is due."""
     compares = source.updated_at is not None and job.on_change is OnChange.RESCORE
     if source.cursor is None and not compares:
         return FULL_SCAN
     state = ledger.cursor.state()
-    changes = _next_changes(job, source, ledger, state) if compares else None
-    if source.cursor is None:
-        return Scan(changes=changes)
-    value = highest_value(source, source.cursor, state.now)
-    if value is None:
-        return Scan(changes=changes)
-    highest = kept(source.cursor.name, value)
+    scan = Scan(
+        floor=_floor(source, selection),
+        is_newest_first=selection.order is Order.NEWEST,
+        changes=_next_changes(job, source, ledger, state) if compares else None,
+        began=(state.seen, state.backlog, state.changes_seen),
+    )
+    value = None if source.cursor is None else highest_value(source, source.cursor, state.now)
+    if source.cursor is None or value is None:
+        return scan
+    scan = replace(scan, highest=kept(source.cursor.name, value))
     since = None if state.seen is None else less_lookback(source.cursor, state.seen, value, job.cursor_lookback)
-    is_due = _is_due(state.full_pass_at, state.now, job.full_pass_days)
-    if since is None or is_due or (state.backlog is not None and order is Order.OLDEST):
-        return Scan(highest=highest, changes=changes)
-    return Scan(kept(source.cursor.name, since), highest, state.backlog, changes=changes)
+    if since is None or _is_due(state.full_pass_at, state.now, job.full_pass_days):
+        return scan
+    return replace(scan, since=kept(source.cursor.name, since), backlog=state.backlog)
+
+
+def _floor(source: ReviewSource, selection: Selection) -> str | None:
+    start = start_of(source, selection.start_after)
+    if source.cursor is None or start is None or start.value is None:
+        return None
+    return kept(source.cursor.name, start.value)
 
 
 def _next_changes(job: ScoringJob, source: ReviewSource, ledger: Ledger, state: CursorState) -> ChangeScan | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -46,9 +47,10 @@ def start_of(source: SourceTable, start_after: int | str | None) -> Position | N
     column = source.id if source.cursor is None else source.cursor
     try:
         if source.cursor is None:
-            return Position(parse_id(str(start_after), source.id_type))
+            number = _as_bigint(str(start_after)) if source.id_type == "integer" else None
+            return Position(parse_id(str(start_after), source.id_type) if number is None else number)
         if isinstance(source.cursor.type, Integer):
-            return Position(None, int(start_after))
+            return Position(None, _as_bigint(str(start_after)))
         return Position(None, _in_zone(datetime.fromisoformat(str(start_after)), source.cursor))
     except ValueError:
         raise ConfigurationError(
@@ -64,6 +66,16 @@ def before_start(source: SourceTable, start_after: int | str | None) -> Stretch 
         return None if start is None else Stretch(upto=start)
     earliest = EARLIEST if isinstance(start.value, datetime) else None
     return Stretch(by_cursor=True, newest_first=True, since=earliest, until=start.value)
+
+
+def _as_bigint(text: str) -> int:
+    """Return a number that a database can hold.
+
+    :raises ValueError: for anything else
+    """
+    if not re.fullmatch(r"[+-]?\d{1,18}", text.strip()):
+        raise ValueError(text)
+    return int(text)
 
 
 def _in_zone(moment: datetime, cursor: ColumnClause[Any]) -> datetime:

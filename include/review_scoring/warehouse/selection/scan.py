@@ -44,21 +44,39 @@ class ChangeScan:
 
 
 @dataclass(frozen=True)
+class Reached:
+    """The state of a job's cursor after a run.
+
+    :param seen: the highest value below which, down to `backlog`, no review waits
+    :param backlog: rows at or below this value may wait; None if none do
+    """
+
+    seen: str
+    backlog: str | None = None
+
+
+@dataclass(frozen=True)
 class Scan:
     """Which rows of a source a run reads.
 
     :param since: only rows whose cursor is at or above this value, or NULL; None for all rows
     :param highest: the cursor's highest value when the scan began; None if the scan does not move the cursor
     :param backlog: rows whose cursor is at or below this value are read as well, after the recent ones
-    :param reached: the value at which the budget of the run ends; None if it covers all rows
+    :param floor: no rows at or below this value are read; None without `start_after`
+    :param is_newest_first: the order in which the run reads
     :param changes: the comparison with recorded reviews; None for a run that makes none
+    :param began: seen, backlog and changes seen before the run; another run may have moved them since
+    :param reached: the state after the run, if it takes all that its budget covers; None if it moves no cursor
     """
 
     since: str | None = None
     highest: str | None = None
     backlog: str | None = None
-    reached: str | None = None
+    floor: str | None = None
+    is_newest_first: bool = False
     changes: ChangeScan | None = None
+    began: tuple[str | None, str | None, str | None] = (None, None, None)
+    reached: Reached | None = None
 
     @property
     def is_full(self) -> bool:
@@ -68,7 +86,7 @@ class Scan:
     def stretches(self, source: SourceTable, selection: Selection) -> tuple[Stretch, ...]:
         """Return what a run reads, in its order: recent reviews, changed ones, the backlog, those without a cursor.
 
-        Where new reviews are not told from the backlog, the changed ones come first.
+        In a full pass, new reviews are not told from the backlog, and changed ones come first.
         """
         changed = [] if self.changes is None else [self.changes.stretch(source)]
         newest_first = selection.order is Order.NEWEST
@@ -78,7 +96,7 @@ class Scan:
             return *changed, Stretch(newest_first=newest_first, since=since, floor=floor)
         earliest = EARLIEST if isinstance(until, datetime) else None
         by_cursor = Stretch(by_cursor=True, newest_first=newest_first, since=earliest, until=until, floor=floor)
-        undated = Stretch(undated=True, newest_first=newest_first, since=earliest, until=until)
+        undated = Stretch(undated=True, newest_first=newest_first, since=earliest, until=until, floor=floor)
         if since is None or (backlog is not None and backlog >= since):  # type: ignore[operator]  # both of the column
             return *changed, by_cursor, undated
         recent = replace(by_cursor, since=since)
@@ -87,26 +105,56 @@ class Scan:
         # A full pass over several runs reads what is below `earliest` at its end, as one over a single run does.
         return recent, *changed, replace(by_cursor, until=backlog), undated
 
+    def completed(self, stretches: Sequence[Stretch]) -> Scan:
+        """Return the scan of a run whose budget covers all of its stretches."""
+        is_narrowed_by_id = self.floor is not None and not any(
+            each.by_cursor and not each.changed for each in stretches
+        )
+        if self.highest is None or is_narrowed_by_id:
+            return self
+        return replace(self, reached=Reached(self.highest, self._below_floor()))
+
     def ending(self, before: Sequence[Stretch], stretch: Stretch, position: Position | None) -> Scan:
         """Return the scan of a run that ends in a stretch.
 
         :param before: what the run reads before this stretch
         :param position: where it ends; None for where the stretch begins
         """
+        scan = self
         first = stretch.until if stretch.newest_first else stretch.since
         value = first if position is None else position.value
-        scan = self
         if stretch.changed:
             scan = scan._with_changes_upto(value if stretch.by_cursor else None)
-            has_recent = any(each.by_cursor and not each.changed for each in before)
-            return replace(scan, reached=self.backlog) if has_recent else replace(scan, highest=None)
-        if not any(each.changed for each in before):
+        elif not any(each.changed for each in before):
             scan = replace(scan, changes=None)
-        if self.highest is None or stretch.undated:
+        if self.highest is None:
             return scan
-        if not stretch.by_cursor:  # in the order of ids, every value of the cursor may wait
-            return replace(scan, highest=None)
-        return replace(scan, reached=kept(json.loads(self.highest)[0], value))
+        return replace(scan, reached=self._reached(before, stretch, value))
+
+    def _reached(self, before: Sequence[Stretch], stretch: Stretch, value: object) -> Reached | None:
+        assert self.highest is not None
+        has_recent = any(each.by_cursor and not each.changed for each in before)
+        if stretch.changed:
+            return Reached(self.highest, self.backlog) if has_recent else None
+        if stretch.undated:
+            return Reached(self.highest, self._below_floor())
+        if not stretch.by_cursor or value is None:  # in the order of ids, every value of the cursor may wait
+            return None
+        at = kept(json.loads(self.highest)[0], value)
+        if self.is_newest_first:
+            return Reached(self.highest, at)
+        if has_recent and self.backlog is not None:  # in the backlog, of which the lower part is done
+            return Reached(self.highest, self.backlog)
+        return Reached(at, self._below_floor() if self.is_full else self.backlog)
+
+    def _below_floor(self) -> str | None:
+        """Return the value at or below which rows may wait since the run has a floor; None for no such rows."""
+        if self.is_full:
+            return self.floor
+        backlog, floor = value_of(self.backlog), value_of(self.floor)
+        if backlog is None or floor is None:
+            return None
+        return self.floor if floor < backlog else self.backlog  # type: ignore[operator]  # both of the column
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -115,8 +163,13 @@ class Scan:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Scan:
         """Read the values that :meth:`as_json` returned."""
-        changes = values["changes"]
-        return cls(**{**values, "changes": None if changes is None else ChangeScan(**changes)})
+        changes, reached = values["changes"], values["reached"]
+        parts = {
+            "changes": None if changes is None else ChangeScan(**changes),
+            "reached": None if reached is None else Reached(**reached),
+            "began": tuple(values["began"]),
+        }
+        return cls(**{**values, **parts})
 
     def as_text(self) -> str:
         """Return what is read, without where the budget ends, as text, to be kept for another try of its run."""

@@ -1,4 +1,4 @@
-"""Splits a run into shards: key ranges of at least 20,000 reviews each, which several tasks score side by side."""
+"""Splits a run into shards: parts of 20,000 to 200,000 reviews, which several tasks score side by side."""
 
 from __future__ import annotations
 

@@ -90,6 +90,7 @@ def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
         id_is_unique=((job.id_column,), True) in keys,
         id_is_indexed=any(key[0] == job.id_column for key, _ in keys),
         cursor_is_indexed=any(key[0] == job.cursor_column for key, _ in keys),
+        updated_at_is_indexed=any(key[0] == job.updated_at_column for key, _ in keys),
         id_is_nullable=bool(id_.get("nullable", True)),
         pace=Pace(job.source_statement_s),
         statement_s=job.source_statement_s,

@@ -7,6 +7,9 @@ WINDOW_ROWS = 100_000
 
 FEWEST_ROWS = 1_000
 
+LONG_LIMIT_S = 60
+"""Limits of so many seconds are not reached by windows of the full size."""
+
 
 class Pace:
     """The size of the windows of one source. It is halved while statements are slow, and doubled when they are not.
@@ -16,7 +19,8 @@ class Pace:
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
-        self._rows = WINDOW_ROWS
+        # A source that needs a short limit may be slow from the first statement on.
+        self._rows = WINDOW_ROWS if limit_s == 0 or limit_s >= LONG_LIMIT_S else WINDOW_ROWS // 10
         self._slowest = 0.0
 
     def note(self, seconds: float) -> None:
@@ -30,4 +34,4 @@ class Pace:
         elif self._slowest < self._limit_s / 16:
             self._rows = min(self._rows * 2, WINDOW_ROWS)
         self._slowest = 0.0
-        return min(self._rows, WINDOW_ROWS)
+        return self._rows

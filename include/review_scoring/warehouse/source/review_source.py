@@ -12,6 +12,7 @@ from review_scoring.request import EVERYTHING, KeyRange, NativeId
 from review_scoring.reviews import Review, canonical_time
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.engine import same_database
+from review_scoring.warehouse.retry import with_retries
 from review_scoring.warehouse.source.row_reader import RowReader
 from review_scoring.warehouse.source.rows import SourceRow
 from review_scoring.warehouse.source.stretches import WHOLE, Stretch
@@ -63,7 +64,7 @@ class ReviewSource(SourceTable):
                 return
             found, last = page.rows, page.last
             if page.is_full and not self.id_is_unique:
-                found = self._completed(found, within, texts=texts)
+                found = self._completed(found, within, texts=texts, stretch=stretch.unbounded)
                 last = stretch.position(found[-1])
             stretch = replace(stretch, after=last)
             yield found
@@ -81,8 +82,12 @@ class ReviewSource(SourceTable):
 
     def estimated_rows(self) -> int | None:
         """Return about how many rows there are, without counting them; None where the database does not know."""
-        with self.engine.connect() as connection:
-            return dialect_of(connection).estimated_rows(connection, self.id.table)
+
+        def estimate() -> int | None:
+            with self.engine.connect() as connection:
+                return dialect_of(connection).estimated_rows(connection, self.id.table)
+
+        return with_retries(estimate, what=f"looking up the size of {self.name}", stop=self.stop)
 
     def null_ids(self) -> int:
         """Return how many rows have no id."""
@@ -108,7 +113,7 @@ class ReviewSource(SourceTable):
         return self.within(keys) or [self.id.is_not(None)]
 
     def _completed(
-        self, page: Sequence[SourceRow], where: Sequence[ColumnElement[bool]], *, texts: bool
+        self, page: Sequence[SourceRow], where: Sequence[ColumnElement[bool]], *, texts: bool, stretch: Stretch
     ) -> Sequence[SourceRow]:
         """Make a full page end between two ids, so that rows with equal ids are in one page."""
         last = page[-1].id
@@ -117,6 +122,6 @@ class ReviewSource(SourceTable):
             whole = [row for row in page if row.id != last]
             if whole:
                 return whole
-        equal = self.reader.page([*where, self.id == self.bound(last)], texts=texts, rows=None).rows
+        equal = self.reader.page([*where, self.id == self.bound(last)], texts=texts, rows=None, stretch=stretch).rows
         ids = {row.id for row in equal}
         return [row for row in page if row.id not in ids] + list(equal)

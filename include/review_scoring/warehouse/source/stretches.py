@@ -7,14 +7,15 @@ cursor, a position is the value of the cursor and the id, since many rows may ha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnClause, ColumnElement, UnaryExpression, or_
+from sqlalchemy import ColumnClause, ColumnElement, UnaryExpression, literal, or_, tuple_
 
 from review_scoring.request import NativeId
 from review_scoring.reviews import canonical_id
+from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.source.rows import parse_id
 from review_scoring.warehouse.source.table import SourceTable
 
@@ -89,6 +90,11 @@ class Stretch:
             found += self._beyond(source, self.upto, down=not self.newest_first, inclusive=True)
         return found
 
+    @property
+    def unbounded(self) -> Stretch:
+        """The same rows without regard to positions."""
+        return replace(self, after=None, upto=None)
+
     def position(self, row: Any) -> Position:
         """Return the position of a row that was read in this stretch."""
         return Position(row.id, row.position if self.by_cursor else None)
@@ -117,7 +123,7 @@ class Stretch:
         return since + ([] if self.until is None else [cursor <= self.until])
 
     def _floor(self, source: SourceTable) -> list[ColumnElement[bool]]:
-        if self.floor is None or self.undated:
+        if self.floor is None:
             return []
         if self.floor.value is None:
             return [source.id > source.bound(self.floor.id)]
@@ -136,6 +142,11 @@ class Stretch:
             return [beyond]
         cursor, value = self.cursor(source), position.value
         # The first condition alone can use an index on the cursor, on every database.
+        if dialect_of(source.engine).compares_rows:
+            bounds = cursor <= value if down else cursor >= value
+            row, other = tuple_(cursor, source.id), tuple_(literal(value, cursor.type), id_)
+            lower_row, higher_row = (row <= other, row >= other) if inclusive else (row < other, row > other)
+            return [bounds, lower_row if down else higher_row]
         if down:
             return [cursor <= value, or_(cursor < value, beyond)]
         return [cursor >= value, or_(cursor > value, beyond)]

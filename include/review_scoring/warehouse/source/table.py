@@ -44,6 +44,7 @@ class SourceTable:
     id_is_nullable: bool
     id_is_indexed: bool = False
     cursor_is_indexed: bool = False
+    updated_at_is_indexed: bool = False
     other_names: frozenset[str] = frozenset()
     pace: Pace
     statement_s: int = 0
@@ -63,9 +64,10 @@ class SourceTable:
                 if self.statement_s:
                     dialect_of(connection).limit_statements(connection, self.statement_s)
                 began = time.monotonic()
-                rows = fetch_all(connection, statement)
-                self.pace.note(time.monotonic() - began)
-                return rows
+                try:
+                    return fetch_all(connection, statement)
+                finally:
+                    self.pace.note(time.monotonic() - began)
 
         return with_retries(once, what=f"reading {self.name}", stop=self.stop)
 

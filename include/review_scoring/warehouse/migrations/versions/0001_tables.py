@@ -106,7 +106,7 @@ def _create_runs() -> None:
         sa.Column("lease_until", UtcDateTime, nullable=False),
         sa.Column("fencing_token", sa.BigInteger, nullable=False),
         sa.Column("chunks", sa.BigInteger, nullable=False),
-        sa.Column("out_of_time", sa.Boolean, nullable=False),
+        sa.Column("ended_early", sa.Boolean, nullable=False),
         *_counts(),
         sa.Column("model_id", sa.Integer, *_refers_to("scored_models"), nullable=False),
         sa.Column("device", sa.String(100)),
