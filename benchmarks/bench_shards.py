@@ -33,8 +33,8 @@ from review_scoring.warehouse.selection.shards import ShardLimits
 Row = dict[str, Any]
 
 
-def planned(url: str, job: ScoringJob, shards: int, budget: int | None, apart: bool) -> tuple[int, int, float, float]:
-    """Plan in this process; return shards, reviews beyond the budget, seconds, and peak resident memory in MB."""
+def planned(url: str, job: ScoringJob, shards: int, budget: int | None, apart: bool) -> tuple[int, float, float]:
+    """Plan in this process; return the number of shards, the seconds, and the peak resident memory in MB."""
     source = make_engine(url)
     target = make_engine(source.url.update_query_dict({"application_name": "scores"})) if apart else source
     ready = preflight(job, Resources(source=lambda: source, target=lambda: target, model=lambda: MODEL), StopFlag())
@@ -48,16 +48,15 @@ def planned(url: str, job: ScoringJob, shards: int, budget: int | None, apart: b
     started = time.perf_counter()
     found = plan_run(ready, request, ShardLimits(most=shards, least=1))
     seconds = time.perf_counter() - started
-    waiting = ready.existing_ledger.shards.beyond_budget(request.key).waiting.reviews
-    return len(found), waiting, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return len(found), seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measured(engine: Any, job: ScoringJob, shards: int, budget: int | None, apart: bool) -> Row:
     """Plan in a process of its own."""
     url = engine.url.render_as_string(hide_password=False)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        number, waiting, seconds, peak_mb = pool.apply(planned, (url, job, shards, budget, apart))
-    return {"shards": number, "waiting": waiting, "seconds": round(seconds, 2), "peak_rss_mb": round(peak_mb, 1)}
+        number, seconds, peak_mb = pool.apply(planned, (url, job, shards, budget, apart))
+    return {"shards": number, "seconds": round(seconds, 2), "peak_rss_mb": round(peak_mb, 1)}
 
 
 def spread(engine: Any, rows: int, new: int, *, apart: bool) -> list[Row]:

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from review_scoring.errors import ConfigurationError
+from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
 from review_scoring.job import Order, Rescore
+from review_scoring.run import preflight
 from review_scoring.run.planning import plan_alone
 from review_scoring.warehouse.ledger.counts import Tally
 from review_scoring.warehouse.selection import waiting as waiting_module
@@ -475,3 +476,49 @@ def test_a_rescore_counts_what_it_leaves_and_nothing_as_excluded(
     monkeypatch.setattr(waiting_module, "COUNT_S", -1.0)
     report = night(dated, "2", rescore=Rescore.ALL, limit=10, start_after=30)
     assert (report.waiting.reviews, report.excluded) == (90, None)
+
+
+def test_an_index_or_a_cursor_that_is_missing_is_advised(
+    postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "MANY_ROWS", 500)
+    warehouse = Warehouse(postgres_engine)
+    warehouse.create(extra=", seq INTEGER, changed timestamptz")
+    warehouse.fill(1000)
+    warehouse.run("ANALYZE reviews")
+    (without,) = preflight.advice(warehouse.prepare())
+    assert without.startswith("reviews has about 1,000 rows, and every run compares all their ids")
+    warehouse.job = warehouse.job.replace(cursor_column="seq", updated_at_column="changed")
+    cursor, changed = preflight.advice(warehouse.prepare())
+    assert cursor.endswith("create one: CREATE INDEX reviews_seq ON reviews (seq)")
+    assert changed.endswith("create one: CREATE INDEX reviews_changed ON reviews (changed)")
+    warehouse.run("CREATE INDEX ON reviews (seq, id)")
+    warehouse.run("CREATE INDEX ON reviews (changed)")
+    assert preflight.advice(warehouse.prepare()) == []
+
+
+def test_a_slow_source_gets_smaller_windows_and_larger_ones_when_it_is_fast_again() -> None:
+    slow = pace.Pace(100)
+    assert slow.rows() == 100_000
+    for _ in range(10):
+        slow.note(30.0)
+        rows = slow.rows()
+    assert rows == 1_000
+    assert [slow.rows() for _ in range(8)][-1] == 100_000
+    assert pace.Pace(5).rows() < 100_000
+
+
+def test_a_statement_on_the_source_ends_at_the_jobs_limit(postgres_engine: Engine) -> None:
+    warehouse = Warehouse(postgres_engine)
+    warehouse.job = warehouse.job.replace(source_table="slow", source_statement_s=1)
+    warehouse.create()
+    warehouse.fill(3)
+    prepared_view = "CREATE VIEW slow AS SELECT id, body FROM reviews WHERE id < 3 OR pg_sleep(5) IS NOT NULL"
+    warehouse.run("CREATE VIEW slow AS SELECT id, body FROM reviews")
+    prepared = warehouse.prepare()
+    warehouse.run("DROP VIEW slow")
+    warehouse.run(prepared_view)
+    began = time.monotonic()
+    with pytest.raises(WarehouseUnavailableError, match="raise `source_statement_s` of the job"):
+        warehouse.score("1", prepared=prepared)
+    assert time.monotonic() - began < 4

@@ -56,3 +56,15 @@ def test_a_dry_run_counts_what_waits_beyond_the_budget_and_goes_by_the_speed_of_
     (run,) = warehouse.runs()
     assert report.rescore_seconds == 2
     assert report.seconds == round(found.tokens / (run.tokens / 2.0))
+
+
+def test_a_budget_of_minutes_is_taken_for_reviews_by_the_speed_of_the_last_run(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(60)
+    warehouse.score("before")
+    warehouse.run("UPDATE scoring_runs SET device_seconds = 360.0")  # ten reviews a minute
+    warehouse.fill(100, first=100)
+    ready = warehouse.prepare(dry_run=True)
+    classifier = Classifier.load(find_model(DEFAULT_MODEL), device="cpu")
+    found = estimate(Candidates(ready.source, ready.ledger, asked(KEY, minutes=3)), classifier, StopFlag())
+    assert (found.report("films").reviews, found.report("films").runs) == (30, 4)

@@ -20,6 +20,9 @@ from review_scoring.warehouse.selection.waiting import count_in_time
 SAMPLE_REVIEWS = 1000
 """Reviews of the sample that is tokenised; all of them if no more wait."""
 
+UNKNOWN_SPEED = 100.0
+"""Reviews per second that are assumed of a job without runs, where its budget has minutes only."""
+
 TIMED_REVIEWS = 64
 """Reviews of the sample that are classified, to measure the speed."""
 
@@ -78,6 +81,8 @@ def estimate(candidates: Candidates, classifier: Classifier, stop: StopFlag) -> 
 
     Texts are read one chunk at a time; only the sample is kept (Vitter's algorithm R, ACM TOMS 11(1), 1985).
     """
+    past = None if candidates.ledger is None else candidates.ledger.shards.past_speed()
+    candidates = replace(candidates, limit=_affordable(candidates, past))
     chosen = random.Random(0)  # noqa: S311 a sample, not a secret; the same one each time
     sample: list[object] = []
     waiting = 0
@@ -101,8 +106,18 @@ def estimate(candidates: Candidates, classifier: Classifier, stop: StopFlag) -> 
         exact=waiting == len(sample),
         tokens_per_second=classifier.count_tokens(timed) / seconds if timed else 0.0,
         more=_beyond(candidates, waiting),
-        past=None if candidates.ledger is None else candidates.ledger.shards.past_speed(),
+        past=past,
     )
+
+
+def _affordable(candidates: Candidates, past: PastSpeed | None) -> int | None:
+    """Return how many reviews the run's budget allows for; minutes are taken for reviews by the speed of the past."""
+    minutes, limit = candidates.request.budget.minutes, candidates.limit
+    if minutes is None:
+        return limit
+    per_second = past.tokens_per_second / past.tokens_per_review if past else UNKNOWN_SPEED
+    in_time = max(round(60 * minutes * per_second), 1)
+    return in_time if limit is None else min(limit, in_time)
 
 
 def _beyond(candidates: Candidates, waiting: int) -> Tally:

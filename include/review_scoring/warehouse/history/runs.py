@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, Select, and_, func, select
 
 from review_scoring.job import Rescore
 from review_scoring.warehouse.dialects import dialect_of
-from review_scoring.warehouse.ledger.counts import Counts, labelled, shares_of
+from review_scoring.warehouse.ledger.counts import NONE, Counts, Tally, labelled, shares_of
 from review_scoring.warehouse.ledger.held_lease import in_progress
 from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.runs import of_plan
@@ -40,6 +40,7 @@ class Run:
     :param is_rescore: whether all its shards scored reviews again, rather than new ones
     :param limit: the most reviews that the run scores; None for a run without a limit
     :param verdicts: what its checks said; none until it was checked
+    :param waiting: how many reviews waited beyond its budget when it was planned
     """
 
     dag_id: str
@@ -57,6 +58,7 @@ class Run:
     is_rescore: bool
     limit: int | None
     verdicts: tuple[Verdict, ...] = ()
+    waiting: Tally = NONE
 
     @property
     def seconds(self) -> float:
@@ -115,7 +117,14 @@ def find_run(connection: Connection, job: JobRecord, *, dag_id: str, dag_run_id:
 def _shards(job: JobRecord, now: datetime) -> Select[Any]:
     """Return the statement of the shards of a job, each with its run and its model."""
     runs, shards, models = job.tables.runs, job.tables.shards, job.tables.models
-    of_run = (runs.c.dag_id, runs.c.dag_run_id, runs.c.rescore, runs.c.max_reviews)
+    of_run = (
+        runs.c.dag_id,
+        runs.c.dag_run_id,
+        runs.c.rescore,
+        runs.c.max_reviews,
+        runs.c.waiting,
+        runs.c.waiting_is_exact,
+    )
     renamed = (runs.c.shards.label("planned"), runs.c.state.label("run_state"), models.c.name.label("model"))
     return (
         select(shards, *of_run, *renamed, models.c.revision, in_progress(job.tables, now).label("in_progress"))
@@ -170,4 +179,5 @@ def _run(rows: Sequence[Row[Any]], now: datetime) -> Run:
         shards_running=len(running),
         is_rescore=all(row.rescore != Rescore.NOTHING for row in rows),
         limit=max((row.max_reviews for row in rows if row.max_reviews is not None), default=None),
+        waiting=Tally(max(row.waiting or 0 for row in rows), all(row.waiting_is_exact is not False for row in rows)),
     )
