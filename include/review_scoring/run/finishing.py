@@ -64,7 +64,7 @@ def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Seque
     ended_early = [run for run in found if run.ended_early and run.map_index in plan]
     _advance_cursor(ledger, plan, min((run.map_index for run in ended_early), default=None))
     beyond = ledger.shards.beyond_budget(key)
-    left = sum(max((plan[run.map_index].planned or 0) - run.counts.done, 0) for run in ended_early)
+    left = sum(max((plan[run.map_index].planned or 0) - _looked_at(run.counts), 0) for run in ended_early)
     waiting = replace(beyond.waiting, reviews=beyond.waiting.reviews + left)
     first = next(iter(plan.values()))
     started = min(run.started_at for run in found)
@@ -83,6 +83,11 @@ def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Seque
         waiting=waiting,
         excluded=beyond.excluded,
     )
+
+
+def _looked_at(counts: Counts) -> int:
+    """Return how many of the planned reviews a shard has done or found unchanged."""
+    return counts.done + counts.unchanged
 
 
 def _advance_cursor(ledger: Ledger, plan: Mapping[int, Shard], ended_early: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Numbers the reviews that wait, in the order in which a run scores them, as far as its budget reaches.
+"""Numbers the reviews that wait, in the order in which a run scores them, within its budget.
 
 What this costs depends on the budget, and on the scored reviews in between, not on the size of the table.
 """
@@ -102,10 +102,10 @@ class _Walk:
                     self._keep(Place(index, position, number))
                 yield Place(index, position, number)
 
-    def found(self, last: Place | None, **more: object) -> Waiting:
+    def found(self, last: Place | None, *, end: Place | None = None, more: Tally = NONE) -> Waiting:
         """Return what was found up to the last place."""
         covered = 0 if last is None else last.number
-        return replace(Waiting(covered, tuple(self.kept), unkeyed=self.unkeyed.total()), **more)  # type: ignore[arg-type]
+        return Waiting(covered, tuple(self.kept), end, more, self.unkeyed.total())
 
     def _keep(self, place: Place) -> None:
         self.kept.append(place)

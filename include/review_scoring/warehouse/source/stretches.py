@@ -44,7 +44,8 @@ class Stretch:
     :param of_rejects: no rows of the source, but the rejects of the ledger, in the order of their ids as text
     :param changed: of the recorded reviews, those that may have changed; the cursor is `updated_at` then
     :param newest_first: from the highest cursor or id down
-    :param since: in the order of ids, rows without a cursor are read as well
+    :param since: the lowest value of the cursor; in the order of ids, rows without a cursor are read as well
+    :param until: the highest value
     :param floor: only rows whose cursor, or else id, is above that of this position
     :param after: the rows behind this position; None for all from the beginning
     :param upto: the rows up to this position and the one at it; None for all to the end
