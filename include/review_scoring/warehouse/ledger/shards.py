@@ -112,7 +112,7 @@ class ShardRecords(JobTransactions):
         """Return the speed of the last run that classified something; None if there was none."""
         runs = self.job.tables.runs
         last = select(runs.c.tokens, runs.c.scored, runs.c.device_seconds).order_by(runs.c.id.desc()).limit(1)
-        last = last.where(runs.c.job_id == self.job.id, runs.c.scored > 0, runs.c.device_seconds > 0)
+        last = last.where(runs.c.job_id == self.job.id, runs.c.tokens > 0, runs.c.device_seconds > 0, runs.c.scored > 0)
         row = self._read("looking up the last run", lambda connection: connection.execute(last).one_or_none())
         if row is None:
             return None
