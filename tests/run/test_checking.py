@@ -77,7 +77,7 @@ def test_the_newest_evaluation_of_the_same_revision_lets_expect_an_accuracy(ware
     found = bench.evaluate(loaded, classifier=classifier)
     verdict = accuracy(check_run(ledger, Checks(), KEY))
     assert verdict.state == "passed"
-    assert f"; evaluation {found.id} on films had {found.accuracy:.1%}, and the limit is" in verdict.text
+    assert f"; evaluation {found.id} on films had {found.accuracy:.1%}; the limit is" in verdict.text
     with warehouse.engine.connect() as connection:
         bins = details(connection, warehouse.tables, evaluation=found.id).metrics["calibration"]["bins"]
     scores = [row.score for row in warehouse.scores().values()]

@@ -194,7 +194,7 @@ def test_few_places_are_kept_of_many_ids_and_still_cut_them_evenly(
     shared.create()
     prepared = shared.prepare()
     candidates = Candidates(prepared.source, prepared.ledger, asked(KEY))
-    monkeypatch.setattr(Candidates, "condition", lambda _: true())
+    monkeypatch.setattr(Candidates, "condition", lambda *_: true())
     found = waiting.find_waiting(candidates)
     ends = shards_module._ends(found, 10)
     assert (found.covered, len(ends), len(found.places) < 160) == (100_000, 9, True)
