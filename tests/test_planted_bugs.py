@@ -181,6 +181,13 @@ BUGS = (
         "tests/warehouse/selection/test_rescore.py::test_a_thousand_corrected_rejects_are_scored_without_a_search_of_the_source",
     ),
     Bug(
+        "recent rows taken for the backlog by a run oldest first",
+        "warehouse/selection/scan.py",
+        "        if stretch.until != value_of(self.highest):",
+        "        if before and self.backlog is not None:",
+        "tests/run/test_budget.py::test_a_run_oldest_first_that_ran_out_of_time_among_recent_rows_keeps_them_beside_an_old_backlog",
+    ),
+    Bug(
         "a review scored twice whose cursor changed while it was on its way",
         "run/reader.py",
         "if review.id not in self._met]",

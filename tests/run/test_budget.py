@@ -522,3 +522,20 @@ def test_a_statement_on_the_source_ends_at_the_jobs_limit(postgres_engine: Engin
     with pytest.raises(WarehouseUnavailableError, match="raise `source_statement_s` of the job"):
         warehouse.score("1", prepared=prepared)
     assert time.monotonic() - began < 4
+
+
+def test_a_run_oldest_first_that_ran_out_of_time_among_recent_rows_keeps_them_beside_an_old_backlog(
+    dated: Warehouse,
+) -> None:
+    if dated.engine.dialect.name in {"sqlite", "duckdb"}:
+        pytest.skip("one writer at a time gets one shard")
+    night(dated, "1", limit=90, **NEWEST)
+    dated.run("INSERT INTO reviews SELECT id + 1000, body, seq + 1000 FROM reviews")
+    shards = plan(dated, "2", most=4, minutes=10, order=Order.OLDEST)
+    shards[1] = replace(shards[1], deadline=datetime(2026, 1, 1, tzinfo=UTC))
+    for index, shard in enumerate(shards):
+        dated.score("2", shard=shard, map_index=index)
+    left = finish(dated, shards, "2").waiting.reviews
+    assert left > 0
+    assert night(dated, "3", order=Order.OLDEST).counts.scored == left
+    assert len(dated.scores()) == 200

@@ -131,6 +131,11 @@ def value_of(text: str | None) -> CursorValue | None:
     return datetime.fromisoformat(value) if isinstance(value, str) else int(value)
 
 
+def precedes(one: Any, other: Any) -> bool:
+    """Return whether a value of a column is below another one of the same column, and so of the same type."""
+    return bool(one < other)
+
+
 def less_lookback(cursor: ColumnClause[Any], text: str, highest: Any, lookback: int) -> CursorValue | None:
     """Return the kept value less the lookback, or None if it is of another column or type.
 

@@ -1,4 +1,4 @@
-"""Scans: which rows of a source a run for new reviews reads, in which order, and how far its budget reaches.
+"""Scans: which rows of a source a run for new reviews reads, in which order, and where its budget ends.
 
 Plain values, since all shards of a run share one scan. Values of columns are texts, as :func:`.cursor_values.kept`
 returns them.
@@ -14,7 +14,7 @@ from typing import Any
 
 from review_scoring.job import Order
 from review_scoring.request import Selection
-from review_scoring.warehouse.selection.cursor_values import EARLIEST, kept, start_of, value_of
+from review_scoring.warehouse.selection.cursor_values import EARLIEST, kept, precedes, start_of, value_of
 from review_scoring.warehouse.source.stretches import Position, Stretch
 from review_scoring.warehouse.source.table import SourceTable
 
@@ -97,7 +97,7 @@ class Scan:
         earliest = EARLIEST if isinstance(until, datetime) else None
         by_cursor = Stretch(by_cursor=True, newest_first=newest_first, since=earliest, until=until, floor=floor)
         undated = Stretch(undated=True, newest_first=newest_first, since=earliest, until=until, floor=floor)
-        if since is None or (backlog is not None and backlog >= since):  # type: ignore[operator]  # both of the column
+        if since is None or (backlog is not None and not precedes(backlog, since)):
             return *changed, by_cursor, undated
         recent = replace(by_cursor, since=since)
         if backlog is None:
@@ -107,10 +107,8 @@ class Scan:
 
     def completed(self, stretches: Sequence[Stretch]) -> Scan:
         """Return the scan of a run whose budget covers all of its stretches."""
-        is_narrowed_by_id = self.floor is not None and not any(
-            each.by_cursor and not each.changed for each in stretches
-        )
-        if self.highest is None or is_narrowed_by_id:
+        goes_by_id = not any(each.by_cursor and not each.changed for each in stretches)
+        if self.highest is None or (self.floor is not None and goes_by_id):
             return self
         return replace(self, reached=Reached(self.highest, self._below_floor()))
 
@@ -133,8 +131,8 @@ class Scan:
 
     def _reached(self, before: Sequence[Stretch], stretch: Stretch, value: object) -> Reached | None:
         assert self.highest is not None
-        has_recent = any(each.by_cursor and not each.changed for each in before)
         if stretch.changed:
+            has_recent = any(each.by_cursor and not each.changed for each in before)
             return Reached(self.highest, self.backlog) if has_recent else None
         if stretch.undated:
             return Reached(self.highest, self._below_floor())
@@ -143,7 +141,7 @@ class Scan:
         at = kept(json.loads(self.highest)[0], value)
         if self.is_newest_first:
             return Reached(self.highest, at)
-        if has_recent and self.backlog is not None:  # in the backlog, of which the lower part is done
+        if stretch.until != value_of(self.highest):  # in the backlog, of which the lower part is done
             return Reached(self.highest, self.backlog)
         return Reached(at, self._below_floor() if self.is_full else self.backlog)
 
@@ -154,7 +152,7 @@ class Scan:
         backlog, floor = value_of(self.backlog), value_of(self.floor)
         if backlog is None or floor is None:
             return None
-        return self.floor if floor < backlog else self.backlog  # type: ignore[operator]  # both of the column
+        return self.floor if precedes(floor, backlog) else self.backlog
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
