@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,12 @@ from review_scoring.checks.expected_accuracy import Calibration
 from review_scoring.checks.judge import judge
 from review_scoring.errors import ConfigurationError
 from review_scoring.job import ScoringJob
-from review_scoring.warehouse.history.run_figures import PastRun
+from review_scoring.warehouse.history.run_figures import PastRun, RunFigures
 from tests.checks.nights import TONIGHT, counts, ordinary, past, scores, tonight, verdict
 
 
-def states(run: object, before: list[PastRun], **settings: object) -> dict[str, str]:
-    return {each.name: each.state for each in judge(Checks(**settings), run, before)}  # type: ignore[arg-type]
+def states(run: RunFigures, before: list[PastRun], **settings: Any) -> dict[str, str]:
+    return {each.name: each.state for each in judge(Checks(**settings), run, before)}
 
 
 # ---- rejects

@@ -31,7 +31,7 @@ TIMED_REVIEWS = 64
 class Estimate:
     """What a run would take on this worker.
 
-    :param waiting: reviews that the run would read: those that wait, as far as its budget reaches
+    :param waiting: reviews that the run would read: those that wait, within its budget
     :param tokens: exact if every review was in the sample
     :param more: reviews that wait beyond the budget
     :param past: the speed of the job's last run; None if it had none

@@ -81,17 +81,17 @@ class Reader:
         return self._thread.submit(self._read)
 
     def _read(self) -> ReadyChunk | None:
-        if self._left == 0 and self._is_at_limit():
+        if self._left == 0:
+            self._note_what_is_left()
             return None
         chunk = next(self._chunks, None)
         return None if chunk is None else self._ready(self._without_those_met(chunk))
 
-    def _is_at_limit(self) -> bool:
-        """Return whether to end, and note whether reviews are left: those that came late have taken their places."""
+    def _note_what_is_left(self) -> None:
+        """Find out whether planned reviews are left: others that came late have taken their places."""
         if self._in_order and not self.ended_at_limit:
             more = next(self._chunks, None)
             self.ended_at_limit = more is not None and bool(more.reviews)
-        return True
 
     def _without_those_met(self, chunk: Chunk) -> Chunk:
         """Leave out reviews that were read shortly before: their cursor has changed, and they stand elsewhere now.

@@ -19,7 +19,7 @@ class RunReport:
     :param reviews_per_second: what one task classified per second. Reading, writing and loading the model do not count,
         which would make a small run look slow
     :param is_rescore: whether reviews that had a score were scored again
-    :param waiting: reviews that wait for the next run, for which the budget of this one did not suffice
+    :param waiting: reviews that wait for the next run, beyond the budget of this one
     :param excluded: reviews that the job's `start_after` excludes; None without one
     """
 
@@ -117,7 +117,7 @@ class DryRunReport:
 
     :param waiting: reviews that wait
     :param waiting_is_exact: whether these were all counted; otherwise there are at least so many
-    :param reviews: those that the run would read, as far as its budget reaches
+    :param reviews: those that the run would read, within its budget
     :param tokens: of these
     :param seconds: that one task would classify these: at the speed of the job's last run, or as measured on this
         worker if it had none

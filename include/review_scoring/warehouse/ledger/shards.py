@@ -40,7 +40,7 @@ class ShardRecord:
 class BeyondBudget:
     """What a run leaves, counted when it was planned.
 
-    :param waiting: reviews for which its budget does not suffice
+    :param waiting: reviews beyond its budget
     :param excluded: reviews that the job's `start_after` excludes; None without one
     """
 
