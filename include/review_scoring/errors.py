@@ -18,10 +18,11 @@
     │   └── WarehouseUnavailableError
     ├── LeaseLostError
     ├── ScoringInterruptedError
-    └── UnaccountedError
+    ├── UnaccountedError
+    └── ErasureRefusedError
 
-The operators fail a task without a retry for `ConfigurationError` and `UnaccountedError`: running again gives the same
-error. For every other one Airflow retries the task.
+The operators fail a task without a retry for `ConfigurationError`, `UnaccountedError` and `ErasureRefusedError`:
+running again gives the same error. For every other one Airflow retries the task.
 
 Each message names the thing, what was found, and what to do. No message contains review text or credentials: rows are
 named by their id, databases by their Connection.
@@ -115,6 +116,10 @@ class ScoringInterruptedError(ReviewScoringError):
 
 class UnaccountedError(ReviewScoringError):
     """The tables do not match the counts of a run. A person has to look, so tasks fail without a retry."""
+
+
+class ErasureRefusedError(ReviewScoringError):
+    """Reviews were not erased, since it may be a mistake. A person has to decide, so tasks fail without a retry."""
 
 
 LONGEST_DETAIL = 200

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from review_scoring.check_settings import Checks
+from review_scoring.check_settings import Checks, Share
 from review_scoring.errors import ConfigurationError
 from review_scoring.validation import CheckedModel, Must, Problem, Text, problems_of
 
@@ -34,6 +34,13 @@ class OnChange(StrEnum):
 
     RESCORE = "rescore"
     IGNORE = "ignore"
+
+
+class OnDelete(StrEnum):
+    """What the reconciliation does with scores and rejects of reviews that left the source."""
+
+    KEEP = "keep"
+    ERASE = "erase"
 
 
 class Order(StrEnum):
@@ -77,6 +84,15 @@ class ScoringJob(CheckedModel):
         default=OnChange.RESCORE,
         description="Whether a nightly run scores reviews again whose `updated_at_column` has changed, `rescore`, or "
         "leaves them as they are, `ignore`. An index on that column makes it fast.",
+    )
+    on_delete: Annotated[OnDelete, Must("'keep' or 'erase'")] = Field(
+        default=OnDelete.KEEP,
+        description="Whether the DAG `reconcile_reviews` erases scores, rejects and benchmark texts of reviews that "
+        "left the source, `erase`, or only counts them, `keep`.",
+    )
+    max_deleted_share: Annotated[Share, Must("a number from 0 to 1")] = Field(
+        default=0.05,
+        description="Nothing is erased if a larger share of the recorded reviews is no longer in the source.",
     )
     cursor_column: Text | None = Field(
         default=None,

@@ -19,7 +19,7 @@ from review_scoring.evaluation.benchmark_sets import BenchmarkSet, SetKind
 from review_scoring.evaluation.hub_dataset import fetch_data_file
 from review_scoring.evaluation.labelled_files import read_columns
 from review_scoring.reviews import canonical_id, screen_unicode
-from review_scoring.warehouse.evaluations.labelled_tables import labelled_rows
+from review_scoring.warehouse.evaluations.labelled_tables import labelled_rows, table_source
 from review_scoring.warehouse.evaluations.records import LabelledReview
 
 SAMPLE = Path(review_scoring.__file__).parent / "data" / "sample_reviews.csv"
@@ -95,9 +95,8 @@ def _rows(entry: BenchmarkSet, engine_of: Callable[[str], Engine]) -> tuple[str,
             assert entry.table is not None
             assert entry.id_column is not None
             columns = (entry.id_column, entry.text_column, entry.label_column)
-            place = f"{entry.table_schema}.{entry.table}" if entry.table_schema else entry.table
             rows = labelled_rows(engine_of(entry.conn_id), entry.conn_id, entry.table_schema, entry.table, columns)
-            return f"connection {entry.conn_id}, {place}", rows
+            return table_source(entry.conn_id, entry.table_schema, entry.table), rows
 
 
 def _hub_source(entry: BenchmarkSet, commit: str) -> str:

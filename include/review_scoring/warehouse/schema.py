@@ -33,6 +33,9 @@ RUNNING, SUCCESS, FAILED, YIELDED, ABANDONED = "running", "success", "failed", "
 """States of a shard; a run has all but the last. A shard that was running is abandoned if another run takes over after
 its lease has expired, or if its run is planned again without it."""
 
+SCORE, REJECT = "score", "reject"
+"""Values of `erasures.was`."""
+
 CERTAINTY = ("job_id", "score", "review_id")
 FILTERS = ("label", "truncated", "model_id", "scored_at")
 """Columns by which the pages order scores, and by which they filter."""
@@ -50,6 +53,7 @@ class Tables:
         self.metadata = MetaData(schema=schema)
         self._add_runs()
         self._add_reviews()
+        self._add_erasures()
         self._add_benchmarks()
 
     def _add_runs(self) -> None:
@@ -177,6 +181,27 @@ class Tables:
             Column("text_hash", hash_type(), nullable=False),
             Column("source_updated_at", String(MAX_TIME_LENGTH)),
             Index("review_rejects_shard", "shard_id"),
+        )
+
+    def _add_erasures(self) -> None:
+        """Add the table of what was erased."""
+        # A row for each erased review, with neither its id nor its text. `was` is the table that it was erased from;
+        # NULL if only texts of benchmark sets were erased. Of which shard it was lets an old run still add up.
+        self.erasures = Table(
+            "erasures",
+            self.metadata,
+            Column("id", surrogate_id_type(), primary_key=True),
+            Column("job_id", BigInteger, self._refers_to("scoring_jobs"), nullable=False),
+            Column("review_hash", hash_type(), nullable=False),
+            Column("was", String(20)),
+            Column("shard_id", BigInteger),
+            Column("benchmark_texts", Integer, nullable=False),
+            Column("reason", String(20), nullable=False),
+            Column("requested_by", String(250), nullable=False),
+            Column("erased_in", String(510), nullable=False),
+            Column("erased_at", UtcDateTime, nullable=False),
+            Index("erasures_review", "job_id", "review_hash"),
+            Index("erasures_shard", "shard_id"),
         )
 
     def _add_benchmarks(self) -> None:

@@ -15,7 +15,7 @@ from review_scoring.airflow.config import settings
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.concurrency.cancellation import StopFlag
-from review_scoring.errors import ConfigurationError, UnaccountedError
+from review_scoring.errors import ConfigurationError, ErasureRefusedError, UnaccountedError
 from review_scoring.evaluation.champion import as_required, model_of_job
 from review_scoring.job import ScoringJob, target_conn_id
 from review_scoring.models.catalogue_entry import CHAMPION
@@ -88,7 +88,7 @@ def fail_without_retry() -> Iterator[None]:
     """Fail the task without a retry if a retry would give the same error."""
     try:
         yield
-    except (ConfigurationError, UnaccountedError) as error:
+    except (ConfigurationError, UnaccountedError, ErasureRefusedError) as error:
         raise AirflowFailException(str(error)) from None
 
 

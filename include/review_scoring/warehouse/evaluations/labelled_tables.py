@@ -13,6 +13,11 @@ from review_scoring.warehouse.preflight_errors import with_explained_errors
 from review_scoring.warehouse.source.columns import columns_of
 
 
+def table_source(conn_id: str, schema: str | None, name: str) -> str:
+    """Return the source of a benchmark set from a table, as `benchmark_sets.source` names it."""
+    return f"connection {conn_id}, {f'{schema}.{name}' if schema else name}"
+
+
 def labelled_rows(
     engine: Engine, conn_id: str, schema: str | None, name: str, columns: tuple[str, str, str]
 ) -> list[tuple[Any, Any, Any]]:

@@ -42,6 +42,7 @@ def write_set(
             loaded["replaces_id"] = known.replaces_id
         connection.execute(update(sets).where(sets.c.id == known.id).values(loaded))
         set_id = int(known.id)
+        _restore_texts(connection, tables, set_id, reviews)
     else:
         sizes = {"reviews": len(reviews), "negative": counts["neg"], "positive": counts["pos"]}
         set_id = insert_one(connection, sets, {"name": name, "content_hash": content_hash, **loaded, **sizes})
@@ -83,17 +84,29 @@ def reviews_of_set(connection: Connection, tables: Tables, *, set_id: int) -> li
 def _write_reviews(connection: Connection, tables: Tables, set_id: int, reviews: Sequence[LabelledReview]) -> None:
     """Write the reviews of a set, and the texts that no other set has."""
     hashes = [None if review.text is None else text_hash(review.text) for review in reviews]
-    texts = {digest: review.text for digest, review in zip(hashes, reviews, strict=True) if digest is not None}
-    known = tables.benchmark_texts.c.text_hash
-    for part in by_bytes(list(texts)):
-        for digest in connection.scalars(select(known).where(known.in_(part))):
-            del texts[digest]
-    insert_rows(connection, tables.benchmark_texts, [{"text_hash": h, "text": text} for h, text in texts.items()])
+    _write_texts(connection, tables, reviews)
     rows = [
         {"set_id": set_id, "review_id": review.id, "label": review.label, "text_hash": digest}
         for digest, review in zip(hashes, reviews, strict=True)
     ]
     insert_rows(connection, tables.benchmark_reviews, rows)
+
+
+def _restore_texts(connection: Connection, tables: Tables, set_id: int, reviews: Sequence[LabelledReview]) -> None:
+    """Write the texts that were erased while a later content had replaced this one, but not those of erased reviews."""
+    each = tables.benchmark_reviews
+    has_text = select(each.c.review_id).where(each.c.set_id == set_id, each.c.text_hash.is_not(None))
+    ids = set(connection.scalars(has_text))
+    _write_texts(connection, tables, [review for review in reviews if review.id in ids])
+
+
+def _write_texts(connection: Connection, tables: Tables, reviews: Sequence[LabelledReview]) -> None:
+    texts = {text_hash(review.text): review.text for review in reviews if review.text is not None}
+    known = tables.benchmark_texts.c.text_hash
+    for part in by_bytes(list(texts)):
+        for digest in connection.scalars(select(known).where(known.in_(part))):
+            del texts[digest]
+    insert_rows(connection, tables.benchmark_texts, [{"text_hash": h, "text": text} for h, text in texts.items()])
 
 
 def _stored(row: Row[Any]) -> StoredSet:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, literal, null, select
@@ -37,6 +38,14 @@ class Records(JobTransactions):
 
         return self._read("looking up rejects", look)
 
+    def pages(self, rows: int) -> Iterator[list[str]]:
+        """Yield the ids of all reviews that have a score or a reject, in pages of at most this many."""
+        for table in (self.job.tables.scores, self.job.tables.rejects):
+            after: str | None = None
+            while page := self._read("reading recorded ids", partial(self._ids, table=table, after=after, rows=rows)):
+                yield page
+                after = page[-1]
+
     def missing(self, review_id: ColumnElement[str]) -> ColumnElement[bool]:
         """Return the SQL condition that a review, by its canonical id, has neither a score nor a reject."""
         as_probe = dialect_of(self.engine).as_probe
@@ -45,6 +54,11 @@ class Records(JobTransactions):
             for table in (self.job.tables.scores, self.job.tables.rejects)
         )
         return and_(*(~as_probe(each).exists() for each in found))
+
+    def _ids(self, connection: Connection, *, table: Table, after: str | None, rows: int) -> list[str]:
+        beyond = [] if after is None else [table.c.review_id > after]
+        ids = select(table.c.review_id).where(table.c.job_id == self.job.id, *beyond)
+        return list(connection.scalars(ids.order_by(table.c.review_id).limit(rows)))
 
     def _look_up(self, connection: Connection, ids: Sequence[str]) -> dict[str, Recorded]:
         dialect = dialect_of(connection)

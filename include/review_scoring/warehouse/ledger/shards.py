@@ -17,7 +17,7 @@ from review_scoring.warehouse.ledger.models import ScoredModels
 from review_scoring.warehouse.ledger.preemption import lock_job
 from review_scoring.warehouse.ledger.runs import add_up, begin_run, end_run, lock_run, of_task
 from review_scoring.warehouse.ledger.transactions import JobTransactions
-from review_scoring.warehouse.schema import ABANDONED, FAILED, RUNNING, SUCCESS
+from review_scoring.warehouse.schema import ABANDONED, FAILED, REJECT, RUNNING, SCORE, SUCCESS
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class ShardRecords(JobTransactions):
         self._write("failing the shard", lambda connection: self._fail(connection, key))
 
     def rows_of(self, shard_ids: Sequence[int]) -> RowCounts:
-        """Count the rows that these shards have written and no other run has replaced."""
+        """Count the rows that these shards have written and no other run has replaced, those erased since included."""
         return self._read("counting the run's rows", lambda connection: self._rows_of(connection, shard_ids))
 
     def done_by_others(self, mine: Sequence[ShardRecord]) -> int:
@@ -212,4 +212,10 @@ class ShardRecords(JobTransactions):
             counted = select(func.count()).select_from(table).where(table.c.job_id == self.job.id, written)
             return int(connection.scalar(counted) or 0)
 
-        return RowCounts(rows(self.job.tables.scores), rows(self.job.tables.rejects))
+        erasures = self.job.tables.erasures
+        erased = select(erasures.c.was, func.count()).group_by(erasures.c.was)
+        erased = erased.where(dialect_of(connection).in_values(erasures.c.shard_id, shard_ids))
+        was = {table: int(count) for table, count in connection.execute(erased)}
+        return RowCounts(
+            rows(self.job.tables.scores) + was.get(SCORE, 0), rows(self.job.tables.rejects) + was.get(REJECT, 0)
+        )

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from sqlalchemy import ColumnElement, Engine, func, select, true
+from sqlalchemy import ColumnElement, Engine, Text, cast, func, select, true
 
 from review_scoring.request import EVERYTHING, KeyRange, NativeId
-from review_scoring.reviews import Review, canonical_time
-from review_scoring.warehouse.dialects import dialect_of
+from review_scoring.reviews import Review, canonical_id, canonical_time
+from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.engine import same_database
 from review_scoring.warehouse.retry import with_retries
 from review_scoring.warehouse.source.row_reader import RowReader
-from review_scoring.warehouse.source.rows import SourceRow
+from review_scoring.warehouse.source.rows import SourceRow, parse_id
 from review_scoring.warehouse.source.stretches import WHOLE, Stretch
 from review_scoring.warehouse.source.table import SourceTable
 
@@ -75,6 +75,33 @@ class ReviewSource(SourceTable):
         """Return id, updated_at and text of the rows with these ids that still exist, in no particular order."""
         return self.reader.by_ids(ids)
 
+    def existing(self, ids: Sequence[str]) -> frozenset[str]:
+        """Return which of these canonical ids a row of the source has, whatever its text."""
+        native = [each for each in (self._native(review_id) for review_id in ids) if each is not None]
+        one_of = dialect_of(self.engine).in_values
+        found = {
+            canonical_id(row.id)
+            for part in by_bytes(native)
+            for row in self.fetch(select(self.id.label("id")).where(one_of(self.id, part)))
+        }
+        missing = [review_id for review_id in ids if review_id not in found]
+        if missing and self.engine.dialect.name == "sqlite":  # which keeps 7 and '7' apart in columns without a type
+            as_text = cast(self.id, Text)
+            for part in by_bytes(missing):
+                rows = self.fetch(select(self.id.label("id")).where(as_text.in_(part)))
+                found |= {canonical_id(row.id) for row in rows}
+        return frozenset(review_id for review_id in ids if review_id in found)
+
+    def is_empty(self) -> bool:
+        """Return whether no row has an id."""
+        return not self.fetch(select(self.id.label("id")).where(self.id.is_not(None)).limit(1))
+
+    def hides_changes(self) -> bool:
+        """Return whether the text of some row may change without its `updated_at`: there is none, or it may be NULL."""
+        if self.changed_by is None or not self.updated_at_is_indexed:  # to look for a NULL would scan the table
+            return True
+        return bool(self.fetch(select(self.changed_by.label("at")).where(self.changed_by.is_(None)).limit(1)))
+
     def count(self, where: ColumnElement[bool], keys: KeyRange = EVERYTHING, stretch: Stretch = WHOLE) -> int:
         """Return how many rows of a stretch that have an id meet a condition."""
         within = [where, *self._within(keys), *stretch.conditions(self)]
@@ -107,6 +134,13 @@ class ReviewSource(SourceTable):
     def reader(self) -> RowReader:
         """The reader of this source's rows, which remembers whether any could be read."""
         return RowReader(self)
+
+    def _native(self, review_id: str) -> NativeId | None:
+        """Return an id as the driver takes it; None for one that no row of this source can have."""
+        try:
+            return parse_id(review_id, self.id_type)
+        except ValueError:
+            return None
 
     def _within(self, keys: KeyRange) -> list[ColumnElement[bool]]:
         """Return the conditions that an id is in a range, or at least not NULL."""

@@ -1,4 +1,4 @@
-"""Jobs, models, runs, shards, scores, rejects, benchmark sets, evaluations and promotions; the view of the labels.
+"""Jobs, models, runs, shards, scores, rejects, erasures, benchmark sets, evaluations, promotions; the view of labels.
 
 Written out rather than taken from `schema.py`: a migration describes the tables of its time, whatever the schema
 becomes. How later migrations are written stands in `docs/decisions/0012-migrations-beside-running-workers.md`.
@@ -31,6 +31,7 @@ def upgrade() -> None:
     """Create the tables and the view. There is no downgrade: it would drop every score."""
     _create_runs()
     _create_reviews()
+    _create_erasures()
     _create_benchmarks()
     _create_view()
 
@@ -164,6 +165,26 @@ def _create_certainty_index() -> None:
     else:  # DuckDB, whose dialect is PostgreSQL's child, has no INCLUDE
         included: dict[str, Any] = {} if _dialect() == "duckdb" else {"postgresql_include": filters}
         _create_index("review_scores_certainty", "review_scores", key, **included)
+
+
+def _create_erasures() -> None:
+    op.create_table(
+        "erasures",
+        sa.Column("id", _serial(), primary_key=True),
+        sa.Column("job_id", sa.BigInteger, *_refers_to("scoring_jobs"), nullable=False),
+        sa.Column("review_hash", _hash(), nullable=False),
+        sa.Column("was", sa.String(20)),
+        sa.Column("shard_id", sa.BigInteger),
+        sa.Column("benchmark_texts", sa.Integer, nullable=False),
+        sa.Column("reason", sa.String(20), nullable=False),
+        sa.Column("requested_by", sa.String(250), nullable=False),
+        sa.Column("erased_in", sa.String(510), nullable=False),
+        sa.Column("erased_at", UtcDateTime, nullable=False),
+        schema=_schema(),
+        **MYSQL,
+    )
+    _create_index("erasures_review", "erasures", ["job_id", "review_hash"])
+    _create_index("erasures_shard", "erasures", ["shard_id"])
 
 
 def _create_benchmarks() -> None:
