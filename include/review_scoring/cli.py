@@ -1,11 +1,19 @@
-"""The command line `review-scoring`: prints the DDL of the scoring tables, for a DBA, or downgrades the tables."""
+"""The command line `review-scoring`: DDL of the scoring tables for a DBA, their downgrade, and erasures of reviews."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
+from functools import partial
+from getpass import getuser
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
-from review_scoring.errors import PreflightError, ReviewScoringError
+from review_scoring.concurrency.cancellation import StopFlag
+from review_scoring.errors import ConfigurationError, PreflightError, ReviewScoringError, in_short
+from review_scoring.job import target_conn_id
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.preflight_errors import explained
 
@@ -30,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     downgrade.set_defaults(run=_downgrade)
     for command in (ddl, downgrade):
         command.add_argument("--schema", help="schema of the tables (default: the default schema of the connection)")
+    _add_forget(commands)
     given = parser.parse_args(arguments)
     try:
         given.run(given)
@@ -37,6 +46,53 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"review-scoring: {'; '.join(error.problems)}") from None
     except ReviewScoringError as error:
         raise SystemExit(f"review-scoring: {error}") from None
+
+
+def _add_forget(commands: Any) -> None:
+    command = commands.add_parser("forget", help="erase scores, rejects and benchmark texts of reviews, at once")
+    command.add_argument("job", help="name of the job in the Variable review_scoring_jobs")
+    command.add_argument("ids", nargs="*", metavar="ID", help="ids of the reviews")
+    command.add_argument("--file", type=Path, help="a text file with one id per line; - for standard input")
+    command.add_argument(
+        "--even-if-in-source",
+        action="store_true",
+        help="erase reviews that the source still has, which the next run scores again",
+    )
+    command.add_argument("--dry-run", action="store_true", help="count what would be erased, and erase nothing")
+    command.set_defaults(run=_forget)
+
+
+def _forget(given: argparse.Namespace) -> None:
+    from review_scoring.airflow.connections.engines import engine_of  # Airflow takes seconds to import
+    from review_scoring.airflow.jobs import job_named
+    from review_scoring.run.forgetting import forget
+    from review_scoring.run.recorded_job import open_recorded_job
+    from review_scoring.warehouse.erasure import ErasureReason, ErasureRequest
+
+    job = job_named(given.job)
+    recorded = open_recorded_job(
+        job,
+        partial(engine_of, job.source_conn_id),
+        partial(engine_of, target_conn_id(job)),
+        StopFlag(),
+        migrate_tables=False,
+        dry_run=given.dry_run,
+    )
+    if recorded is None:
+        raise ConfigurationError(f"job {job.name!r} has never been scored, so there is nothing to erase")
+    request = ErasureRequest(ErasureReason.REQUESTED, getuser(), f"review-scoring forget {uuid4()}")
+    ids = [*given.ids, *_lines(given.file)]
+    report = forget(recorded, ids, request, even_if_in_source=given.even_if_in_source, dry_run=given.dry_run)
+    print(report.paragraph)
+
+
+def _lines(file: Path | None) -> list[str]:
+    if file is None:
+        return []
+    try:
+        return (sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the file of ids cannot be read: {in_short(error)}") from None
 
 
 def _downgrade(given: argparse.Namespace) -> None:

@@ -61,6 +61,10 @@ class Settings(BaseModel):
     benchmark_schedule: str = Field(
         default="0 4 * * 0", description="When models are evaluated: a cron expression, in UTC."
     )
+    reconcile_schedule: str = Field(
+        default="0 4 * * 6",
+        description="When scores are reconciled with their source: a cron expression, in UTC.",
+    )
     pool: str = Field(
         default="default_pool",
         description="Airflow pool of the tasks that classify. Runs wait indefinitely for a pool that does not exist.",

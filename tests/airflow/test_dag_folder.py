@@ -55,15 +55,17 @@ def test_the_dag_folder_parses_without_errors_and_without_heavy_imports(parsed: 
     assert parsed["errors"] == {}
     assert sorted(parsed["tasks"]) == [
         "benchmark_models",
+        "forget_reviews",
         "import_model",
         "promote_model",
+        "reconcile_reviews",
         "rescore_reviews",
         "score_reviews",
     ]
     assert parsed["heavy"] == []
 
 
-@pytest.mark.parametrize("dag_id", ["score_reviews", "rescore_reviews"])
+@pytest.mark.parametrize("dag_id", ["score_reviews", "rescore_reviews", "reconcile_reviews"])
 def test_shards_are_scored_in_the_pool_and_queue_of_the_settings(parsed: dict[str, Any], dag_id: str) -> None:
     places = {name: (task["pool"], task["queue"]) for name, task in parsed["tasks"][dag_id].items()}
     assert places.pop("score") == ("of GPUs", "scoring")
@@ -78,7 +80,7 @@ def test_a_model_is_imported_in_the_import_queue_or_the_scoring_queue(
     assert settings().import_queue == "scoring"
 
 
-@pytest.mark.parametrize("dag_id", ["score_reviews", "rescore_reviews"])
+@pytest.mark.parametrize("dag_id", ["score_reviews", "rescore_reviews", "reconcile_reviews"])
 def test_each_mapped_task_is_named_by_the_range_of_its_shard(parsed: dict[str, Any], dag_id: str) -> None:
     assert parsed["tasks"][dag_id]["score"]["map_index_template"] == "{{ task.shard['name'] }}"
 

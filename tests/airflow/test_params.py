@@ -52,13 +52,20 @@ FORMS: dict[str, dict[str | None, list[str]]] = {
         NARROW: ["reject_reason", "above", "upto", "scored_since", "scored_until"],
         RARELY: ["shards"],
     },
+    "reconcile_reviews": {None: ["dry_run", "on_delete", "max_deleted_share"], RARELY: ["shards"]},
+    "forget_reviews": {None: ["ids", "dry_run", "even_if_in_source"]},
     "import_model": {None: ["model"]},
     "promote_model": {None: ["model", "reason", "evaluation", "without_passing"]},
     "benchmark_models": {None: ["models", "benchmark_set", "limit", "long_texts"]},
 }
 """DAG -> section -> fields, in their order. Those without a section are in view, the others are collapsed."""
 
-TO_BE_CHOSEN = {("import_model", "model"), ("promote_model", "model"), ("promote_model", "reason")}
+TO_BE_CHOSEN = {
+    ("import_model", "model"),
+    ("promote_model", "model"),
+    ("promote_model", "reason"),
+    ("forget_reviews", "ids"),
+}
 """Fields without a default, in forms that no schedule fills."""
 
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from review_scoring.airflow.operators.check_run import CheckRunOperator
+    from review_scoring.airflow.operators.erase_reviews import ForgetReviewsOperator, ReconcileReviewsOperator
     from review_scoring.airflow.operators.evaluate_models import BenchmarkModelOperator, LoadBenchmarkOperator
     from review_scoring.airflow.operators.import_model import MODEL_STORE, ImportModelOperator
+    from review_scoring.airflow.operators.plan_comparison import PlanComparisonOperator
     from review_scoring.airflow.operators.plan_shards import PlanShardsOperator
     from review_scoring.airflow.operators.preflight import PreflightScoringOperator
     from review_scoring.airflow.operators.promote_model import PromoteModelOperator
@@ -23,11 +25,14 @@ __all__ = [
     "MODEL_STORE",
     "BenchmarkModelOperator",
     "CheckRunOperator",
+    "ForgetReviewsOperator",
     "ImportModelOperator",
     "LoadBenchmarkOperator",
+    "PlanComparisonOperator",
     "PlanShardsOperator",
     "PreflightScoringOperator",
     "PromoteModelOperator",
+    "ReconcileReviewsOperator",
     "ResolveRunOperator",
     "ScoreReviewsOperator",
     "SummariseRunOperator",
@@ -37,11 +42,14 @@ _MODULES = {
     "MODEL_STORE": "import_model",
     "BenchmarkModelOperator": "evaluate_models",
     "CheckRunOperator": "check_run",
+    "ForgetReviewsOperator": "erase_reviews",
     "ImportModelOperator": "import_model",
     "LoadBenchmarkOperator": "evaluate_models",
+    "PlanComparisonOperator": "plan_comparison",
     "PlanShardsOperator": "plan_shards",
     "PreflightScoringOperator": "preflight",
     "PromoteModelOperator": "promote_model",
+    "ReconcileReviewsOperator": "erase_reviews",
     "ResolveRunOperator": "resolve_run",
     "ScoreReviewsOperator": "score_reviews",
     "SummariseRunOperator": "summarise_run",

@@ -1,4 +1,4 @@
-"""Base class of the scoring operators: job, model, preflight, cancellation, and errors that fail without a retry."""
+"""Base classes of the operators: job, model, preflight, cancellation, and errors that fail without a retry."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from review_scoring.job import ScoringJob, target_conn_id
 from review_scoring.models.catalogue_entry import CHAMPION
 from review_scoring.request import RunKey
 from review_scoring.run.preflight import PreparedJob, Resources, preflight
+from review_scoring.run.recorded_job import RecordedJob, open_recorded_job
 from review_scoring.settings import as_bool
 
 if TYPE_CHECKING:
@@ -83,6 +84,49 @@ class ScoringOperator(BaseOperator):
         )
 
 
+class ErasingOperator(BaseOperator):
+    """Base class of the operators that erase reviews. They need the job's databases, but no model."""
+
+    # The parameter is `estimate_only`, not `dry_run` as in the forms: `dry_run` is a method of Airflow's BaseOperator.
+    template_fields: Sequence[str] = ("job", "estimate_only")
+    ui_color = "#fce8e6"
+
+    def __init__(
+        self,
+        *,
+        job: ScoringJob | Mapping[str, Any] | str,
+        estimate_only: bool | str = False,
+        migrate: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+        self.estimate_only = estimate_only
+        self.migrate = migrate
+        self._stop = StopFlag()
+
+    def on_kill(self) -> None:
+        """Stop before the next page of ids. Airflow calls this in a signal handler."""
+        self._stop.set()
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether the task only counts, and erases nothing."""
+        return as_bool(self.estimate_only, "estimate_only")
+
+    def open_job(self) -> RecordedJob | None:
+        """Return the job with its databases; None if it has never been scored."""
+        job = as_job(self.job)
+        return open_recorded_job(
+            job,
+            partial(engine_of, job.source_conn_id),
+            partial(engine_of, target_conn_id(job)),
+            self._stop,
+            migrate_tables=as_bool(self.migrate, "migrate"),
+            dry_run=self.is_dry_run,
+        )
+
+
 @contextmanager
 def fail_without_retry() -> Iterator[None]:
     """Fail the task without a retry if a retry would give the same error."""
@@ -90,6 +134,12 @@ def fail_without_retry() -> Iterator[None]:
         yield
     except (ConfigurationError, UnaccountedError, ErasureRefusedError) as error:
         raise AirflowFailException(str(error)) from None
+
+
+def triggered_by(context: Context) -> str:
+    """Return the user who triggered the run; for a scheduled run, that nobody did."""
+    run: Any = context["dag_run"]
+    return getattr(run, "triggering_user_name", None) or f"nobody ({run.run_type})"
 
 
 def run_key(context: Context) -> RunKey:

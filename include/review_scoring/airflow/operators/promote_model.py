@@ -12,7 +12,7 @@ from review_scoring.airflow.config import settings
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.evaluation import store_of
 from review_scoring.airflow.jobs import as_job
-from review_scoring.airflow.operators.base import fail_without_retry
+from review_scoring.airflow.operators.base import fail_without_retry, triggered_by
 from review_scoring.airflow.operators.rendered import as_int
 from review_scoring.evaluation.champion import ANY_SET, as_required
 from review_scoring.evaluation.promotion import PromotionRequest, promote_model
@@ -74,7 +74,7 @@ class PromoteModelOperator(BaseOperator):
                 required=as_required(self.require_benchmark) or ANY_SET,
                 without_passing=as_bool(self.without_passing, "without_passing"),
                 reason=self.reason,
-                promoted_by=getattr(run, "triggering_user_name", None) or f"nobody ({run.run_type})",
+                promoted_by=triggered_by(context),
                 dag_id=run.dag_id,
                 dag_run_id=run.run_id,
             )

@@ -29,6 +29,21 @@ def as_int(value: int | str | None, name: str) -> int:
         raise ConfigurationError(f"{name} is {value!r}; it must be a whole number") from None
 
 
+def as_share(value: float | str | None, name: str) -> float:
+    """Convert a rendered share.
+
+    :param name: the parameter, for the error
+    :raises ConfigurationError: if it is not a number from 0 to 1
+    """
+    try:
+        share = float(str(value))
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ConfigurationError(f"{name} is {value!r}; it must be a number from 0 to 1")
+    return share
+
+
 def as_budget(reviews: int | str | None, minutes: int | str | None, job: ScoringJob, rescore: Rescore) -> Budget:
     """Convert a rendered budget. What is empty is the job's; a rescore has no limit then. 0 is no limit.
 

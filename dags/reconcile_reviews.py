@@ -1,0 +1,98 @@
+"""Finds scores of deleted reviews, and texts that changed unseen, every week. Erases only if the job says so.
+
+resolve run -> reconcile
+            -> preflight -> plan comparison -> score each shard -> summarise
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import cast
+
+from airflow.sdk import Param
+
+from review_scoring.airflow.config import settings
+from review_scoring.airflow.dags import scoring_dag
+from review_scoring.airflow.operators import (
+    PlanComparisonOperator,
+    PreflightScoringOperator,
+    ReconcileReviewsOperator,
+    ScoreReviewsOperator,
+    SummariseRunOperator,
+)
+from review_scoring.airflow.params import shards_param
+from review_scoring.job import OnDelete
+
+SETTINGS = settings()
+
+PARAMS = {
+    "dry_run": Param(
+        False,
+        type="boolean",
+        title="Dry run",
+        description="Count deleted and changed reviews. Erase and score nothing.",
+    ),
+    "on_delete": Param(
+        None,
+        type=["null", "string"],
+        enum=[None, OnDelete.KEEP.value, OnDelete.ERASE.value],
+        values_display={"keep": "Count them only", "erase": "Erase what is recorded of them"},
+        title="Deleted reviews",
+        description="Reviews that are no longer in the source; empty for the job's setting.",
+    ),
+    "max_deleted_share": Param(
+        None,
+        type=["null", "number"],
+        minimum=0,
+        maximum=1,
+        title="Maximum share",
+        description="Nothing is erased if a larger share of the recorded reviews is no longer in the source, from 0 to "
+        "1; empty for the job's setting.",
+    ),
+    "shards": shards_param(),
+}
+
+with scoring_dag(
+    "reconcile_reviews",
+    description="Find scores of deleted reviews and texts that changed unseen",
+    schedule=SETTINGS.reconcile_schedule,
+    max_active_runs=1,
+    params=PARAMS,
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=1), "retry_exponential_backoff": True},
+    doc_md=__doc__,
+) as (dag, run):
+    ReconcileReviewsOperator(
+        task_id="reconcile",
+        job=run.job,
+        on_delete="{{ params.on_delete }}",
+        max_deleted_share="{{ params.max_deleted_share }}",
+        estimate_only="{{ params.dry_run }}",
+    )
+    preflight = PreflightScoringOperator(
+        task_id="preflight",
+        job=run.job,
+        estimate_only="{{ params.dry_run }}",
+        require_benchmark=run.require_benchmark,
+    )
+    plan = PlanComparisonOperator(
+        task_id="plan_comparison",
+        job=run.job,
+        model=cast("str", preflight.output),
+        estimate_only="{{ params.dry_run }}",
+        shards="{{ params.shards }}",
+        most=run.most_shards,
+    )
+    score = ScoreReviewsOperator.partial(
+        task_id="score",
+        job=run.job,
+        model=cast("str", preflight.output),
+        require_benchmark=run.require_benchmark,
+        estimate_only="{{ params.dry_run }}",
+        yields=True,
+        pool=SETTINGS.pool,
+        queue=SETTINGS.queue,
+        map_index_template="{{ task.shard['name'] }}",
+    ).expand(shard=plan.output)
+    summarise = SummariseRunOperator(task_id="summarise", job=run.job, shards=plan.output, results=score.output)
+
+    preflight >> plan >> score >> summarise

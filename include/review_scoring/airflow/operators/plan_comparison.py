@@ -1,0 +1,41 @@
+"""PlanComparisonOperator: plans a comparison of texts with their hashes, where they may have changed unseen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from review_scoring.airflow.operators.base import fail_without_retry
+from review_scoring.airflow.operators.plan_shards import PlanShardsOperator
+from review_scoring.job import OnChange, Rescore
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class PlanComparisonOperator(PlanShardsOperator):
+    """Split a rescore of changed texts into shards, for reviews that change without a new `updated_at`.
+
+    The nightly run finds changed texts by the job's `updated_at_column`. Of a job without one, and of rows where it is
+    NULL, every text is read and its hash compared. It skips where there are no such rows, and where the job's
+    `on_change` is `ignore`.
+
+    :param job: as of :class:`PlanShardsOperator`, like its other parameters; `rescore` is always `changed` (templated)
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(rescore=Rescore.CHANGED, yields=True, **kwargs)
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Plan the shards, or skip."""
+        with fail_without_retry():
+            prepared = self.prepare()
+            if prepared.job.on_change is OnChange.IGNORE:
+                raise AirflowSkipException("on_change of the job is 'ignore'")
+            if not prepared.source.hides_changes():
+                raise AirflowSkipException(
+                    f"every row has a value in {prepared.job.updated_at_column!r}, by which nightly runs find changed "
+                    "texts"
+                )
+        return super().execute(context)
