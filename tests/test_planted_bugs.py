@@ -589,6 +589,49 @@ BUGS = (
         "tests/warehouse/history/test_run_figures.py::"
         "test_verdicts_and_figures_are_kept_until_the_run_is_scored_again[sqlite]",
     ),
+    Bug(
+        "erased reviews missing in the sum of an old run",
+        "warehouse/ledger/shards.py",
+        "rows(self.job.tables.scores) + was.get(SCORE, 0)",
+        "rows(self.job.tables.scores)",
+        "tests/run/test_reconciling.py::test_an_old_run_that_is_cleared_after_an_erasure_still_adds_up[sqlite]",
+    ),
+    Bug(
+        "a share above the limit erased",
+        "run/reconciling.py",
+        "    if before + deleted > limit:\n",
+        "    if deleted > report.recorded:\n",
+        "tests/run/test_reconciling.py::test_more_than_the_limit_is_refused_with_the_share_and_the_limit[sqlite]",
+    ),
+    Bug(
+        "an emptied source taken for deleted reviews",
+        "run/reconciling.py",
+        "    if recorded.source.is_empty():\n",
+        "    if deleted < 0:\n",
+        "tests/run/test_reconciling.py::test_an_emptied_source_is_refused_whatever_the_limit[sqlite]",
+    ),
+    Bug(
+        "ids compared as the source's collation compares them",
+        "warehouse/source/review_source.py",
+        "return frozenset(review_id for review_id in ids if review_id in found)",
+        "return frozenset(i for i in ids if i.strip().lower() in {f.strip().lower() for f in found if f})",
+        "tests/run/test_reconciling.py::test_ids_of_every_type_are_compared_as_they_are[sqlite-texts]",
+    ),
+    Bug(
+        "a text erased for good with the earlier content of a set",
+        "warehouse/evaluations/erasable_texts.py",
+        "        if for_good:\n",
+        "        if True:\n",
+        "tests/run/test_reconciling.py::"
+        "test_texts_that_only_an_earlier_content_of_a_set_has_are_erased_and_written_again_with_it[sqlite]",
+    ),
+    Bug(
+        "reviews forgotten that the source still has",
+        "run/forgetting.py",
+        "if existing and not even_if_in_source",
+        "if existing and even_if_in_source",
+        "tests/run/test_forgetting.py::test_a_review_that_is_still_in_the_source_is_refused[sqlite]",
+    ),
 )
 names = [bug.name for bug in BUGS]
 

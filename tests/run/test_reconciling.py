@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from review_scoring.errors import ErasureRefusedError
-from review_scoring.job import OnDelete
+from review_scoring.job import OnDelete, Rescore
 from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.erasure import Erasure, ErasureRequest
 from review_scoring.warehouse.evaluations.records import LabelledReview
@@ -238,3 +239,40 @@ def test_a_nightly_run_after_an_erasure_reads_nothing(scored: Warehouse) -> None
     delete(scored)
     reconciled(scored)
     assert night(scored, "second", **NEWEST).counts.read == 0
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_after_any_nights_deletions_rescores_and_erasures_every_run_adds_up(warehouse: Warehouse, seed: int) -> None:
+    draw = random.Random(seed)  # noqa: S311 reproducible, not secret
+    warehouse.create()
+    warehouse.fill(30)
+    there, count, plans, erased = set(range(1, 31)), 30, {"night 0": plan(warehouse, "night 0")}, 0
+    night(warehouse, "night 0")
+    for number in range(1, 6):
+        for _ in range(draw.randrange(0, 6)):
+            gone = draw.choice(sorted(there))
+            warehouse.run("DELETE FROM reviews WHERE id = :id", id=gone)
+            there.remove(gone)
+        new = range(count + 1, count + 1 + draw.randrange(0, 8))
+        back = set(draw.sample(range(1, count + 1), 3)) - there
+        for n in [*new, *sorted(back)]:
+            warehouse.insert((n, " " if n % 9 == 0 else body(n)))
+        there, count = there | set(new) | back, count + len(new)
+        rescore = draw.choice((Rescore.NOTHING, Rescore.NOTHING, Rescore.ALL))
+        name, most = f"night {number}", draw.choice((1, 3))
+        plans[name] = plan(warehouse, name, most, rescore=rescore)
+        for index, shard in enumerate(plans[name]):
+            if draw.random() < 0.3:
+                erased += reconciled(warehouse, f"within {name} {index}").deleted.reviews
+            warehouse.score(name, shard=shard, map_index=index, rescore=rescore, chunk_rows=5)
+        if draw.random() < 0.5:
+            erased += reconciled(warehouse, f"before the end of {name}").deleted.reviews
+        finish(warehouse, plans[name], name)
+        old = draw.choice(sorted(plans))
+        for index, shard in enumerate(plans[old]):
+            warehouse.score(old, shard=shard, map_index=index, rescore=shard.selection.rescore)
+        finish(warehouse, plans[old], old)
+    erased += reconciled(warehouse, "last").deleted.reviews
+    night(warehouse, "last")
+    assert {*warehouse.scores(), *warehouse.rejects()} == set(map(str, there))
+    assert len(erasures(warehouse)) == erased > 0

@@ -28,39 +28,48 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class ScoringOperator(BaseOperator):
-    """Base class of the operators that need a job, a model and the preflight."""
+class JobOperator(BaseOperator):
+    """Base class of the operators that work on a job: its tables, dry runs, cancellation."""
 
     # The parameter is `estimate_only`, not `dry_run` as in the forms: `dry_run` is a method of Airflow's BaseOperator.
-    template_fields: Sequence[str] = ("job", "model", "estimate_only", "require_benchmark")
-    ui_color = "#e8f0fe"
+    template_fields: Sequence[str] = ("job", "estimate_only")
 
     def __init__(
         self,
         *,
         job: ScoringJob | Mapping[str, Any] | str,
-        model: str | Path = CHAMPION,
         estimate_only: bool | str = False,
         migrate: bool = True,
-        require_benchmark: str | bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.job = job
-        self.model = model
         self.estimate_only = estimate_only
         self.migrate = migrate
-        self.require_benchmark = require_benchmark
         self._stop = StopFlag()
 
     def on_kill(self) -> None:
-        """Cancel the run, which checks for this between two batches. Airflow calls this in a signal handler."""
+        """Stop at the next safe point, such as between two batches. Airflow calls this in a signal handler."""
         self._stop.set()
 
     @property
     def is_dry_run(self) -> bool:
         """Whether the task only estimates, and writes nothing."""
         return as_bool(self.estimate_only, "estimate_only")
+
+
+class ScoringOperator(JobOperator):
+    """Base class of the operators that need a job, a model and the preflight."""
+
+    template_fields: Sequence[str] = (*JobOperator.template_fields, "model", "require_benchmark")
+    ui_color = "#e8f0fe"
+
+    def __init__(
+        self, *, model: str | Path = CHAMPION, require_benchmark: str | bool | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.require_benchmark = require_benchmark
 
     def prepare(self) -> PreparedJob:
         """Run the preflight, and return the source, ledger and model of the run.
@@ -84,35 +93,10 @@ class ScoringOperator(BaseOperator):
         )
 
 
-class ErasingOperator(BaseOperator):
+class ErasingOperator(JobOperator):
     """Base class of the operators that erase reviews. They need the job's databases, but no model."""
 
-    # The parameter is `estimate_only`, not `dry_run` as in the forms: `dry_run` is a method of Airflow's BaseOperator.
-    template_fields: Sequence[str] = ("job", "estimate_only")
     ui_color = "#fce8e6"
-
-    def __init__(
-        self,
-        *,
-        job: ScoringJob | Mapping[str, Any] | str,
-        estimate_only: bool | str = False,
-        migrate: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.job = job
-        self.estimate_only = estimate_only
-        self.migrate = migrate
-        self._stop = StopFlag()
-
-    def on_kill(self) -> None:
-        """Stop before the next page of ids. Airflow calls this in a signal handler."""
-        self._stop.set()
-
-    @property
-    def is_dry_run(self) -> bool:
-        """Whether the task only counts, and erases nothing."""
-        return as_bool(self.estimate_only, "estimate_only")
 
     def open_job(self) -> RecordedJob | None:
         """Return the job with its databases; None if it has never been scored."""
