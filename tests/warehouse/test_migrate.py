@@ -159,8 +159,8 @@ def test_a_dry_run_counts_with_tables_of_an_earlier_version(warehouse: Warehouse
     warehouse.create()
     warehouse.fill(12)
     execute(warehouse.engine, printed_ddl(warehouse.engine, until="0001_tables"))
-    job = "INSERT INTO scoring_jobs (name, source, id_type, last_fencing_token, created_at)"
-    warehouse.run(f"{job} VALUES ('films', 'reviews.id', 'integer', 0, '2026-01-01 00:00:00')")
+    job = "INSERT INTO scoring_jobs (name, source, id_type, last_fencing_token, uncounted_reviews, created_at)"
+    warehouse.run(f"{job} VALUES ('films', 'reviews.id', 'integer', 0, 0, '2026-01-01 00:00:00')")
     prepared = warehouse.prepare(dry_run=True)
     request = asked(RunKey("dag", "score", "dry"))
     shard = plan_one_shard(prepared, request)

@@ -58,6 +58,8 @@ class Tables:
 
     def _add_runs(self) -> None:
         """Add the tables of jobs, models, runs and shards."""
+        # `uncounted_reviews` are those for which no row of `scoring_runs` accounts: the reviews of removed runs. Erased
+        # reviews are subtracted, so it may be negative.
         self.jobs = Table(
             "scoring_jobs",
             self.metadata,
@@ -66,6 +68,7 @@ class Tables:
             Column("source", String(500), nullable=False),
             Column("id_type", String(20), nullable=False),
             Column("last_fencing_token", BigInteger, nullable=False, default=0),
+            Column("uncounted_reviews", BigInteger, nullable=False, default=0),
             Column("cursor_seen", String(500)),
             Column("cursor_backlog", String(500)),
             Column("changes_seen", String(500)),

@@ -103,10 +103,12 @@ class ShardRecords(JobTransactions):
 
     def recorded(self) -> int:
         """Return about how many reviews of the job have a score or a reject, without counting them."""
-        runs = self.job.tables.runs
-        done = func.coalesce(func.sum(runs.c.scored + runs.c.rejected), 0)
-        total = select(done).where(runs.c.job_id == self.job.id, runs.c.rescore == Rescore.NOTHING.value)
-        return self._read("looking up earlier runs", lambda connection: int(connection.scalar(total) or 0))
+        jobs, runs = self.job.tables.jobs, self.job.tables.runs
+        done = select(func.coalesce(func.sum(runs.c.scored + runs.c.rejected), 0))
+        done = done.where(runs.c.job_id == self.job.id, runs.c.rescore == Rescore.NOTHING.value)
+        # In one statement, so that a run that is removed meanwhile counts once.
+        total = select(jobs.c.uncounted_reviews + done.scalar_subquery()).where(jobs.c.id == self.job.id)
+        return self._read("looking up earlier runs", lambda connection: max(int(connection.scalar(total) or 0), 0))
 
     def past_speed(self) -> PastSpeed | None:
         """Return the speed of the last run that classified something; None if there was none."""
@@ -176,6 +178,9 @@ class ShardRecords(JobTransactions):
             "excluded_is_exact": None if excluded is None else excluded.is_exact,
         }
         connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+        # A run that is planned again long after its end is in progress, although none of its shards may begin for a
+        # while: retention goes by the leases.
+        connection.execute(update(shards).where(shards.c.run_id == run_id).values(lease_until=now))
         earlier = select(shards).where(shards.c.run_id == run_id)
         for row in connection.execute(dialect_of(connection).locked(earlier)).all():
             ended = {"state": ABANDONED, "ended_at": now} if row.state == RUNNING else {}

@@ -44,6 +44,7 @@ def _create_runs() -> None:
         sa.Column("source", sa.String(500), nullable=False),
         sa.Column("id_type", sa.String(20), nullable=False),
         sa.Column("last_fencing_token", sa.BigInteger, nullable=False),
+        sa.Column("uncounted_reviews", sa.BigInteger, nullable=False),
         sa.Column("cursor_seen", sa.String(500)),
         sa.Column("cursor_backlog", sa.String(500)),
         sa.Column("changes_seen", sa.String(500)),
