@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,10 @@ from review_scoring.models.settings import ModelSettings, default_store
 log = logging.getLogger(__name__)
 
 SECTION = "review_scoring"
+
+FEWEST_RUN_DAYS = 125
+"""Days for which the runs of a job are needed: the charts go back 120 days, to the start of the day (UTC), and the
+checks compare with the runs of eight weeks."""
 
 ON = ("true", "1", "yes", "on")
 OFF = ("false", "0", "no", "off", "none", "")
@@ -49,7 +54,29 @@ def _is_hidden(text: object) -> bool:
     return truth(text) is not False  # where it is not clear, nothing is shown
 
 
+def as_days(value: object, name: str, *, fewest: int = 0) -> int:
+    """Convert a number of days for which something is kept; 0 keeps it for ever.
+
+    :param fewest: the smallest number but 0
+    :raises ConfigurationError: for another value, naming the parameter or setting
+    """
+    try:
+        days = int(str(value))
+    except ValueError:
+        raise ConfigurationError(f"{name} is {value!r}; it must be a whole number of days, 0 for ever") from None
+    if days < 0:
+        raise ConfigurationError(f"{name} is {days}; it must not be negative, and 0 keeps for ever")
+    if 0 < days < fewest:
+        raise ConfigurationError(
+            f"{name} is {days}; it must be 0, which keeps for ever, or at least {fewest}: the charts of the pages show "
+            "the runs of 120 days, and the checks of a run compare it with those of the eight weeks before"
+        )
+    return days
+
+
 UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
+RunDays = Annotated[int, BeforeValidator(partial(as_days, name="keep_runs_days", fewest=FEWEST_RUN_DAYS))]
+PredictionDays = Annotated[int, BeforeValidator(partial(as_days, name="keep_predictions_days"))]
 
 
 class Settings(BaseModel):
@@ -108,6 +135,19 @@ class Settings(BaseModel):
     )
     page_dag: str = Field(default="score_reviews", description="DAG whose readers may read the pages.")
 
+    keep_runs_days: RunDays = Field(
+        default=0,
+        description="Days after their end for which the records of runs are kept: 0 for ever, otherwise at least "
+        f"{FEWEST_RUN_DAYS}, which the charts and checks need. Scores and rejects stay.",
+        examples=["400"],
+    )
+    keep_predictions_days: PredictionDays = Field(
+        default=0,
+        description="Days after their end for which the predictions of evaluations are kept, 0 for ever. Metrics and "
+        "verdicts stay.",
+        examples=["400"],
+    )
+
     @classmethod
     def read(cls, get: Callable[[str], str | None]) -> Settings:
         """Read the options.
@@ -148,4 +188,4 @@ class Settings(BaseModel):
 def default_text(name: str) -> str | None:
     """Return the default of an option as text; None for one that is empty by default."""
     default = Settings.model_fields[name].default
-    return str(default) if isinstance(default, str | bool) else None
+    return str(default) if isinstance(default, str | int) else None

@@ -46,6 +46,30 @@ def test_an_option_that_cannot_be_read_is_named_and_does_not_keep_the_pages_from
     assert Settings.read_for_pages(get).page_dag == "films"
 
 
+def test_days_that_something_is_kept_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__KEEP_RUNS_DAYS", "400")
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__KEEP_PREDICTIONS_DAYS", " 30 ")
+    found = settings()
+    assert (found.keep_runs_days, found.keep_predictions_days) == (400, 30)
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong", "told"),
+    [
+        (
+            "keep_runs_days",
+            "100",
+            "keep_runs_days is 100; it must be 0, .* or at least 125: the charts",
+        ),
+        ("keep_runs_days", "-1", "keep_runs_days is -1; it must not be negative"),
+        ("keep_predictions_days", "a year", "keep_predictions_days is 'a year'; it must be a whole number of days"),
+    ],
+)
+def test_days_that_are_too_few_are_refused_with_the_reason(option: str, wrong: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"option '{option}' .* cannot be read .*{told}"):
+        Settings.read({option: wrong}.get)
+
+
 def test_pages_whose_own_options_cannot_be_read_show_no_texts() -> None:
     def refuse(name: str) -> str:
         raise KeyError(name)
