@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -14,7 +15,7 @@ from review_scoring.request import RunKey
 from review_scoring.warehouse import schema as warehouse_schema
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.engine import writing
-from review_scoring.warehouse.evaluations import past_evaluations, promotions, stored_sets
+from review_scoring.warehouse.evaluations import old_predictions, past_evaluations, promotions, stored_sets
 from review_scoring.warehouse.evaluations.new_evaluation import write_evaluation
 from review_scoring.warehouse.evaluations.promotions import Promotion
 from review_scoring.warehouse.evaluations.records import (
@@ -128,6 +129,35 @@ class BenchmarkStore:
             lambda c: promotions.record_promotion(c, self.tables, job_id=job_id, promotion=promotion),
             "recording the promotion",
         )
+
+    def remove_old_predictions(self, days: int, *, dry_run: bool = False) -> int:
+        """Remove the predictions of old evaluations, and return how many; see :mod:`old_predictions`.
+
+        Each transaction removes some of them, so it may be cancelled and called again at any time.
+
+        :param days: how long ago an evaluation has ended, by the database's clock
+        :param dry_run: count, and remove nothing
+        """
+
+        def find(connection: Connection) -> Mapping[int, int]:
+            before = dialect_of(connection).now(connection) - timedelta(days=days)
+            return old_predictions.old_predictions(connection, self.tables, before=before)
+
+        found = self._read(find, "looking for old predictions")
+        if dry_run:
+            return sum(found.values())
+        for each in found:
+            more = True
+            while more:
+                self.stop.check()
+                more = self._written(partial(self._remove_some, evaluation=each), "removing old predictions")
+        left = self._read(
+            lambda c: old_predictions.count_predictions(c, self.tables, evaluations=found), "counting what is left"
+        )
+        return sum(found.values()) - sum(left.values())
+
+    def _remove_some(self, connection: Connection, *, evaluation: int) -> bool:
+        return old_predictions.remove_some(connection, self.tables, evaluation=evaluation)
 
     def _read(self, work: Callable[[Connection], T], what: str) -> T:
         return self._transaction(self.engine, work, what)

@@ -12,6 +12,7 @@ from review_scoring.job import ScoringJob
 from review_scoring.warehouse.ledger.cursor_state import JobCursor
 from review_scoring.warehouse.ledger.jobs import JobRecord, find_job, register_job
 from review_scoring.warehouse.ledger.leases import Leases
+from review_scoring.warehouse.ledger.old_runs import OldRuns
 from review_scoring.warehouse.ledger.preemption import Preemption
 from review_scoring.warehouse.ledger.records import Records
 from review_scoring.warehouse.ledger.shards import ShardRecords
@@ -52,6 +53,11 @@ class Ledger:
     def shards(self) -> ShardRecords:
         """What the shards of each run have counted."""
         return ShardRecords(self.engine, self.job, self._stop)
+
+    @cached_property
+    def old_runs(self) -> OldRuns:
+        """The runs that ended long ago, which are removed by retention."""
+        return OldRuns(self.engine, self.job, self._stop)
 
     @cached_property
     def verdicts(self) -> RunVerdicts:
