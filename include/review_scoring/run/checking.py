@@ -59,7 +59,8 @@ def check_run(ledger: Ledger, settings: Checks, key: RunKey, stop: StopFlag | No
     run = read(lambda connection: run_figures(connection, ledger.job, key=key))
     if run is None:
         raise ConfigurationError(
-            f"task {key.task_id!r} of {key.dag_run_id} has no run of job {ledger.job.name!r}; is score_task_id right?"
+            f"task {key.task_id!r} of {key.dag_run_id} has no run of job {ledger.job.name!r}; is score_task_id right? "
+            "Records of runs are removed after keep_runs_days"
         )
     if run.is_rescore:
         return None

@@ -22,6 +22,7 @@ from review_scoring.job import Rescore
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.errors import Fault, fault_of
 from tests.airflow.web.app_state import state
+from tests.run.test_retention import age, applied
 from tests.stubs import Warehouse
 
 Pages = Callable[..., TestClient]
@@ -70,6 +71,30 @@ def test_the_overview_shows_what_the_last_run_did(pages: Pages, warehouse: Wareh
     shown = client.get("/run", params={"dag_id": "dag", "run_id": "run 2"}).text
     assert "films: 2 reviews read, 2 scored" in shown
     assert client.get("/run", params={"dag_id": "dag", "run_id": "run 9"}).status_code == 404
+
+
+def test_pages_do_without_the_record_of_a_run_that_retention_has_removed(pages: Pages, warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(10)
+    warehouse.insert((11, None))
+    warehouse.score("old")
+    age(warehouse, "old", 500)
+    warehouse.insert((100, "bien"), (101, "mal"))
+    warehouse.score("new")
+    client = pages()
+    addresses = ("/review?id=1", "/review?id=11", "/reviews", "/rejects")
+    before = {address: client.get(address).text for address in addresses}
+    assert "run_id=old" in client.get("/").text
+    assert applied(warehouse).runs == 1
+    for address, shown in before.items():
+        assert client.get(address).text == shown
+    assert "run_id=old" not in client.get("/").text
+    assert "run_id=new" in client.get("/").text
+    counted = client.get("/live-counts").json()
+    assert (counted["scored"], counted["rejected"]) == (12, 1)
+    gone = client.get("/run", params={"dag_id": "dag", "run_id": "old"})
+    assert gone.status_code == 404
+    assert "its record was removed after keep_runs_days" in gone.text
 
 
 def test_a_rescore_is_marked_and_excluded_from_the_charts(pages: Pages, warehouse: Warehouse) -> None:

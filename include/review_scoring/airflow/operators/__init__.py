@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from review_scoring.airflow.operators.apply_retention import ApplyRetentionOperator
     from review_scoring.airflow.operators.check_run import CheckRunOperator
     from review_scoring.airflow.operators.erase_reviews import ForgetReviewsOperator, ReconcileReviewsOperator
     from review_scoring.airflow.operators.evaluate_models import BenchmarkModelOperator, LoadBenchmarkOperator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODEL_STORE",
+    "ApplyRetentionOperator",
     "BenchmarkModelOperator",
     "CheckRunOperator",
     "ForgetReviewsOperator",
@@ -40,6 +42,7 @@ __all__ = [
 
 _MODULES = {
     "MODEL_STORE": "import_model",
+    "ApplyRetentionOperator": "apply_retention",
     "BenchmarkModelOperator": "evaluate_models",
     "CheckRunOperator": "check_run",
     "ForgetReviewsOperator": "erase_reviews",

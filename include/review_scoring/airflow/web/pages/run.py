@@ -28,7 +28,11 @@ def show_run(
     with selected.open() as (connection, job):
         run = find_run(connection, job, dag_id=dag_id, dag_run_id=run_id) if job else None
     if run is None:
-        raise HTTPException(404, "This run wrote nothing, like every dry run and every run that fails early.")
+        raise HTTPException(
+            404,
+            "No record of this run: it wrote nothing, like every dry run and every run that fails early, or its record "
+            "was removed after keep_runs_days.",
+        )
     unkeyed = [(reason, count, help_for(reason)) for reason, count in sorted(run.counts.unkeyed.items())]
     summary = "" if run.state == RUNNING else _report(run, selected.job.name).paragraph
     return page("run.html", "", selected, settings, run=run, unkeyed=unkeyed, summary=summary)
