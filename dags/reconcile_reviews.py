@@ -1,6 +1,8 @@
 """Finds scores of deleted reviews, and texts that changed unseen, every week. Erases only if the job says so.
 
-resolve run -> reconcile
+Then it removes records of runs and predictions that are older than the settings say.
+
+resolve run -> reconcile -> apply retention
             -> preflight -> plan comparison -> score each shard -> summarise
 """
 
@@ -14,6 +16,7 @@ from airflow.sdk import Param
 from review_scoring.airflow.config import settings
 from review_scoring.airflow.dags import scoring_dag
 from review_scoring.airflow.operators import (
+    ApplyRetentionOperator,
     PlanComparisonOperator,
     PreflightScoringOperator,
     ReconcileReviewsOperator,
@@ -61,7 +64,7 @@ with scoring_dag(
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1), "retry_exponential_backoff": True},
     doc_md=__doc__,
 ) as (dag, run):
-    ReconcileReviewsOperator(
+    reconcile = ReconcileReviewsOperator(
         task_id="reconcile",
         job=run.job,
         on_delete="{{ params.on_delete }}",
@@ -95,4 +98,7 @@ with scoring_dag(
     ).expand(shard=plan.output)
     summarise = SummariseRunOperator(task_id="summarise", job=run.job, shards=plan.output, results=score.output)
 
+    retention = ApplyRetentionOperator(task_id="apply_retention", job=run.job, estimate_only="{{ params.dry_run }}")
+
+    reconcile >> retention
     preflight >> plan >> score >> summarise

@@ -631,6 +631,8 @@ BUGS = (
         "if existing and not even_if_in_source",
         "if existing and even_if_in_source",
         "tests/run/test_forgetting.py::test_a_review_that_is_still_in_the_source_is_refused[sqlite]",
+    ),
+    Bug(
         "the number of a removed shard given again",
         "warehouse/ledger/old_runs.py",
         "    kept += [max(runs, key=lambda run: (run.newest_shard, run.id))] if runs else []\n",

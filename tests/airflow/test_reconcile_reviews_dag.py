@@ -45,6 +45,7 @@ def test_a_reconciliation_erases_deleted_reviews_and_scores_edited_texts_again(
     done = airflow_home.dags_test("reconcile_reviews", engine, erasing, max_deleted_share=0.25)
     assert done.returncode == 0, done.stdout
     assert "superseded_texts=0 erased=10" in done.stdout
+    assert "all runs and predictions are kept" in done.stdout
     assert query(engine, "SELECT count(*) FROM review_scores")[0][0] == 30
     assert query(engine, "SELECT count(*), min(reason) FROM erasures")[0] == (10, "deleted")
     for _, body in REVIEWS:

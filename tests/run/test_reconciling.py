@@ -23,6 +23,7 @@ from tests.run.reconciliations import (
     dump,
     erasures,
     load_set,
+    opened,
     reconciled,
     store_of,
     texts,
@@ -233,6 +234,12 @@ def test_an_erased_text_stays_erased_when_its_set_is_loaded_again(scored: Wareho
     reconciled(scored)
     load_set(scored, labelled)
     assert [each.text for each in store_of(scored).reviews(loaded.id)] == [body(11), None]
+
+
+def test_the_number_of_recorded_reviews_is_that_of_the_rows(scored: Warehouse) -> None:
+    delete(scored)
+    reconciled(scored)
+    assert opened(scored).ledger.shards.recorded() == 30
 
 
 def test_a_nightly_run_after_an_erasure_reads_nothing(scored: Warehouse) -> None:

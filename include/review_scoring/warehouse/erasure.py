@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from review_scoring.job import ScoringJob
 from review_scoring.warehouse.dialects import by_bytes, dialect_of
@@ -156,6 +156,8 @@ class Erasure(JobTransactions):
                 one_of = dialect_of(connection).in_values(table.c.review_id, mine)
                 connection.execute(delete(table).where(table.c.job_id == self.job.id, one_of))
         erase_texts(connection, tables_, found.texts.owners, for_good=True)
+        fewer = tables_.jobs.c.uncounted_reviews - len(found.rows)
+        connection.execute(update(tables_.jobs).where(tables_.jobs.c.id == self.job.id).values(uncounted_reviews=fewer))
 
     def _record(self, connection: Connection, found: _Found, request: ErasureRequest) -> None:
         """Write a row for each review."""

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from review_scoring.airflow.config import settings
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.evaluation import store_of
 from review_scoring.airflow.jobs import as_job
-from review_scoring.airflow.operators.base import fail_without_retry
+from review_scoring.airflow.operators.base import JobOperator, fail_without_retry
 from review_scoring.airflow.operators.rendered import NOTHING, as_int
-from review_scoring.concurrency.cancellation import StopFlag
-from review_scoring.job import ScoringJob, target_conn_id
+from review_scoring.job import target_conn_id
 from review_scoring.run.retention import Retention, apply_retention
-from review_scoring.settings import SECTION, as_bool
+from review_scoring.settings import SECTION
 from review_scoring.warehouse.ledger.ledger import find_ledger
 
 if TYPE_CHECKING:
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class ApplyRetentionOperator(BaseOperator):
+class ApplyRetentionOperator(JobOperator):
     """Remove the records of old runs of a job, and the predictions of old evaluations in its tables.
 
     Scores, rejects, metrics and verdicts stay. The section "Retention" of `docs/operations.md` lists what is never
@@ -39,28 +37,15 @@ class ApplyRetentionOperator(BaseOperator):
     :param keep_predictions_days: in place of the setting `keep_predictions_days`; None for the setting (templated)
     """
 
-    template_fields: Sequence[str] = ("job", "estimate_only", "keep_runs_days", "keep_predictions_days")
+    template_fields: Sequence[str] = (*JobOperator.template_fields, "keep_runs_days", "keep_predictions_days")
     ui_color = "#e8f0fe"
 
     def __init__(
-        self,
-        *,
-        job: ScoringJob | Mapping[str, Any] | str,
-        estimate_only: bool | str = False,
-        keep_runs_days: int | str | None = None,
-        keep_predictions_days: int | str | None = None,
-        **kwargs: Any,
+        self, *, keep_runs_days: int | str | None = None, keep_predictions_days: int | str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.job = job
-        self.estimate_only = estimate_only
         self.keep_runs_days = keep_runs_days
         self.keep_predictions_days = keep_predictions_days
-        self._stop = StopFlag()
-
-    def on_kill(self) -> None:
-        """Stop before the next transaction. Airflow calls this in a signal handler."""
-        self._stop.set()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Apply the retention, and return what was removed."""
@@ -73,8 +58,7 @@ class ApplyRetentionOperator(BaseOperator):
                     f"[{SECTION}] are 0"
                 )
             ledger = find_ledger(engine_of(target_conn_id(job)), job, self._stop)
-            dry_run = as_bool(self.estimate_only, "estimate_only")
-            report = apply_retention(ledger, store_of(job, self._stop), retention, dry_run=dry_run)
+            report = apply_retention(ledger, store_of(job, self._stop), retention, dry_run=self.is_dry_run)
         log.info("%s", report.line)
         log.info("%s", report.paragraph)
         return report.as_xcom()
