@@ -39,6 +39,14 @@ def test_a_text_that_several_reviews_and_sets_have_is_kept_once(bench: Bench) ->
     assert bench.store.reviews(second.id) == changed
 
 
+def test_four_weekly_changes_of_a_set_keep_each_text_once(bench: Bench) -> None:
+    reviews = [LabelledReview(str(n), f"critique {n}", "neg") for n in range(1000)]
+    for week, content in enumerate("abcd"):
+        reviews[week] = LabelledReview(str(week), f"critique {week}, modifiée", "neg")
+        bench.load(reviews, content=content)
+    assert texts(bench) == 1000 + 3  # the first load has the first change
+
+
 def test_an_erased_text_is_missing_in_every_set_and_the_labels_stay(bench: Bench) -> None:
     loaded = [bench.load(FIRST), bench.load(FIRST[:3], name="other", content="b")]
     erased = bench.store.tables.benchmark_texts

@@ -62,7 +62,8 @@ class ReconcileReviewsOperator(ErasingOperator):
                 dry_run=self.is_dry_run,
             )
         log.info("%s", report.line)
-        log.info("%s", report.paragraph)
+        is_left = report.deleted.reviews > 0 and report.erased is None
+        log.log(logging.WARNING if is_left else logging.INFO, "%s", report.paragraph)
         return report.as_xcom()
 
 
