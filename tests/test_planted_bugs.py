@@ -156,7 +156,7 @@ BUGS = (
         "warehouse/source/stretches.py",
         "[cursor <= value, or_(cursor < value, beyond)]",
         "[cursor < value]",
-        "tests/run/test_budget.py::test_the_newest_are_scored_first_and_the_nights_after_take_the_rest"
+        "tests/run/test_reading_order.py::test_the_newest_are_scored_first_and_the_nights_after_take_the_rest"
         "[sqlite-True-INTEGER PRIMARY KEY]",
     ),
     Bug(
@@ -164,7 +164,7 @@ BUGS = (
         "run/finishing.py",
         "backlog=after.backlog",
         "backlog=None",
-        "tests/run/test_budget.py::test_new_reviews_come_before_the_backlog_which_goes_on_where_it_stopped",
+        "tests/run/test_reading_order.py::test_new_reviews_come_before_the_backlog_which_goes_on_where_it_stopped",
     ),
     Bug(
         "changes taken for compared that a budget did not reach",
@@ -185,14 +185,14 @@ BUGS = (
         "warehouse/selection/scan.py",
         "        if stretch.until != value_of(self.highest):",
         "        if before and self.backlog is not None:",
-        "tests/run/test_budget.py::test_a_run_oldest_first_that_ran_out_of_time_among_recent_rows_keeps_them_beside_an_old_backlog",
+        "tests/run/test_minutes.py::test_a_run_oldest_first_that_ran_out_of_time_among_recent_rows_keeps_them_beside_an_old_backlog",
     ),
     Bug(
         "a review scored twice whose cursor changed while it was on its way",
         "run/reader.py",
         "if review.id not in self._met]",
         "]",
-        "tests/run/test_budget.py::test_a_row_whose_cursor_changes_while_it_is_on_its_way_is_scored_once",
+        "tests/run/test_reading_order.py::test_a_row_whose_cursor_changes_while_it_is_on_its_way_is_scored_once",
     ),
     Bug(
         "a backlog overwritten by a run that was planned before it",
@@ -206,7 +206,7 @@ BUGS = (
         "run/finishing.py",
         "    if ended_early is not None:\n",
         "    if ended_early is None and ended_early:\n",
-        "tests/run/test_budget.py::test_shards_that_ran_out_of_time_leave_the_cursor_at_the_first_of_them",
+        "tests/run/test_minutes.py::test_shards_that_ran_out_of_time_leave_the_cursor_at_the_first_of_them",
     ),
     Bug(
         "a run's sum not held against the tables",
