@@ -209,6 +209,20 @@ BUGS = (
         "tests/run/test_minutes.py::test_shards_that_ran_out_of_time_leave_the_cursor_at_the_first_of_them",
     ),
     Bug(
+        "a chunk of which the limit left a part taken for read",
+        "run/reader.py",
+        "reviews=chunk.reviews[:taken], read_to=None)",
+        "reviews=chunk.reviews[:taken])",
+        "tests/run/test_ending_early.py::test_a_chunk_that_the_limit_has_cut_does_not_count_as_read",
+    ),
+    Bug(
+        "a place of an earlier plan taken for one of the new plan",
+        "warehouse/ledger/shards.py",
+        'changes: dict[str, Any] = {"read_to": None}',
+        'changes: dict[str, Any] = {"state": row.state}',
+        "tests/run/test_ending_early.py::test_a_run_that_is_planned_again_forgets_how_far_its_earlier_plan_came",
+    ),
+    Bug(
         "a run's sum not held against the tables",
         "run/finishing.py",
         "    if wrong or replaced > ledger.shards.done_by_others(found):\n",

@@ -64,7 +64,7 @@ def test_uuid_ids_come_in_the_databases_own_order_and_are_scored_once(warehouse:
     warehouse.insert(*((n, "texte") for n in wanted))
     source = open_source(warehouse.engine, warehouse.job)
     assert source.id_type == "uuid"
-    found = [row.id for page in source.pages(7, texts=False) for row in page]
+    found = [row.id for page in source.pages(7, texts=False) for row in page.rows]
     assert sorted(found) == sorted(wanted)
     first, middle, last = found[0], found[20], found[-1]
     assert overlap(source, KeyRange(upto=middle), KeyRange(after=first, upto=last))
@@ -85,7 +85,7 @@ def test_ids_that_a_collation_takes_for_equal_are_different_reviews(
     warehouse.insert(*((id_, f"texte {n}") for n, id_ in enumerate(ids)))
     for size in (1, 2, 3, 4):
         source = open_source(warehouse.engine, warehouse.job)
-        assert sorted(row.id for page in source.pages(size, texts=False) for row in page) == sorted(ids)
+        assert sorted(row.id for page in source.pages(size, texts=False) for row in page.rows) == sorted(ids)
     warehouse.score(chunk_rows=3)
     assert warehouse.scores().keys() == set(ids)
     assert warehouse.score("2").counts.read == 0

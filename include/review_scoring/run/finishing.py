@@ -14,7 +14,9 @@ from review_scoring.warehouse.ledger.counts import Counts
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.ledger.shards import ShardRecord
 from review_scoring.warehouse.schema import SUCCESS
+from review_scoring.warehouse.selection.scan import Scan
 from review_scoring.warehouse.selection.shards import Shard
+from review_scoring.warehouse.source.stretches import Position
 
 
 def finish_run(ledger: Ledger, key: RunKey, shards: Sequence[Shard]) -> RunReport:
@@ -62,7 +64,7 @@ def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Seque
     counts = reduce(add, (run.counts for run in found), Counts())
     _compare_with_tables(ledger, found, counts)
     ended_early = [run for run in found if run.ended_early and run.map_index in plan]
-    _advance_cursor(ledger, plan, min((run.map_index for run in ended_early), default=None))
+    _advance_cursor(ledger, plan, min(ended_early, key=lambda run: run.map_index, default=None))
     beyond = ledger.shards.beyond_budget(key)
     left = sum(max((plan[run.map_index].planned or 0) - _looked_at(run.counts), 0) for run in ended_early)
     waiting = replace(beyond.waiting, reviews=beyond.waiting.reviews + left)
@@ -90,19 +92,16 @@ def _looked_at(counts: Counts) -> int:
     return counts.done + counts.unchanged
 
 
-def _advance_cursor(ledger: Ledger, plan: Mapping[int, Shard], ended_early: int | None) -> None:
+def _advance_cursor(ledger: Ledger, plan: Mapping[int, Shard], ended_early: ShardRecord | None) -> None:
     """Record how far a run has come with its pass over the source.
 
     :param ended_early: the first shard that ended before its reviews did
     """
-    first = min(plan)
-    if ended_early == first:
-        return
-    scan = plan[first].scan
+    scan: Scan | None = plan[min(plan)].scan
     if ended_early is not None:
-        before = [stretch for index, shard in plan.items() if index < ended_early for stretch in shard.stretches]
-        begins = plan[ended_early].stretches[0]
-        scan = scan.ending(before, begins, begins.after)
+        scan = _scan_until(plan, ended_early)
+    if scan is None:
+        return
     seen, backlog, changes_seen = scan.began
     if scan.changes is not None:
         compared = scan.changes.reached or scan.changes.highest
@@ -110,6 +109,18 @@ def _advance_cursor(ledger: Ledger, plan: Mapping[int, Shard], ended_early: int 
     if scan.reached is not None:
         after = scan.reached
         ledger.cursor.advance((seen, backlog), after.seen, backlog=after.backlog, is_full_pass=scan.is_full)
+
+
+def _scan_until(plan: Mapping[int, Shard], ended_early: ShardRecord) -> Scan | None:
+    """Return the scan of a run that ends in one of its shards; None if it has done nothing for certain before that."""
+    shard = plan[ended_early.map_index]
+    before = [each for index, earlier in plan.items() if index < ended_early.map_index for each in earlier.stretches]
+    read_to = ended_early.read_to
+    if read_to is not None and shard.planned is not None:
+        before += shard.stretches[: read_to.stretch]
+        return shard.scan.ending(before, shard.stretches[read_to.stretch], Position(None, read_to.value))
+    begins = shard.stretches[0]
+    return shard.scan.ending(before, begins, begins.after) if before else None
 
 
 def _compare_with_tables(ledger: Ledger, found: Sequence[ShardRecord], counts: Counts) -> None:

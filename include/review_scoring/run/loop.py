@@ -165,6 +165,7 @@ class _Loop:
             met_again=len(again),
             repeats_met_again=chunk.repeats_of(again),
             checks_siblings=self.checks_siblings,
+            read_to=chunk.read_to,
         )
 
     def _is_late(self) -> bool:

@@ -129,7 +129,9 @@ class Reader:
         if self._left is not None:
             self._left -= len(rejects) + len(waiting)
         prepared, tokens = self._prepared([str(review.text) for review, _ in waiting])
-        return ReadyChunk(replace(chunk, reviews=chunk.reviews[:taken]), prepared, tokens, waiting, rejects, unchanged)
+        if taken < len(chunk.reviews):
+            chunk = replace(chunk, reviews=chunk.reviews[:taken], read_to=None)
+        return ReadyChunk(chunk, prepared, tokens, waiting, rejects, unchanged)
 
     def _prepared(self, texts: Sequence[str]) -> tuple[Any, Sequence[int]]:
         if not texts:

@@ -134,6 +134,7 @@ class Tables:
             Column("fencing_token", BigInteger, nullable=False),
             Column("chunks", BigInteger, nullable=False),
             Column("ended_early", Boolean, nullable=False),
+            Column("read_to", String(500)),
             *_counts(),
             Column("model_id", Integer, self._refers_to("scored_models"), nullable=False),
             Column("device", String(100)),

@@ -96,7 +96,7 @@ def test_the_last_commit_of_a_killed_client_is_waited_for_and_counted(postgres_e
     with ThreadPoolExecutor(1) as pool, postgres_engine.connect() as client:
         # The server is at work on a commit whose client is gone, and the rerun begins.
         after = killed.after(chunk("a", "b").counts())
-        held.advance(client, ledger.job, killed, after, datetime.now(UTC), "stub")
+        held.advance(client, ledger.job, killed, after, datetime.now(UTC), device="stub")
         write_chunk(client, ledger.job, killed, chunk("a", "b"), datetime.now(UTC))
         rerun = pool.submit(ledger.leases.take, asked(ONE))
         time.sleep(0.5)

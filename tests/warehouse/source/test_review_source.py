@@ -28,13 +28,13 @@ def opened(warehouse: Warehouse) -> ReviewSource:
 
 
 def ids(source: ReviewSource, rows: int, keys: KeyRange | None = None) -> list[object]:
-    return [row.id for page in source.pages(rows, texts=False, keys=keys or KeyRange()) for row in page]
+    return [row.id for page in source.pages(rows, texts=False, keys=keys or KeyRange()) for row in page.rows]
 
 
 def test_pages_cover_every_row_once_and_are_no_larger_than_asked(warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.fill(23)
-    pages = list(opened(warehouse).pages(5, texts=True))
+    pages = [page.rows for page in opened(warehouse).pages(5, texts=True)]
     assert [len(page) for page in pages] == [5, 5, 5, 5, 3]
     assert [row.id for page in pages for row in page] == list(range(1, 24))
 
@@ -57,8 +57,8 @@ def test_rows_inserted_updated_and_deleted_between_pages_never_hide_another_row(
     warehouse.fill(30)
     seen: list[object] = []
     for page in opened(warehouse).pages(4, texts=True):
-        seen += [row.id for row in page]
-        last = int(page[-1].id)
+        seen += [row.id for row in page.rows]
+        last = int(page.rows[-1].id)
         if last < 28:
             if last % 3:
                 warehouse.run("DELETE FROM reviews WHERE id = :id", id=last)

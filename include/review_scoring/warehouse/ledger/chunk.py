@@ -8,6 +8,7 @@ from datetime import datetime
 
 from review_scoring.reviews import Prediction, Reject, Review
 from review_scoring.warehouse.ledger.counts import Counts
+from review_scoring.warehouse.source.stretches import ReadTo
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Chunk:
     :param recorded: by id, what the ledger holds of the reviews that it knows
     :param uneven: the ids whose rows have several `updated_at`
     :param unkeyed: by reject reason, how many rows were met since the last chunk whose ids no key can hold
+    :param read_to: how far its shard has been read, once this chunk and those before it are committed; None if unknown
     """
 
     reviews: Sequence[Review]
@@ -42,6 +44,7 @@ class Chunk:
     recorded: Mapping[str | None, Recorded] = field(default_factory=dict)
     uneven: frozenset[str] = frozenset()
     unkeyed: Mapping[str, int] = field(default_factory=dict)
+    read_to: ReadTo | None = None
 
     @property
     def duplicates(self) -> int:
@@ -78,6 +81,7 @@ class ChunkResult:
     :param checks_siblings: whether another shard of the run may have done a review of this chunk
     :param met_again: as in :class:`Counts`
     :param repeats_met_again: as in :class:`Counts`
+    :param read_to: as in :class:`Chunk`
     """
 
     outcomes: Sequence[Outcome]
@@ -90,6 +94,7 @@ class ChunkResult:
     met_again: int = 0
     repeats_met_again: int = 0
     checks_siblings: bool = False
+    read_to: ReadTo | None = None
 
     def without(self, ids: Collection[str]) -> ChunkResult:
         """Return the chunk without some of its reviews."""

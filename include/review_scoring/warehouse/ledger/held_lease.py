@@ -18,6 +18,7 @@ from review_scoring.warehouse.ledger.counts import Counts
 from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.runs import add_up, lock_run
 from review_scoring.warehouse.schema import RUNNING, Tables
+from review_scoring.warehouse.source.stretches import ReadTo
 
 LEASE_S = 120
 """Seconds after its last heartbeat that a run is taken for dead, and that it may take between two shards."""
@@ -57,9 +58,20 @@ class Lease:
         return replace(self, chunks=self.chunks + 1, counts=self.counts + counts)
 
 
-def advance(connection: Connection, job: JobRecord, before: Lease, after: Lease, now: datetime, device: str) -> bool:
+def advance(
+    connection: Connection,
+    job: JobRecord,
+    before: Lease,
+    after: Lease,
+    now: datetime,
+    *,
+    device: str,
+    read_to: ReadTo | None = None,
+) -> bool:
     """Move a shard on by one chunk; False if an earlier try of the same commit, whose answer was lost, has done it.
 
+    :param device: what classified the chunk; empty for a chunk without texts to classify
+    :param read_to: how far the shard has been read now; None if that is not known
     :raises LeaseLostError: if another run has taken over
     """
     done = _held(connection, job, before)
@@ -69,8 +81,10 @@ def advance(connection: Connection, job: JobRecord, before: Lease, after: Lease,
         raise LeaseLostError(
             f"shard {before.shard_id} is at chunk {done}, not {before.chunks}: another process has changed it"
         )
-    used = {"device": device} if device else {}  # a chunk without texts to classify needs none
-    _set(connection, job, before, now, chunks=after.chunks, **used, **after.counts.as_columns())
+    known: dict[str, Any] = {"device": device} if device else {}
+    if read_to is not None:
+        known["read_to"] = read_to.as_text()
+    _set(connection, job, before, now, chunks=after.chunks, **known, **after.counts.as_columns())
     return True
 
 

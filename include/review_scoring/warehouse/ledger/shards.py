@@ -18,11 +18,16 @@ from review_scoring.warehouse.ledger.preemption import lock_job
 from review_scoring.warehouse.ledger.runs import add_up, begin_run, end_run, lock_run, of_task
 from review_scoring.warehouse.ledger.transactions import JobTransactions
 from review_scoring.warehouse.schema import ABANDONED, FAILED, REJECT, RUNNING, SCORE, SUCCESS
+from review_scoring.warehouse.source.stretches import ReadTo
 
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What `scoring_shards` holds of one shard of a run."""
+    """What `scoring_shards` holds of one shard of a run.
+
+    :param ended_early: it ended before its reviews did
+    :param read_to: how far it has come, over all its tries since it was planned; None if unknown
+    """
 
     id: int
     map_index: int
@@ -32,6 +37,7 @@ class ShardRecord:
     revision: str
     device: str | None
     ended_early: bool
+    read_to: ReadTo | None
     started_at: datetime
     ended_at: datetime | None
 
@@ -149,9 +155,13 @@ class ShardRecords(JobTransactions):
             .where(of_task(self.job, key))
             .order_by(shards.c.map_index)
         )
-        names = [name for name in ShardRecord.__dataclass_fields__ if name != "counts"]
+        names = ShardRecord.__dataclass_fields__.keys() - {"counts", "read_to"}
         return [
-            ShardRecord(**{name: getattr(row, name) for name in names}, counts=Counts.from_row(row))
+            ShardRecord(
+                **{name: getattr(row, name) for name in names},
+                counts=Counts.from_row(row),
+                read_to=None if row.read_to is None else ReadTo.from_text(row.read_to),
+            )
             for row in connection.execute(rows)
         ]
 
@@ -183,11 +193,12 @@ class ShardRecords(JobTransactions):
         connection.execute(update(shards).where(shards.c.run_id == run_id).values(lease_until=now))
         earlier = select(shards).where(shards.c.run_id == run_id)
         for row in connection.execute(dialect_of(connection).locked(earlier)).all():
-            ended = {"state": ABANDONED, "ended_at": now} if row.state == RUNNING else {}
+            changes: dict[str, Any] = {"read_to": None}  # of the stretches of the earlier plan
+            if row.state == RUNNING:
+                changes |= {"state": ABANDONED, "ended_at": now}
             if row.map_index >= planned:
-                ended |= Counts.from_row(row).before_another_try().as_columns()
-            if ended:
-                connection.execute(update(shards).where(shards.c.id == row.id).values(**ended))
+                changes |= Counts.from_row(row).before_another_try().as_columns()
+            connection.execute(update(shards).where(shards.c.id == row.id).values(**changes))
 
     def _abandon(self, connection: Connection, key: RunKey) -> None:
         runs, shards = self.job.tables.runs, self.job.tables.shards

@@ -36,7 +36,7 @@ class ChunkWriter(JobTransactions):
             if chunk.checks_siblings:
                 mine = chunk.without(self._done_by_siblings(connection, lease, [o.review.id for o in chunk.outcomes]))
             after = lease.after(mine.counts())
-            if advance(connection, self.job, lease, after, now, mine.device):
+            if advance(connection, self.job, lease, after, now, device=mine.device, read_to=mine.read_to):
                 write_chunk(connection, self.job, lease, mine, now)
             return after
 

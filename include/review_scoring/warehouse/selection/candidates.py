@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from datetime import datetime
 from typing import TypeAlias
 
 from sqlalchemy import ColumnElement, true
@@ -17,7 +17,7 @@ from review_scoring.warehouse.ledger.chunk import Chunk, Recorded
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.source.review_source import ReviewSource
 from review_scoring.warehouse.source.rows import SourceRow, parse_id
-from review_scoring.warehouse.source.stretches import WHOLE, Position, Stretch
+from review_scoring.warehouse.source.stretches import WHOLE, Position, ReadTo, Stretch
 
 ID_PAGE_ROWS = 10_000
 """Ids per page when ids are compared with the ledger; ids are small, unlike texts."""
@@ -55,9 +55,10 @@ class Candidates:
         unkeyed: Counter[str] = Counter()
         if self.counts_null_ids and (nulls := self.source.null_ids()):
             unkeyed[RejectReason.NULL_ID] = nulls
-        for chunk in chain.from_iterable(self._chunks_of(stretch, unkeyed) for stretch in self.stretches):
-            yield replace(chunk, unkeyed=dict(unkeyed))
-            unkeyed.clear()
+        for index, stretch in enumerate(self.stretches):
+            for chunk, last in self._chunks_of(stretch, unkeyed):
+                yield replace(chunk, unkeyed=dict(unkeyed), read_to=_read_to(index, last))
+                unkeyed.clear()
         if unkeyed:
             yield Chunk([], unkeyed=dict(unkeyed))
 
@@ -95,7 +96,7 @@ class Candidates:
         keys = self.request.selection.keys
         for page in self.source.pages(ID_PAGE_ROWS, texts=False, keys=keys, stretch=stretch):
             rows: dict[str, list[SourceRow]] = {}
-            for row, review_id in _with_canonical_ids(page, unkeyed):
+            for row, review_id in _with_canonical_ids(page.rows, unkeyed):
                 rows.setdefault(review_id, []).append(row)
             recorded = self.ledger.records.of(list(rows)) if self.ledger else {}
             yield {
@@ -119,18 +120,21 @@ class Candidates:
                 return
             after = list(page)[-1]
 
-    def _chunks_of(self, stretch: Stretch, unkeyed: Counter[str]) -> Iterator[Chunk]:
+    def _chunks_of(self, stretch: Stretch, unkeyed: Counter[str]) -> Iterator[tuple[Chunk, Position | None]]:
+        """Yield the chunks of a stretch, each with the position of the last row that was looked at for it."""
         counted = None if stretch.changed else unkeyed  # otherwise both stretches of a row would count it
         condition = self.condition(stretch)
         return self._compared(stretch, counted) if condition is None else self._new(condition, stretch, unkeyed)
 
-    def _new(self, condition: ColumnElement[bool], stretch: Stretch, unkeyed: Counter[str]) -> Iterator[Chunk]:
+    def _new(
+        self, condition: ColumnElement[bool], stretch: Stretch, unkeyed: Counter[str]
+    ) -> Iterator[tuple[Chunk, Position | None]]:
         """Have the database leave out recorded reviews: source and ledger are in the same one."""
         keys, rows = self.request.selection.keys, self.request.chunk_rows
         for page in self.source.pages(rows, texts=True, where=condition, keys=keys, stretch=stretch):
-            yield self._chunk(_with_canonical_ids(page, unkeyed), {})
+            yield self._chunk(_with_canonical_ids(page.rows, unkeyed), {}), page.last
 
-    def _compared(self, stretch: Stretch, unkeyed: Counter[str] | None) -> Iterator[Chunk]:
+    def _compared(self, stretch: Stretch, unkeyed: Counter[str] | None) -> Iterator[tuple[Chunk, Position | None]]:
         """Compare pages of ids with the ledger, and fetch the texts of those that are wanted."""
         wanted: Wanted = {}
         rows = self.request.chunk_rows
@@ -160,11 +164,12 @@ class Candidates:
             return any(time is None or time != recorded.updated_at for time in times)
         return rescore is not Rescore.NOTHING
 
-    def _fetched(self, wanted: Wanted) -> Chunk:
+    def _fetched(self, wanted: Wanted) -> tuple[Chunk, Position]:
         order = {id_: n for n, id_ in enumerate(wanted)}
         rows = sorted((row for row in self.source.reviews(list(wanted)) if row.id in order), key=lambda r: order[r.id])
         recorded = {canonical_id(id_): known for id_, (_, known) in wanted.items() if known is not None}
-        return self._chunk(_with_canonical_ids(rows, None), recorded)
+        last, _ = wanted[next(reversed(wanted))]
+        return self._chunk(_with_canonical_ids(rows, None), recorded), last
 
     def _chunk(self, rows: Sequence[tuple[SourceRow, str]], recorded: Mapping[str | None, Recorded]) -> Chunk:
         """Make a chunk of rows and their canonical ids.
@@ -184,6 +189,13 @@ class Candidates:
             if before is None or text_hash(review.text) < text_hash(before.text):
                 reviews[review_id] = review
         return Chunk(list(reviews.values()), repeats, recorded, frozenset(uneven))
+
+
+def _read_to(stretch: int, last: Position | None) -> ReadTo | None:
+    """Return how far a chunk reads; None where that cannot be kept: SQLite has values of any type in a column."""
+    if last is None or not isinstance(last.value, int | datetime | None):
+        return None
+    return ReadTo(stretch, last.value)
 
 
 def _with_canonical_ids(rows: Sequence[SourceRow], unkeyed: Counter[str] | None) -> list[tuple[SourceRow, str]]:

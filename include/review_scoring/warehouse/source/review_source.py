@@ -13,7 +13,7 @@ from review_scoring.reviews import Review, canonical_id, canonical_time
 from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.engine import same_database
 from review_scoring.warehouse.retry import with_retries
-from review_scoring.warehouse.source.row_reader import RowReader
+from review_scoring.warehouse.source.row_reader import Page, RowReader
 from review_scoring.warehouse.source.rows import SourceRow, parse_id
 from review_scoring.warehouse.source.stretches import WHOLE, Stretch
 from review_scoring.warehouse.source.table import SourceTable
@@ -30,7 +30,7 @@ class ReviewSource(SourceTable):
         where: ColumnElement[bool] | None = None,
         keys: KeyRange = EVERYTHING,
         stretch: Stretch = WHOLE,
-    ) -> Iterator[Sequence[SourceRow]]:
+    ) -> Iterator[Page]:
         """Yield pages of about `rows` rows (id, updated_at and, with `texts`, text), in the stretch's order.
 
         Every row of the stretch whose id is not NULL is in exactly one page; rows whose ids the source takes for equal
@@ -56,18 +56,17 @@ class ReviewSource(SourceTable):
 
     def _pages_of(
         self, stretch: Stretch, rows: int, *, texts: bool, where: ColumnElement[bool], keys: KeyRange
-    ) -> Iterator[Sequence[SourceRow]]:
+    ) -> Iterator[Page]:
         within = [where, *self._within(keys)]
         while True:
             page = self.reader.page(within, texts=texts, rows=rows, stretch=stretch)
             if not page.rows and not page.is_full:
                 return
-            found, last = page.rows, page.last
             if page.is_full and not self.id_is_unique:
-                found = self._completed(found, within, texts=texts, stretch=stretch.unbounded)
-                last = stretch.position(found[-1])
-            stretch = replace(stretch, after=last)
-            yield found
+                found = self._completed(page.rows, within, texts=texts, stretch=stretch.unbounded)
+                page = replace(page, rows=found, last=stretch.position(found[-1]))
+            stretch = replace(stretch, after=page.last)
+            yield page
             if not page.is_full:
                 return
 

@@ -6,6 +6,7 @@ cursor, a position is the value of the cursor and the id, since many rows may ha
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -154,6 +155,28 @@ class Stretch:
 
 
 WHOLE = Stretch()
+
+
+@dataclass(frozen=True)
+class ReadTo:
+    """How far the stretches of a shard have been read: every row before this place was looked at.
+
+    :param stretch: index of the stretch
+    :param value: of its cursor, where rows with the same value may still wait; None in the order of ids
+    """
+
+    stretch: int
+    value: CursorValue | None = None
+
+    def as_text(self) -> str:
+        """Return it as text, to be kept with the shard."""
+        return json.dumps([self.stretch, _plain(self.value)])
+
+    @classmethod
+    def from_text(cls, text: str) -> ReadTo:
+        """Read the text that :meth:`as_text` returned."""
+        stretch, value = json.loads(text)
+        return cls(stretch, _native(value, ""))
 
 
 def _plain(value: object) -> Any:

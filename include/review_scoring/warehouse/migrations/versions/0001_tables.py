@@ -109,6 +109,7 @@ def _create_runs() -> None:
         sa.Column("fencing_token", sa.BigInteger, nullable=False),
         sa.Column("chunks", sa.BigInteger, nullable=False),
         sa.Column("ended_early", sa.Boolean, nullable=False),
+        sa.Column("read_to", sa.String(500)),
         *_counts(),
         sa.Column("model_id", sa.Integer, *_refers_to("scored_models"), nullable=False),
         sa.Column("device", sa.String(100)),
