@@ -38,6 +38,10 @@ _GIVEN_UP = {
 }
 
 
+class TimeLimitError(WarehouseUnavailableError):
+    """A statement met a time limit of the server. With fewer rows to look at, it may not."""
+
+
 def with_retries(
     call: Callable[[], T],
     *,
@@ -50,8 +54,9 @@ def with_retries(
     :param call: repeatable; it opens its own connection and transaction
     :param what: names the step in the log and in the error
     :param stop: ends a pause at once, and a call that waits for the server within seconds
-    :raises WarehouseUnavailableError: if it did not succeed within `patience_s` (`PATIENCE_S`) seconds, met a time
-        limit of the server, or the disk is full
+    :raises WarehouseUnavailableError: if it did not succeed within `patience_s` (`PATIENCE_S`) seconds, or the disk is
+        full
+    :raises TimeLimitError: if it met a time limit of the server
     :raises ScoringInterruptedError: when `stop` was set while waiting
     """
     patience_s = PATIENCE_S if patience_s is None else patience_s
@@ -65,7 +70,8 @@ def with_retries(
                 "Nothing was half written; run again when the database answers."
             ) from None
         if fault in _GIVEN_UP:
-            raise WarehouseUnavailableError(f"{what} {_GIVEN_UP[fault].format(error=describe(error))}.") from None
+            kind = TimeLimitError if fault is Fault.TIMEOUT else WarehouseUnavailableError
+            raise kind(f"{what} {_GIVEN_UP[fault].format(error=describe(error))}.") from None
         raise
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TypeAlias
 
 from sqlalchemy import ColumnElement, true
@@ -74,7 +75,7 @@ class Candidates:
             if (condition := self.condition(stretch)) is None:
                 yield from (len(wanted) for wanted in self.wanted(stretch))
             else:
-                yield from (self.source.count(condition, keys, each) for each in self.source.windows(stretch, keys))
+                yield from self.source.by_windows(partial(self.source.count, condition, keys), stretch, keys)
 
     def condition(self, stretch: Stretch) -> ColumnElement[bool] | None:
         """Return the SQL condition that a row of a stretch is a candidate, if there can be one."""

@@ -116,11 +116,14 @@ class _Walk:
         """Have the database number the rows: source and ledger are in the same one."""
         candidates, number = self.candidates, 0
         keys = candidates.request.selection.keys
-        for window in candidates.source.windows(stretch, keys):
+
+        def numbered_in(window: Stretch) -> Sequence[tuple[Position, int]]:
             left = None if candidates.limit is None else candidates.limit - before - number
-            numbered = marks(
+            return marks(
                 candidates.source, condition, keys, window, before=before + number, every=self.step, limit=left
             )
+
+        for numbered in candidates.source.by_windows(numbered_in, stretch, keys):
             yield from ((position, number + n) for position, n in numbered)
             number += numbered[-1][1] if numbered else 0
 

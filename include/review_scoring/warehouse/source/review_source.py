@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Engine, Text, cast, func, select, true
+from sqlalchemy import ColumnElement, Engine, Text, cast, func, select
 
 from review_scoring.request import EVERYTHING, KeyRange, NativeId
 from review_scoring.reviews import Review, canonical_id, canonical_time
 from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.engine import same_database
-from review_scoring.warehouse.retry import with_retries
+from review_scoring.warehouse.retry import TimeLimitError, with_retries
 from review_scoring.warehouse.source.row_reader import Page, RowReader
 from review_scoring.warehouse.source.rows import SourceRow, parse_id
 from review_scoring.warehouse.source.stretches import WHOLE, Stretch
 from review_scoring.warehouse.source.table import SourceTable
+
+T = TypeVar("T")
 
 
 class ReviewSource(SourceTable):
@@ -38,7 +41,22 @@ class ReviewSource(SourceTable):
         :data:`~.pace.WINDOW_ROWS` rows, however few of them meet the condition.
         """
         for window in [stretch] if where is None else self.windows(stretch, keys):
-            yield from self._pages_of(window, rows, texts=texts, where=true() if where is None else where, keys=keys)
+            yield from self._pages_of(window, rows, texts=texts, where=where, keys=keys)
+
+    def by_windows(self, read: Callable[[Stretch], T], stretch: Stretch, keys: KeyRange = EVERYTHING) -> Iterator[T]:
+        """Yield what one statement reads of each window of a stretch; where a time limit ends it, of smaller windows.
+
+        :raises TimeLimitError: if the smallest window is too large
+        """
+        for window in self.windows(stretch, keys):
+            try:
+                found = read(window)
+            except TimeLimitError:
+                if not self.pace.shrink():
+                    raise
+                yield from self.by_windows(read, window, keys)
+            else:
+                yield found
 
     def windows(self, stretch: Stretch, keys: KeyRange = EVERYTHING) -> Iterator[Stretch]:
         """Yield a stretch in parts of at most :data:`~.pace.WINDOW_ROWS` rows; the last has the stretch's end."""
@@ -46,7 +64,12 @@ class ReviewSource(SourceTable):
             rows = self.pace.rows()
             within = [*self._within(keys), *stretch.conditions(self)]
             last = select(*stretch.keys(self)).where(*within).order_by(*stretch.order(self))
-            found = self.fetch(last.offset(rows - 1).limit(1), bitmaps=stretch.combines_ranges)
+            try:
+                found = self.fetch(last.offset(rows - 1).limit(1), bitmaps=stretch.combines_ranges)
+            except TimeLimitError:
+                if not self.pace.shrink():
+                    raise
+                continue
             if not found:
                 yield stretch
                 return
@@ -55,11 +78,17 @@ class ReviewSource(SourceTable):
             stretch = replace(stretch, after=end)
 
     def _pages_of(
-        self, stretch: Stretch, rows: int, *, texts: bool, where: ColumnElement[bool], keys: KeyRange
+        self, stretch: Stretch, rows: int, *, texts: bool, where: ColumnElement[bool] | None, keys: KeyRange
     ) -> Iterator[Page]:
-        within = [where, *self._within(keys)]
+        within = [*([] if where is None else [where]), *self._within(keys)]
         while True:
-            page = self.reader.page(within, texts=texts, rows=rows, stretch=stretch)
+            try:
+                page = self.reader.page(within, texts=texts, rows=rows, stretch=stretch)
+            except TimeLimitError:
+                if where is None or not self.pace.shrink():
+                    raise
+                yield from self.pages(rows, texts=texts, where=where, keys=keys, stretch=stretch)
+                return
             if not page.rows and not page.is_full:
                 return
             if page.is_full and not self.id_is_unique:

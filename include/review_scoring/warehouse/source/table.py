@@ -55,6 +55,7 @@ class SourceTable:
 
         :param bitmaps: two ranges of the cursor's index may be combined, such as values above a limit and NULLs
         :raises UnreadableValueError: for a value that cannot be converted
+        :raises TimeLimitError: if the database has ended the statement at a time limit
         :raises WarehouseUnavailableError: if the database does not answer for longer than a run waits
         """
 
