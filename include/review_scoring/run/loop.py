@@ -67,7 +67,13 @@ def score_shard(
     request = replace(request, selection=shard.selection, budget=shard.budget)
     ranges_overlap = partial(overlap, prepared.source)
     scan = shard.scan.as_text() if request.selection.is_of_all_new else None
-    lease = ledger.leases.take(request, scan=scan, is_planned=shard.planned is not None, overlap=ranges_overlap)
+    lease = ledger.leases.take(
+        request,
+        scan=scan,
+        is_planned=shard.planned is not None,
+        overlap=ranges_overlap,
+        reads_nothing=partial(_reads_nothing, shard),
+    )
     classifier = LazyClassifier(load_classifier, stop)
     with closing(Commits(ledger, lease, stop)) as commits:
         try:
@@ -89,8 +95,7 @@ def score_shard(
                     heartbeat=heartbeat,
                     progress=progress,
                     stop=stop,
-                    deadline=shard.deadline,
-                    has_rows=bool(shard.stretches),
+                    shard=shard,
                     checks_siblings=request.key.map_index >= 0 and any(each.by_cursor for each in shard.stretches),
                 )
                 is_complete = loop.run(reader)
@@ -124,8 +129,7 @@ class _Loop:
     heartbeat: Heartbeat
     progress: Progress
     stop: StopFlag
-    deadline: datetime | None
-    has_rows: bool
+    shard: Shard
     checks_siblings: bool
 
     def run(self, reader: Reader) -> bool:
@@ -134,10 +138,10 @@ class _Loop:
         The last commit may still be on its way at the end.
         """
         self._yield_if_requested()  # before the model is loaded in vain
-        if self.has_rows and self._is_late():
+        if self._is_over():
             return False
         for ready in reader:
-            if self.has_rows and self._is_late():
+            if self._is_over():
                 return False
             self._between_batches(0)
             self._yield_if_requested()
@@ -168,8 +172,8 @@ class _Loop:
             read_to=chunk.read_to,
         )
 
-    def _is_late(self) -> bool:
-        if self.deadline is None or datetime.now(UTC) < self.deadline:
+    def _is_over(self) -> bool:
+        if not _is_late(self.shard):
             return False
         log.info("the run has used up its minutes; the reviews that are left wait for the next run")
         return True
@@ -189,6 +193,16 @@ class _Loop:
         counts = self.commits.lease.counts
         committed = counts.read - self.commits.before.read
         self.progress.tick(committed + done_of_chunk, committed, counts.rejected, done_of_chunk=done_of_chunk)
+
+
+def _is_late(shard: Shard) -> bool:
+    """Return whether the minutes of a shard that has rows to read are used up."""
+    return bool(shard.stretches) and shard.deadline is not None and datetime.now(UTC) >= shard.deadline
+
+
+def _reads_nothing(shard: Shard, done: Counts) -> bool:
+    """Return whether no budget is left to another try of a shard."""
+    return _is_late(shard) or (shard.limit is not None and done.done >= shard.limit)
 
 
 def _progress(shard: Shard, candidates: Candidates, done: Counts) -> Progress:

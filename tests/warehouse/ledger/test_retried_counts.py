@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from review_scoring.run import reader as reading
 from review_scoring.run.finishing import finish_run
 from review_scoring.run.planning import plan_run
 from review_scoring.warehouse.selection.shards import ShardLimits
+from tests.run.nights import finish, night, plan
 from tests.stubs import MODEL, StubClassifier, Warehouse, asked
 
 OTHER = replace(MODEL, revision="1" * 64)
@@ -178,3 +180,48 @@ def test_rows_that_repeat_an_id_do_not_use_up_the_limit_of_a_run_that_is_tried_a
     warehouse.insert((1, "a"), (1, "b"), (1, "c"), (2, "d"), (3, "e"), (4, "f"))
     fail_at(warehouse, "d", "night", limit=3)
     assert warehouse.score("night", limit=3, chunk_rows=1).counts.scored == 3
+
+
+def test_a_run_that_is_run_again_with_its_budget_used_up_keeps_what_it_has_counted(warehouse: Warehouse) -> None:
+    warehouse.create("INTEGER")
+    warehouse.fill(5)
+    warehouse.insert((None, "sans id"), (None, "sans id"))
+    shards = plan(warehouse, limit=3)
+    counts = [str(warehouse.score("night", shard=shards[0], map_index=0).counts) for _ in range(2)]
+    assert counts == ["read=5 scored=3 unchanged=0 rejected=2"] * 2
+    assert str(finish(warehouse, shards).counts) == counts[0]
+
+
+def test_a_rescore_that_is_run_again_with_its_budget_used_up_keeps_what_it_found_unchanged(
+    warehouse: Warehouse,
+) -> None:
+    warehouse.create()
+    warehouse.fill(9)
+    warehouse.score("night")
+    warehouse.run("UPDATE reviews SET body = 'new' WHERE id IN (5, 7, 9)")
+    (shard,) = plan(warehouse, "rescore", rescore=Rescore.CHANGED, limit=2)
+    counts = [str(warehouse.score("rescore", shard=shard, map_index=0, chunk_rows=4).counts) for _ in range(2)]
+    assert counts == ["read=7 scored=2 unchanged=5 rejected=0"] * 2
+
+
+def test_a_run_that_is_run_again_after_its_minutes_keeps_what_it_has_counted(warehouse: Warehouse) -> None:
+    warehouse.create("TEXT")
+    warehouse.insert(("a", "un"), ("b" * 300, "deux"), ("c", "trois"), (None, "sans id"))
+    (shard,) = plan(warehouse, minutes=10)
+    first = warehouse.score("night", shard=shard, map_index=0).counts
+    assert str(first) == "read=4 scored=2 unchanged=0 rejected=2"
+    late = replace(shard, deadline=datetime(2026, 1, 1, tzinfo=UTC))
+    assert str(warehouse.score("night", shard=late, map_index=0).counts) == str(first)
+    assert str(finish(warehouse, [late]).counts) == str(first)
+
+
+@pytest.mark.parametrize("limit", [None, 10])
+def test_a_quiet_night_counts_the_rows_without_an_id_whatever_its_budget(
+    warehouse: Warehouse, limit: int | None
+) -> None:
+    warehouse.create("INTEGER")
+    warehouse.insert((1, "a"), (None, "sans id"))
+    night(warehouse, "1", limit=limit)
+    assert str(night(warehouse, "2", limit=limit).counts) == "read=1 scored=0 unchanged=0 rejected=1"
+    assert str(warehouse.score("3", limit=limit).counts) == "read=1 scored=0 unchanged=0 rejected=1"
+    assert str(warehouse.score("3", limit=limit).counts) == "read=1 scored=0 unchanged=0 rejected=1"

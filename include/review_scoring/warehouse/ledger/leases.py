@@ -42,6 +42,7 @@ class Leases(JobTransactions):
         scan: str | None = None,
         is_planned: bool = False,
         overlap: Callable[[KeyRange, KeyRange], bool] = lambda one, other: True,
+        reads_nothing: Callable[[Counts], bool] = lambda done: False,
     ) -> Lease:
         """Take the lease of a range of the job, waiting up to `request.wait_s` seconds for other runs to end.
 
@@ -52,6 +53,7 @@ class Leases(JobTransactions):
         :param scan: the pass over the source that the run makes, for another try of it
         :param is_planned: the task works on a shard of a plan, which has no review in common with its other shards
         :param overlap: returns whether two ranges have an id in common
+        :param reads_nothing: returns whether a try after these counts reads no rows, and so counts none again
         :raises JobBusyError: if another run still holds the lease then
         :raises ScoringInterruptedError: if the run is cancelled while it waits
         """
@@ -67,7 +69,9 @@ class Leases(JobTransactions):
 
         while True:
             try:
-                return self._write("taking the lease", lambda c: _take(c, self.job, request, model_id, scan, clashes))
+                return self._write(
+                    "taking the lease", lambda c: _take(c, self.job, request, model_id, scan, clashes, reads_nothing)
+                )
             except JobBusyError:
                 if request.wait_s and not request.yields:
                     preemption.Preemption(self.engine, self.job, self.stop).request(request.key)
@@ -105,6 +109,7 @@ def _take(
     model_id: int,
     scan: str | None,
     clashes: Callable[[Row[Any]], bool],
+    reads_nothing: Callable[[Counts], bool],
 ) -> Lease:
     """Take the lease for a run, a new one or another try.
 
@@ -154,7 +159,8 @@ def _take(
         assert inserted is not None
         shard_id = inserted[0]
     else:
-        counts, chunks, shard_id = Counts.from_row(earlier).before_another_try(), earlier.chunks, earlier.id
+        counts, chunks, shard_id = Counts.from_row(earlier), earlier.chunks, earlier.id
+        counts = counts if reads_nothing(counts) else counts.before_another_try()
         connection.execute(update(shards).where(shards.c.id == shard_id).values(**held, **counts.as_columns()))
     return Lease(shard_id, run_id, token, chunks, counts, model_id, requested_by)
 

@@ -217,7 +217,9 @@ def split(
     done, request = done or {}, candidates.request
     shard = Shard(selection=request.selection, budget=request.budget, counts_null_ids=candidates.counts_null_ids)
     if not waiting.covered and not waiting.unkeyed:
-        return [replace(shard, stretches=(), limit=None if candidates.limit is None else done.get(0, 0), planned=0)]
+        # Without a limit, it counts the rows without an id; with one that is used up, it keeps what was counted.
+        limit = None if candidates.limit is None else done.get(0) or None
+        return [replace(shard, stretches=(), limit=limit, planned=0)]
     parts = 1 if has_one_writer(candidates) else limits.parts(waiting.covered)
     ends: list[Place | None] = [None, *_ends(waiting, parts), waiting.end]
     found = []
