@@ -132,6 +132,17 @@ def test_a_chunk_that_the_limit_has_cut_does_not_count_as_read(dated: Warehouse,
     assert night(dated, "2", **NEWEST).counts.scored == 85
 
 
+def test_a_cursor_that_is_no_whole_number_does_not_say_how_far_a_run_came(dated: Warehouse, clock: Clock) -> None:
+    if dated.engine.dialect.name != "sqlite":
+        pytest.skip("a column of integers has nothing else")
+    dated.run("UPDATE reviews SET seq = 50.5 WHERE id <= 90")
+    (shard,) = plan(dated, "1", minutes=10, **NEWEST)
+    assert score(clock, [shard], "1", [3]).counts.scored == 30
+    assert backlog(dated) == ('["seq", 100]', '["seq", 91]')
+    clock.set(1000)
+    assert night(dated, "2", **NEWEST).counts.scored == 70
+
+
 @pytest.mark.parametrize("is_apart", [False, True])
 @pytest.mark.parametrize("seed", range(3))
 def test_nights_that_end_by_minutes_at_any_chunk_lose_no_review_and_double_none(
