@@ -33,7 +33,7 @@ def ours(engine: Any, *, dry_run: bool) -> int:
     recorded = open_recorded_job(JOB, lambda: engine, lambda: engine, StopFlag())
     assert recorded is not None
     request = ErasureRequest(ErasureReason.DELETED, "bench", "bench")
-    return reconcile(recorded, request, on_delete=OnDelete.ERASE, max_share=0.05, dry_run=dry_run).deleted.reviews
+    return reconcile(recorded, request, on_delete=OnDelete.ERASE, max_share=0.05, dry_run=dry_run).deleted
 
 
 def seconds(call: Callable[[], Any]) -> float:

@@ -1,6 +1,7 @@
 """Erases scores, rejects and benchmark texts of given reviews, at once. Triggered by hand.
 
-The ids stay in the conf of this run in Airflow's metadata database; the command `review-scoring forget` leaves none.
+Airflow's metadata database keeps the ids, in the conf of this run and the fields of its task. The command
+`review-scoring forget --file` leaves none there.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ with scoring_dag(
             False,
             type="boolean",
             title="Even if in the source",
-            description="Erase reviews that the source still has. The next run scores them again.",
+            description="Erase reviews that the source still has, and that are scored again.",
         ),
     },
     doc_md=__doc__,

@@ -218,8 +218,8 @@ BUGS = (
     Bug(
         "a place of an earlier plan taken for one of the new plan",
         "warehouse/ledger/shards.py",
-        'changes: dict[str, Any] = {"read_to": None}',
-        'changes: dict[str, Any] = {"state": row.state}',
+        'changes: dict[str, Any] = {"read_to": None, "lease_until": now}',
+        'changes: dict[str, Any] = {"lease_until": now}',
         "tests/run/test_ending_early.py::test_a_run_that_is_planned_again_forgets_how_far_its_earlier_plan_came",
     ),
     Bug(
@@ -606,8 +606,8 @@ BUGS = (
     Bug(
         "erased reviews missing in the sum of an old run",
         "warehouse/ledger/shards.py",
-        "rows(self.job.tables.scores) + was.get(SCORE, 0)",
-        "rows(self.job.tables.scores)",
+        "count(self.job.tables.scores) + count(erasures, erasures.c.was == SCORE)",
+        "count(self.job.tables.scores)",
         "tests/run/test_reconciling.py::test_an_old_run_that_is_cleared_after_an_erasure_still_adds_up[sqlite]",
     ),
     Bug(
@@ -632,10 +632,10 @@ BUGS = (
         "tests/run/test_reconciling.py::test_ids_of_every_type_are_compared_as_they_are[sqlite-texts]",
     ),
     Bug(
-        "a text erased for good with the earlier content of a set",
-        "warehouse/evaluations/erasable_texts.py",
-        "        if for_good:\n",
-        "        if True:\n",
+        "texts not written again with the earlier content of a set",
+        "warehouse/evaluations/stored_sets.py",
+        "        _restore_texts(connection, tables, set_id, reviews)\n",
+        "",
         "tests/run/test_reconciling.py::"
         "test_texts_that_only_an_earlier_content_of_a_set_has_are_erased_and_written_again_with_it[sqlite]",
     ),
@@ -667,6 +667,21 @@ BUGS = (
         "(row.row_limit, row.model, row.revision, row.passed)",
         "tests/evaluation/test_old_predictions.py::"
         "test_whatever_a_new_evaluation_is_compared_with_keeps_its_predictions[0]",
+    ),
+    Bug(
+        "a forgotten review written by a run that had read it",
+        "warehouse/ledger/writing.py",
+        "            mine = chunk.without(self._erased(connection, lease, ids))\n",
+        "            mine = chunk\n",
+        "tests/run/test_forgetting.py::"
+        "test_a_run_that_has_read_a_review_before_it_was_forgotten_does_not_write_it[sqlite-nothing]",
+    ),
+    Bug(
+        "the text of a living review erased",
+        "warehouse/evaluations/erasable_texts.py",
+        "            if row.review_id not in erased:\n",
+        "            if False:\n",
+        "tests/run/test_forgetting.py::test_the_text_of_another_review_in_a_set_from_the_same_table_stays[sqlite]",
     ),
 )
 names = [bug.name for bug in BUGS]

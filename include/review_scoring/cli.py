@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from review_scoring.concurrency.cancellation import StopFlag
-from review_scoring.errors import ConfigurationError, PreflightError, ReviewScoringError, in_short
+from review_scoring.errors import ConfigurationError, ErasureRefusedError, PreflightError, ReviewScoringError, in_short
 from review_scoring.job import target_conn_id
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.preflight_errors import explained
@@ -56,7 +57,7 @@ def _add_forget(commands: Any) -> None:
     command.add_argument(
         "--even-if-in-source",
         action="store_true",
-        help="erase reviews that the source still has, which the next run scores again",
+        help="erase reviews that the source still has, and that are scored again",
     )
     command.add_argument("--dry-run", action="store_true", help="count what would be erased, and erase nothing")
     command.set_defaults(run=_forget)
@@ -80,19 +81,31 @@ def _forget(given: argparse.Namespace) -> None:
     )
     if recorded is None:
         raise ConfigurationError(f"job {job.name!r} has never been scored, so there is nothing to erase")
-    request = ErasureRequest(ErasureReason.REQUESTED, getuser(), f"review-scoring forget {uuid4()}")
+    request = ErasureRequest(ErasureReason.REQUESTED, _user(), f"review-scoring forget {uuid4()}")
     ids = [*given.ids, *_lines(given.file)]
-    report = forget(recorded, ids, request, even_if_in_source=given.even_if_in_source, dry_run=given.dry_run)
+    try:
+        report = forget(recorded, ids, request, even_if_in_source=given.even_if_in_source, dry_run=given.dry_run)
+    except ErasureRefusedError as error:
+        print(*error.ids, sep="\n", file=sys.stderr)
+        raise
     print(report.paragraph)
+
+
+def _user() -> str:
+    try:
+        return getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        return f"user {os.getuid()}"
 
 
 def _lines(file: Path | None) -> list[str]:
     if file is None:
         return []
     try:
-        return (sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")).splitlines()
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"the file of ids cannot be read: {in_short(error)}") from None
+    return [line.removesuffix("\r") for line in text.split("\n")]  # an id may have other characters that end a line
 
 
 def _downgrade(given: argparse.Namespace) -> None:

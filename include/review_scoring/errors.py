@@ -119,7 +119,14 @@ class UnaccountedError(ReviewScoringError):
 
 
 class ErasureRefusedError(ReviewScoringError):
-    """Reviews were not erased, since it may be a mistake. A person has to decide, so tasks fail without a retry."""
+    """Reviews were not erased, since it may be a mistake. A person has to decide, so tasks fail without a retry.
+
+    :param ids: the reviews that it is about, where these are few; no message has them, since an id may be a person's
+    """
+
+    def __init__(self, message: str, *, ids: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.ids = tuple(ids)
 
 
 LONGEST_DETAIL = 200

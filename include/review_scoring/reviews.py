@@ -46,6 +46,12 @@ STORED_REASONS = tuple(
 """Reasons of rejects that have a row in `review_rejects`: a key can hold the ids of their reviews."""
 
 
+WITHOUT_TEXT = frozenset(
+    {RejectReason.NULL_TEXT, RejectReason.EMPTY_TEXT, RejectReason.NOT_TEXT, RejectReason.UNREADABLE}
+)
+"""Reasons of rejects that had no text: the hash of their record is not that of a text, or of blanks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Review:
     """One row of the source, as read.
@@ -152,6 +158,14 @@ def text_hash(text: object) -> bytes:
     if isinstance(text, str):
         return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
     return hashlib.sha256(f"{type(text).__name__}:{text!r}".encode()).digest()
+
+
+def review_hash(review_id: str) -> bytes:
+    """Return what is kept of the canonical id of an erased review: its SHA-256 in UTF-8.
+
+    Ids of few digits can be guessed from it; it shows who knows the id that the review was erased.
+    """
+    return hashlib.sha256(review_id.encode()).digest()
 
 
 @dataclass(frozen=True)

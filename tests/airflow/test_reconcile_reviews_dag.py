@@ -39,7 +39,7 @@ def test_a_reconciliation_erases_deleted_reviews_and_scores_edited_texts_again(
     erasing = {**JOB, "on_delete": "erase"}
     refused = airflow_home.dags_test("reconcile_reviews", engine, erasing)
     assert refused.returncode == 1
-    assert "10 of 40 reviews with a score or a reject (25.0%) are no longer in reviews" in refused.stdout
+    assert "10 of 40 recorded reviews (25.0%) are no longer in reviews" in refused.stdout
     assert "read=30 scored=0 unchanged=30 rejected=0" in refused.stdout  # the other half of the DAG does not wait
 
     done = airflow_home.dags_test("reconcile_reviews", engine, erasing, max_deleted_share=0.25)
@@ -80,11 +80,11 @@ def test_given_reviews_are_erased_by_the_form_and_by_the_command(
     one, two, three = (id_ for id_, _ in REVIEWS[:3])
     refused = airflow_home.dags_test("forget_reviews", engine, JOB, ids=[one])
     assert refused.returncode == 1
-    assert "1 of 1 reviews are still in reviews" in refused.stdout, refused.stdout
+    assert "1 of 1 given ids still exist in reviews" in refused.stdout, refused.stdout
     query(engine, "DELETE FROM reviews WHERE id = :id", *({"id": id_} for id_ in (one, two, three)))
     done = airflow_home.dags_test("forget_reviews", engine, JOB, ids=[one, str(two)])
     assert done.returncode == 0, done.stdout
-    assert "film_reviews: 2 ids given; erased 2 scores" in done.stdout
+    assert "film_reviews: 2 ids given. 2 scores, 0 rejects and 0 texts of benchmark sets erased." in done.stdout
 
     (tmp_path / "ids.txt").write_text(f"{three}\n\n")
     environment = airflow_home.environment(
@@ -96,11 +96,13 @@ def test_given_reviews_are_erased_by_the_form_and_by_the_command(
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*command, *arguments], env=environment, text=True, capture_output=True, check=False)
 
-    assert "would erase 1 scores" in run("--file", str(tmp_path / "ids.txt"), "--dry-run").stdout
-    assert run("--file", str(tmp_path / "ids.txt")).stdout.startswith("film_reviews: 1 id given; erased 1 scores")
+    assert (
+        "1 score, 0 rejects and 0 texts of benchmark sets would be erased"
+        in run("--file", str(tmp_path / "ids.txt"), "--dry-run").stdout
+    )
+    assert run("--file", str(tmp_path / "ids.txt")).stdout.startswith("film_reviews: 1 id given. 1 score, 0 rejects")
     assert run("--file", "nowhere").stderr.startswith("review-scoring: the file of ids cannot be read")
     assert run("x1").stderr == (
-        "review-scoring: 1 of the given ids cannot be ids of reviews, whose ids are of type integer; nothing was "
-        "erased\n"
+        "review-scoring: 1 of 1 given ids cannot be ids of reviews, whose ids are of type integer; nothing was erased\n"
     )
     assert query(engine, "SELECT count(*) FROM erasures WHERE reason = 'requested'")[0][0] == 3

@@ -18,7 +18,7 @@ from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.evaluations.records import LabelledReview, StoredSet
 from tests.stubs import Warehouse
 
-OF_TABLE = "connection reviews, reviews"
+OF_TABLE = "connection reviews, reviews (id)"
 """The source of a benchmark set that was loaded from the job's own table."""
 
 

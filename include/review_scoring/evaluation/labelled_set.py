@@ -96,7 +96,8 @@ def _rows(entry: BenchmarkSet, engine_of: Callable[[str], Engine]) -> tuple[str,
             assert entry.id_column is not None
             columns = (entry.id_column, entry.text_column, entry.label_column)
             rows = labelled_rows(engine_of(entry.conn_id), entry.conn_id, entry.table_schema, entry.table, columns)
-            return table_source(entry.conn_id, entry.table_schema, entry.table), rows
+            place = f"{entry.table_schema}.{entry.table}" if entry.table_schema else entry.table
+            return table_source(entry.conn_id, place, entry.id_column), rows
 
 
 def _hub_source(entry: BenchmarkSet, commit: str) -> str:

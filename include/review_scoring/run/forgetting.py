@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from review_scoring.errors import ConfigurationError, ErasureRefusedError
 from review_scoring.reviews import canonical_id
-from review_scoring.run.recorded_job import RecordedJob
+from review_scoring.run.recorded_job import RecordedJob, counted, stored_parts
 from review_scoring.warehouse.erasure import Erased, ErasureRequest
 from review_scoring.warehouse.source.rows import parse_id
 
-SHOWN = 5
-"""Ids that an error lists."""
+INTEGER = re.compile(r"-?[0-9]+")
+"""What an integer looks like: Python's own `int` takes `1_1` and digits of other scripts as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +38,13 @@ class ForgetReport:
     @property
     def paragraph(self) -> str:
         """The report for people. It has no ids."""
-        erased = self.erased
-        return (
-            f"{self.job}: {self.asked:,} {'id' if self.asked == 1 else 'ids'} given; "
-            f"{'would erase' if self.is_dry_run else 'erased'} {erased.scores:,} scores, {erased.rejects:,} rejects "
-            f"and {erased.benchmark_texts:,} texts of benchmark sets, of {erased.reviews:,} reviews."
-        )
+        done = "would be erased" if self.is_dry_run else "erased"
+        words = [f"{self.job}: {counted(self.asked, 'id')} given. {stored_parts(self.erased)} {done}."]
+        if nothing := self.asked - self.erased.reviews:
+            words.append(
+                f"Nothing was stored under {counted(nothing, 'id')}; ids are compared exactly, with case and blanks."
+            )
+        return " ".join(words)
 
 
 def forget(
@@ -56,19 +58,19 @@ def forget(
     """Erase scores, rejects and texts in benchmark sets of the reviews with these ids.
 
     :param entered: ids as a person writes them
-    :param even_if_in_source: erase them although the source still has them, so that the next run scores them again
+    :param even_if_in_source: erase them although the source still has them, so that they are scored again
     :raises ConfigurationError: if there are no ids, or some cannot be ids of the source
-    :raises ErasureRefusedError: if the source still has some of the reviews
+    :raises ErasureRefusedError: if the source still has some of the reviews; its `ids` are theirs
     """
-    ids = list(dict.fromkeys(_canonical(recorded, entered)))
+    ids = _canonical(recorded, entered)
     if not ids:
         raise ConfigurationError("no ids of reviews to erase were given")
     existing = recorded.source.existing(ids)
     if existing and not even_if_in_source:
-        some = ", ".join(sorted(existing)[:SHOWN]) + (", …" if len(existing) > SHOWN else "")
         raise ErasureRefusedError(
-            f"{len(existing):,} of {len(ids):,} reviews are still in {recorded.source.name} ({some}), and the next run "
-            "would score them again. Delete them there first; nothing was erased"
+            f"{len(existing):,} of {len(ids):,} given ids still exist in {recorded.source.name}, and would be scored "
+            "again. Delete these reviews there first; nothing was erased",
+            ids=sorted(existing),
         )
     if not dry_run:
         recorded.erasure.erase(ids, request)
@@ -76,23 +78,28 @@ def forget(
     return ForgetReport(job=recorded.job.name, asked=len(ids), erased=erased, is_dry_run=dry_run)
 
 
-def _canonical(recorded: RecordedJob, entered: Sequence[str]) -> Iterator[str]:
-    """Yield the canonical ids: `007` is 7 where ids are integers, and UUIDs are lower case."""
-    id_type, wrong = recorded.source.id_type, 0
-    for each in entered:
-        text = each if id_type == "string" else each.strip()
-        if not text.strip():
-            continue
-        try:
-            found = canonical_id(parse_id(text, id_type))
-        except ValueError:
-            found = None
-        if found is None:
-            wrong += 1
-        else:
-            yield found
-    if wrong:
+def _canonical(recorded: RecordedJob, entered: Sequence[str]) -> list[str]:
+    """Return the canonical ids: `007` is 7 where ids are integers, and UUIDs are lower case.
+
+    What cannot be an id is one if it is recorded: a column may have had another type, and SQLite keeps any value.
+    """
+    id_type = recorded.source.id_type
+    given = [each if id_type == "string" else each.strip() for each in entered if each.strip()]
+    found = {each: _parsed(each, id_type) for each in given}
+    odd = [each for each, review_id in found.items() if review_id is None]
+    recorded_odd = {each for each in odd if canonical_id(each) and recorded.erasure.find([each]).reviews}
+    if wrong := len(odd) - len(recorded_odd):
         raise ConfigurationError(
-            f"{wrong:,} of the given ids cannot be ids of {recorded.source.name}, whose ids are of type {id_type}; "
-            "nothing was erased"
+            f"{wrong:,} of {len(found):,} given ids cannot be ids of {recorded.source.name}, whose ids are of "
+            f"type {id_type}; nothing was erased"
         )
+    return list(dict.fromkeys(review_id or each for each, review_id in found.items()))
+
+
+def _parsed(text: str, id_type: str) -> str | None:
+    if id_type == "integer" and not INTEGER.fullmatch(text):
+        return None
+    try:
+        return canonical_id(parse_id(text, id_type))
+    except ValueError:
+        return None

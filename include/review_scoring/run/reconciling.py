@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import floor
 from typing import Any
 
 from review_scoring.errors import ErasureRefusedError
 from review_scoring.job import OnDelete
-from review_scoring.run.recorded_job import RecordedJob
+from review_scoring.run.recorded_job import RecordedJob, counted, stored_parts
 from review_scoring.warehouse.erasure import Erased, ErasureRequest
 
 PAGE_ROWS = 10_000
@@ -20,30 +22,32 @@ class ReconcileReport:
     """What a reconciliation found and did.
 
     :param recorded: reviews that had a score or a reject
-    :param deleted: those of them that are not in the source any more, and what is stored of them
-    :param superseded_texts: texts of benchmark sets that are only in an earlier content of the set
+    :param found: what is stored of those that are not in the source any more, and superseded texts of benchmark sets
     :param erased: what was erased, by all tries; None if nothing was to be
     """
 
     job: str
     recorded: int
-    deleted: Erased
-    superseded_texts: int
+    found: Erased
     erased: Erased | None = None
 
     @property
+    def deleted(self) -> int:
+        """How many recorded reviews are not in the source any more."""
+        return self.found.reviews
+
+    @property
     def share(self) -> float:
-        """Share of the recorded reviews that are not in the source any more."""
-        return self.deleted.reviews / self.recorded if self.recorded else 0.0
+        """Their share of the recorded reviews."""
+        return self.deleted / self.recorded if self.recorded else 0.0
 
     def as_xcom(self) -> dict[str, Any]:
         """Return plain values for XCom, with the paragraph."""
         return {
             "job": self.job,
             "recorded": self.recorded,
-            "deleted": self.deleted.reviews,
-            **vars(self.deleted),
-            "superseded_texts": self.superseded_texts,
+            "deleted": self.deleted,
+            "found": vars(self.found),
             "erased": None if self.erased is None else vars(self.erased),
             "paragraph": self.paragraph,
         }
@@ -51,26 +55,21 @@ class ReconcileReport:
     @property
     def line(self) -> str:
         """The report in one line."""
-        found = f"recorded={self.recorded} deleted={self.deleted.reviews} {self.deleted}"
         erased = 0 if self.erased is None else self.erased.reviews
-        return f"{found} superseded_texts={self.superseded_texts} erased={erased}"
+        return f"recorded={self.recorded} deleted={self.deleted} {self.found} erased={erased}"
 
     @property
     def paragraph(self) -> str:
         """The report for people. It has numbers and names, never a review."""
-        deleted = self.deleted
-        found = (
-            f"{self.job}: of {self.recorded:,} reviews with a score or a reject, {deleted.reviews:,} are no longer in "
-            f"the source ({self.share:.1%}), and {deleted.benchmark_texts + self.superseded_texts:,} texts of "
-            "benchmark sets."
-        )
-        if self.erased is None:
-            return f"{found} Nothing was erased."
-        erased = self.erased
-        return (
-            f"{found} Erased: {erased.scores:,} scores, {erased.rejects:,} rejects and {erased.benchmark_texts:,} "
-            "texts of benchmark sets."
-        )
+        words = [
+            f"{self.job}: {self.deleted:,} of {counted(self.recorded, 'recorded review')} ({self.share:.1%}) are no "
+            "longer in the source."
+        ]
+        if self.found.superseded_texts:
+            texts = counted(self.found.superseded_texts, "text")
+            words.append(f"{texts} of benchmark sets are only in earlier versions of them.")
+        words.append("Nothing was erased." if self.erased is None else f"Erased: {stored_parts(self.erased)}.")
+        return " ".join(words)
 
 
 def reconcile(
@@ -88,37 +87,41 @@ def reconcile(
     report = _found(recorded)
     if dry_run or on_delete is OnDelete.KEEP:
         return report
-    before = erasure.erased_in(request.erased_in)
-    limit = int(max_share * (report.recorded + before.scores + before.rejects))
-    _refuse(recorded, report, before.scores + before.rejects, limit, max_share)
-    _erase(recorded, request, limit - before.scores - before.rejects)
+    before = erasure.erased_in(request.erased_in).reviews
+    limit = floor(Fraction(str(max_share)) * (report.recorded + before))
+    _refuse(recorded, report, before, limit, max_share)
+    _erase(recorded, request, limit - before)
     erasure.erase_superseded(request)
-    return ReconcileReport(**{**vars(report), "erased": erasure.erased_in(request.erased_in)})
+    return replace(report, erased=erasure.erased_in(request.erased_in))
 
 
 def _found(recorded: RecordedJob) -> ReconcileReport:
-    total, deleted = 0, Erased()
+    total, found = 0, recorded.erasure.find_superseded()
     for page, missing in _pages(recorded):
         total += len(page)
-        deleted += recorded.erasure.find(missing)
-    superseded = recorded.erasure.find_superseded()
-    return ReconcileReport(job=recorded.job.name, recorded=total, deleted=deleted, superseded_texts=superseded)
+        found += recorded.erasure.find(missing)
+    return ReconcileReport(job=recorded.job.name, recorded=total, found=found)
 
 
 def _refuse(recorded: RecordedJob, report: ReconcileReport, before: int, limit: int, max_share: float) -> None:
-    deleted = report.deleted.reviews
-    if not deleted:
+    """Refuse an erasure that looks like a mistake.
+
+    :param before: reviews that earlier tries have erased
+    :param limit: the most that all tries may erase
+    """
+    if not report.deleted:
         return
     if recorded.source.is_empty():
         raise ErasureRefusedError(
             f"{recorded.source.name} has no reviews, so nothing was erased: a load may have failed or be in progress. "
             "To erase reviews of an empty source, name their ids to `review-scoring forget`"
         )
-    if before + deleted > limit:
+    if before + report.deleted > limit:
+        earlier = f", and {counted(before, 'review')} were erased by earlier tries of this run" if before else ""
         raise ErasureRefusedError(
-            f"{deleted:,} of {report.recorded:,} reviews with a score or a reject ({report.share:.1%}) are no longer "
-            f"in {recorded.source.name}, more than the limit of {max_share:.1%}, so nothing was erased. If they were "
-            "deleted on purpose, trigger the DAG with a higher limit (max_deleted_share)"
+            f"{report.deleted:,} of {counted(report.recorded, 'recorded review')} ({report.share:.1%}) are no longer "
+            f"in {recorded.source.name}{earlier}: more than the limit of {max_share:.1%}, so nothing was erased. If "
+            "they were deleted on purpose, trigger the DAG with a higher limit (max_deleted_share)"
         )
 
 
@@ -128,8 +131,8 @@ def _erase(recorded: RecordedJob, request: ErasureRequest, most: int) -> None:
         if missing and (len(missing) > most or recorded.source.is_empty()):
             raise ErasureRefusedError(
                 f"while reviews were being erased, more of them left {recorded.source.name} than the limit allows; it "
-                "may be loaded again at this moment. What was erased by mistake is scored again by the next run; run "
-                "the reconciliation when the load has ended"
+                "may be loaded again at this moment. The next run that reads all rows scores again what was erased by "
+                "mistake; run the reconciliation when the load has ended"
             )
         recorded.erasure.erase(missing, request)
         most -= len(missing)

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from review_scoring.job import ScoringJob
+from review_scoring.reviews import WITHOUT_TEXT, review_hash
 from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.evaluations.erasable_texts import (
     ErasableTexts,
     erase_texts,
     superseded_texts,
     texts_of_reviews,
+    unlink_texts,
 )
-from review_scoring.warehouse.evaluations.labelled_tables import table_source
 from review_scoring.warehouse.ledger.preemption import lock_job
 from review_scoring.warehouse.ledger.transactions import JobTransactions
-from review_scoring.warehouse.schema import REJECT, SCORE
+from review_scoring.warehouse.schema import REJECT, RUNNING, SCORE
 
 ROWS_PER_TRANSACTION = 1_000
 """Reviews that one transaction erases, so that locks are short."""
@@ -34,6 +33,7 @@ class ErasureReason(StrEnum):
 
     DELETED = "deleted"
     REQUESTED = "requested"
+    SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True)
@@ -55,19 +55,22 @@ class Erased:
     """What was erased, or would be.
 
     :param reviews: those that had a score, a reject or a text in a benchmark set
-    :param benchmark_texts: texts of benchmark sets, which each are stored once
+    :param benchmark_texts: their texts in benchmark sets, each of which is stored once
+    :param superseded_texts: texts that only earlier contents of benchmark sets have
     """
 
     reviews: int = 0
     scores: int = 0
     rejects: int = 0
     benchmark_texts: int = 0
+    superseded_texts: int = 0
 
     def __add__(self, other: Erased) -> Erased:
-        return Erased(*(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
+        return Erased(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
     def __str__(self) -> str:
-        return f"scores={self.scores} rejects={self.rejects} benchmark_texts={self.benchmark_texts}"
+        parts = {name: value for name, value in vars(self).items() if name != "reviews"}
+        return " ".join(f"{name}={value}" for name, value in parts.items())
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,13 @@ class _Found:
 class Erasure(JobTransactions):
     """Erases reviews of a job. What a kill interrupts, the next try continues.
 
-    Benchmark sets lose each text that equals the one of an erased review, wherever they came from. A set that was
-    loaded from the job's own table loses each text under the review's id.
+    Benchmark sets lose each text that equals the one of an erased review, wherever they came from, unless a set from
+    the job's own table has it under another id as well. Such a set loses each text under the review's id.
 
-    :param of: the job as its user has defined it
+    :param set_sources: values of `benchmark_sets.source` of sets that were loaded from the job's own table
     """
 
-    of: ScoringJob
+    set_sources: frozenset[str]
 
     def find(self, ids: Sequence[str]) -> Erased:
         """Count what would be erased of these reviews."""
@@ -105,21 +108,29 @@ class Erasure(JobTransactions):
         return sum((self._read("looking up what to erase", each).counted() for each in look), Erased())
 
     def erase(self, ids: Sequence[str], request: ErasureRequest) -> None:
-        """Erase these reviews, a part in each transaction. Those of which nothing is stored are passed over."""
+        """Erase these reviews, a part in each transaction.
+
+        A run in progress that has read one of them before does not write it any more. A review of which nothing is
+        stored has a row in `erasures` as well if its erasure was requested.
+        """
         for part in _parts(ids):
             self._write("erasing reviews", partial(self._erase, ids=part, request=request))
 
-    def find_superseded(self) -> int:
+    def find_superseded(self) -> Erased:
         """Count the texts of benchmark sets that are in no content that was loaded last."""
-        return self._read("looking up earlier texts", lambda c: len(superseded_texts(c, self.job.tables).stored))
+        found = self._read("looking up earlier texts", lambda c: superseded_texts(c, self.job.tables))
+        return Erased(superseded_texts=len(found.stored))
 
     def erase_superseded(self, request: ErasureRequest) -> None:
         """Erase the texts that :meth:`find_superseded` counts."""
+        by = ErasureRequest(ErasureReason.SUPERSEDED, request.requested_by, request.erased_in)
 
         def erase(connection: Connection) -> bool:
-            texts = superseded_texts(connection, self.job.tables, most=ROWS_PER_TRANSACTION)
-            self._record(connection, _Found((), texts), request)
-            erase_texts(connection, self.job.tables, texts.stored, for_good=False)
+            # A set that is being loaded may have found one of these texts, and rely on it.
+            with dialect_of(connection).exclusive(connection, self.job.tables.schema):
+                texts = superseded_texts(connection, self.job.tables, most=ROWS_PER_TRANSACTION)
+                self._record(connection, _Found((), texts), by)
+                erase_texts(connection, self.job.tables, texts.stored)
             return bool(texts.stored)
 
         while self._write("erasing earlier texts", erase):
@@ -128,44 +139,70 @@ class Erasure(JobTransactions):
     def erased_in(self, run: str) -> Erased:
         """Return what a run of a DAG or a command has erased, in all its tries."""
         erasures = self.job.tables.erasures
-        columns = (erasures.c.was, func.count(), func.sum(erasures.c.benchmark_texts))
-        mine = select(*columns).where(erasures.c.job_id == self.job.id, erasures.c.erased_in == run)
-        rows = self._read("counting what was erased", lambda c: c.execute(mine.group_by(erasures.c.was)).all())
-        number = {was: int(count) for was, count, _ in rows}
-        texts = sum(int(count) for _, _, count in rows)
-        return Erased(sum(number.values()), number.get(SCORE, 0), number.get(REJECT, 0), texts)
+        columns = (erasures.c.was, erasures.c.benchmark_texts, erasures.c.reason)
+        mine = select(*columns, func.count().label("rows"))
+        mine = mine.where(erasures.c.job_id == self.job.id, erasures.c.erased_in == run).group_by(*columns)
+        total = Erased()
+        for row in self._read("counting what was erased", lambda c: c.execute(mine).all()):
+            texts = row.rows * row.benchmark_texts
+            if row.reason == ErasureReason.SUPERSEDED:
+                total += Erased(superseded_texts=texts)
+            elif row.was is not None or texts:
+                total += Erased(row.rows, row.rows * (row.was == SCORE), row.rows * (row.was == REJECT), texts)
+        return total
 
     def _found(self, connection: Connection, ids: Sequence[str], *, locks: bool = False) -> _Found:
         tables_, dialect = self.job.tables, dialect_of(connection)
         rows: list[tuple[str, Row[Any]]] = []
+        hashes: dict[bytes, str] = {}
         for was, table in ((SCORE, tables_.scores), (REJECT, tables_.rejects)):
-            columns = (table.c.review_id, table.c.shard_id, table.c.text_hash)
-            mine = select(*columns).where(table.c.job_id == self.job.id, dialect.in_values(table.c.review_id, ids))
-            rows += [(was, row) for row in connection.execute(dialect.locked(mine) if locks else mine)]
-        source = table_source(self.of.source_conn_id, self.of.source_schema, self.of.source_table)
-        hashes = {row.text_hash: row.review_id for _, row in rows}
-        return _Found(rows, texts_of_reviews(connection, tables_, source=source, ids=ids, hashes=hashes))
+            reason = [table.c.reason] if was == REJECT else []
+            mine = select(table.c.review_id, table.c.shard_id, table.c.text_hash, *reason)
+            mine = mine.where(table.c.job_id == self.job.id, dialect.in_values(table.c.review_id, ids))
+            for row in connection.execute(dialect.locked(mine) if locks else mine):
+                rows.append((was, row))
+                if was == SCORE or row.reason not in WITHOUT_TEXT:
+                    hashes[row.text_hash] = row.review_id
+        texts = texts_of_reviews(connection, tables_, sources=self.set_sources, ids=ids, hashes=hashes)
+        return _Found(rows, texts)
 
     def _erase(self, connection: Connection, ids: Sequence[str], request: ErasureRequest) -> None:
-        lock_job(connection, self.job)  # before the reviews, as a task does that takes a lease
+        tables_, dialect = self.job.tables, dialect_of(connection)
+        lock_job(connection, self.job)
+        self._lock_running(connection)
         found = self._found(connection, ids, locks=True)
-        self._record(connection, found, request)
-        tables_ = self.job.tables
+        self._record(connection, found, request, ids)
         for was, table in ((SCORE, tables_.scores), (REJECT, tables_.rejects)):
             if mine := [row.review_id for each, row in found.rows if each == was]:
-                one_of = dialect_of(connection).in_values(table.c.review_id, mine)
+                one_of = dialect.in_values(table.c.review_id, mine)
                 connection.execute(delete(table).where(table.c.job_id == self.job.id, one_of))
-        erase_texts(connection, tables_, found.texts.owners, for_good=True)
+        erase_texts(connection, tables_, found.texts.stored)
+        unlink_texts(connection, tables_, sources=self.set_sources, ids=ids, hashes=found.texts.owners)
         fewer = tables_.jobs.c.uncounted_reviews - len(found.rows)
         connection.execute(update(tables_.jobs).where(tables_.jobs.c.id == self.job.id).values(uncounted_reviews=fewer))
 
-    def _record(self, connection: Connection, found: _Found, request: ErasureRequest) -> None:
-        """Write a row for each review."""
+    def _lock_running(self, connection: Connection) -> None:
+        """Wait for the commits of the shards that are running, and keep others out: see `ChunkWriter.commit`."""
+        runs, shards = self.job.tables.runs, self.job.tables.shards
+        of_job = shards.c.run_id.in_(select(runs.c.id).where(runs.c.job_id == self.job.id))
+        running = select(shards.c.id).where(shards.c.state == RUNNING, of_job).order_by(shards.c.id)
+        connection.execute(dialect_of(connection).locked(running)).all()
+
+    def _record(
+        self, connection: Connection, found: _Found, request: ErasureRequest, asked: Sequence[str] = ()
+    ) -> None:
+        """Write a row for each review.
+
+        :param asked: the reviews that were asked for, which all get one if their erasure was requested
+        """
         texts = found.texts_by_owner
         kept: list[tuple[str, str | None, int | None, int]] = [
             (row.review_id, was, row.shard_id, texts.pop(row.review_id, 0)) for was, row in found.rows
         ]
         kept += [(owner, None, None, count) for owner, count in texts.items()]
+        if request.reason is ErasureReason.REQUESTED:
+            without = set(asked) - {review_id for review_id, *_ in kept}
+            kept += [(review_id, None, None, 0) for review_id in self._unrecorded(connection, without, request)]
         same = {"job_id": self.job.id, **vars(request), "erased_at": dialect_of(connection).now(connection)}
         rows = [
             {"review_hash": review_hash(review_id), "was": was, "shard_id": shard, "benchmark_texts": count, **same}
@@ -174,13 +211,14 @@ class Erasure(JobTransactions):
         if rows:
             connection.execute(insert(self.job.tables.erasures), rows)
 
-
-def review_hash(review_id: str) -> bytes:
-    """Return what `erasures` keeps of a review's canonical id: its SHA-256 in UTF-8.
-
-    Ids of few digits can be guessed from it; it shows who knows the id that the review was erased.
-    """
-    return hashlib.sha256(review_id.encode()).digest()
+    def _unrecorded(self, connection: Connection, ids: set[str], request: ErasureRequest) -> Sequence[str]:
+        """Return the ids that have no row of this run yet, from an earlier try."""
+        erasures = self.job.tables.erasures
+        mine = select(erasures.c.review_hash).where(
+            erasures.c.job_id == self.job.id, erasures.c.erased_in == request.erased_in
+        )
+        recorded = {bytes(each) for each in connection.scalars(mine)} if ids else set()
+        return sorted(review_id for review_id in ids if review_hash(review_id) not in recorded)
 
 
 def _parts(ids: Sequence[str]) -> Sequence[Sequence[str]]:

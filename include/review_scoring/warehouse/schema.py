@@ -204,7 +204,8 @@ class Tables:
             Column("requested_by", String(250), nullable=False),
             Column("erased_in", String(510), nullable=False),
             Column("erased_at", UtcDateTime, nullable=False),
-            Index("erasures_review", "job_id", "review_hash"),
+            Index("erasures_review", "review_hash"),
+            Index("erasures_time", "job_id", "erased_at"),
             Index("erasures_shard", "shard_id"),
         )
 

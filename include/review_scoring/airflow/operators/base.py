@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+MAX_USER = 250
+"""Length of the columns `promotions.promoted_by` and `erasures.requested_by` in characters."""
+
+
 class JobOperator(BaseOperator):
     """Base class of the operators that work on a job: its tables, dry runs, cancellation."""
 
@@ -123,7 +127,7 @@ def fail_without_retry() -> Iterator[None]:
 def triggered_by(context: Context) -> str:
     """Return the user who triggered the run; for a scheduled run, that nobody did."""
     run: Any = context["dag_run"]
-    return getattr(run, "triggering_user_name", None) or f"nobody ({run.run_type})"
+    return str(getattr(run, "triggering_user_name", None) or f"nobody ({run.run_type})")[:MAX_USER]
 
 
 def run_key(context: Context) -> RunKey:

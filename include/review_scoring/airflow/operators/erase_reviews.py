@@ -62,7 +62,7 @@ class ReconcileReviewsOperator(ErasingOperator):
                 dry_run=self.is_dry_run,
             )
         log.info("%s", report.line)
-        is_left = report.deleted.reviews > 0 and report.erased is None
+        is_left = report.deleted > 0 and report.erased is None
         log.log(logging.WARNING if is_left else logging.INFO, "%s", report.paragraph)
         return report.as_xcom()
 
@@ -72,7 +72,7 @@ class ForgetReviewsOperator(ErasingOperator):
 
     :param job: as of :class:`ReconcileReviewsOperator`, like `estimate_only` and `migrate` (templated)
     :param ids: ids of the reviews (templated)
-    :param even_if_in_source: erase reviews that the source still has, which the next run scores again (templated)
+    :param even_if_in_source: erase reviews that the source still has, and that are scored again (templated)
     """
 
     template_fields: Sequence[str] = (*ErasingOperator.template_fields, "ids", "even_if_in_source")
@@ -87,7 +87,7 @@ class ForgetReviewsOperator(ErasingOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Erase, and return the report; fail without a retry if the source still has a review."""
         with fail_without_retry():
-            ids = self.ids.splitlines() if isinstance(self.ids, str) else list(map(str, self.ids))
+            ids = self.ids.split("\n") if isinstance(self.ids, str) else list(map(str, self.ids))
             recorded = self.open_job()
             if recorded is None:
                 raise ConfigurationError("the job has never been scored, so there is nothing to erase")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, delete, exists, func, or_, select, update
 
 from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.schema import Tables
@@ -19,27 +19,34 @@ class ErasableTexts:
     :param stored: the hashes whose texts are stored
     """
 
-    owners: Mapping[bytes, str] = field(default_factory=dict)
-    stored: frozenset[bytes] = frozenset()
+    owners: Mapping[bytes, str]
+    stored: frozenset[bytes]
 
 
 def texts_of_reviews(
-    connection: Connection, tables: Tables, *, source: str, ids: Sequence[str], hashes: Mapping[bytes, str]
+    connection: Connection, tables: Tables, *, sources: Collection[str], ids: Sequence[str], hashes: Mapping[bytes, str]
 ) -> ErasableTexts:
     """Return the texts that are those of reviews, and those under their ids in sets from their own table.
 
-    :param source: the column `source` of sets that were loaded from the table of the reviews
+    A text stays that a set from this table has under the id of another review as well.
+
+    :param sources: values of `benchmark_sets.source` of sets that were loaded from the table of the reviews
     :param ids: canonical ids of the reviews
     :param hashes: hash of a review's text -> its id
     """
-    reviews, sets, texts = tables.benchmark_reviews, tables.benchmark_sets, tables.benchmark_texts
-    entries = select(reviews.c.text_hash, reviews.c.review_id).join(sets, sets.c.id == reviews.c.set_id)
-    entries = entries.where(sets.c.source == source, reviews.c.text_hash.is_not(None))
+    reviews, texts = tables.benchmark_reviews, tables.benchmark_texts
+    entries = select(reviews.c.text_hash, reviews.c.review_id).where(
+        reviews.c.set_id.in_(_sets_from(tables, sources)), reviews.c.text_hash.is_not(None)
+    )
     owners = dict(hashes)
     for part in by_bytes(ids):
         of_part = entries.where(dialect_of(connection).in_values(reviews.c.review_id, part))
         owners |= {row.text_hash: row.review_id for row in connection.execute(of_part)}
-    stored: set[bytes] = set()
+    erased, stored = set(ids), set[bytes]()
+    for some in by_bytes(list(owners)):
+        for row in connection.execute(entries.where(reviews.c.text_hash.in_(some))):
+            if row.review_id not in erased:
+                owners.pop(row.text_hash, None)
     for some in by_bytes(list(owners)):
         stored.update(connection.scalars(select(texts.c.text_hash).where(texts.c.text_hash.in_(some))))
     return ErasableTexts(owners, frozenset(stored))
@@ -70,14 +77,29 @@ def superseded_texts(connection: Connection, tables: Tables, *, most: int | None
     return ErasableTexts(owners, frozenset(owners))
 
 
-def erase_texts(connection: Connection, tables: Tables, hashes: Collection[bytes], *, for_good: bool) -> None:
-    """Erase texts.
-
-    :param for_good: whether the sets lose the hashes, too. Otherwise a set whose content is loaded again has its texts
-        again
-    """
-    reviews, texts = tables.benchmark_reviews, tables.benchmark_texts
+def erase_texts(connection: Connection, tables: Tables, hashes: Collection[bytes]) -> None:
+    """Erase texts. A set whose content is loaded again has them again."""
+    texts = tables.benchmark_texts
     for part in by_bytes(list(hashes)):
         connection.execute(delete(texts).where(texts.c.text_hash.in_(part)))
-        if for_good:
-            connection.execute(update(reviews).where(reviews.c.text_hash.in_(part)).values(text_hash=None))
+
+
+def unlink_texts(
+    connection: Connection, tables: Tables, *, sources: Collection[str], ids: Sequence[str], hashes: Collection[bytes]
+) -> None:
+    """Take the hashes of erased texts out of the sets, which then cannot have these texts again.
+
+    :param sources: as of :func:`texts_of_reviews`, like `ids`
+    """
+    reviews = tables.benchmark_reviews
+    without = update(reviews).values(text_hash=None)
+    for part in by_bytes(ids):
+        under_ids = dialect_of(connection).in_values(reviews.c.review_id, part)
+        connection.execute(without.where(reviews.c.set_id.in_(_sets_from(tables, sources)), under_ids))
+    for some in by_bytes(list(hashes)):
+        connection.execute(without.where(reviews.c.text_hash.in_(some)))
+
+
+def _sets_from(tables: Tables, sources: Collection[str]) -> Select[tuple[int]]:
+    sets = tables.benchmark_sets
+    return select(sets.c.id).where(sets.c.source.in_(sources))

@@ -13,9 +13,12 @@ from review_scoring.warehouse.preflight_errors import with_explained_errors
 from review_scoring.warehouse.source.columns import columns_of
 
 
-def table_source(conn_id: str, schema: str | None, name: str) -> str:
-    """Return the source of a benchmark set from a table, as `benchmark_sets.source` names it."""
-    return f"connection {conn_id}, {f'{schema}.{name}' if schema else name}"
+def table_source(conn_id: str, place: str, id_column: str) -> str:
+    """Return the source of a benchmark set from a table, as `benchmark_sets.source` names it.
+
+    :param place: the table, with its schema if that is set
+    """
+    return f"connection {conn_id}, {place} ({id_column})"
 
 
 def labelled_rows(

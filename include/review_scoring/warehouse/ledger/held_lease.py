@@ -42,7 +42,8 @@ def in_progress(tables: Tables, now: datetime) -> ColumnElement[bool]:
 class Lease:
     """A run's right to score, and its progress: `chunks` commits, which counted `counts`.
 
-    `requested_by` is the DAG run to which rescores yield meanwhile; None for a run that yields itself.
+    `requested_by` is the DAG run to which rescores yield meanwhile; None for a run that yields itself. What the run
+    writes was read from the source after `taken_at`.
     """
 
     shard_id: int
@@ -52,10 +53,16 @@ class Lease:
     counts: Counts
     model_id: int
     requested_by: str | None
+    taken_at: datetime
 
     def after(self, counts: Counts) -> Lease:
         """Return the lease as it is after one more chunk."""
         return replace(self, chunks=self.chunks + 1, counts=self.counts + counts)
+
+
+def lock_shard(connection: Connection, job: JobRecord, lease: Lease) -> None:
+    """Lock the shard's row until the transaction ends, whoever holds its lease now."""
+    connection.execute(dialect_of(connection).locked(_state(job, lease))).all()
 
 
 def advance(

@@ -162,7 +162,7 @@ def _take(
         counts, chunks, shard_id = Counts.from_row(earlier), earlier.chunks, earlier.id
         counts = counts if reads_nothing(counts) else counts.before_another_try()
         connection.execute(update(shards).where(shards.c.id == shard_id).values(**held, **counts.as_columns()))
-    return Lease(shard_id, run_id, token, chunks, counts, model_id, requested_by)
+    return Lease(shard_id, run_id, token, chunks, counts, model_id, requested_by, now)
 
 
 def _others(connection: Connection, job: JobRecord, key: RunKey) -> Sequence[Row[Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, Table, and_, func, or_, select, update
 
 from review_scoring.job import Rescore
 from review_scoring.request import RunKey, RunRequest
@@ -188,12 +188,11 @@ class ShardRecords(JobTransactions):
             "excluded_is_exact": None if excluded is None else excluded.is_exact,
         }
         connection.execute(update(runs).where(runs.c.id == run_id).values(values))
-        # A run that is planned again long after its end is in progress, although none of its shards may begin for a
-        # while: retention goes by the leases.
-        connection.execute(update(shards).where(shards.c.run_id == run_id).values(lease_until=now))
         earlier = select(shards).where(shards.c.run_id == run_id)
         for row in connection.execute(dialect_of(connection).locked(earlier)).all():
-            changes: dict[str, Any] = {"read_to": None}  # of the stretches of the earlier plan
+            # How far it has read is said of the earlier plan's stretches. By its lease, retention knows that a run is
+            # in progress that is planned again long after its end, although no shard has begun yet.
+            changes: dict[str, Any] = {"read_to": None, "lease_until": now}
             if row.state == RUNNING:
                 changes |= {"state": ABANDONED, "ended_at": now}
             if row.map_index >= planned:
@@ -223,15 +222,14 @@ class ShardRecords(JobTransactions):
             add_up(connection, self.job, found.run_id, dialect_of(connection).now(connection))
 
     def _rows_of(self, connection: Connection, shard_ids: Sequence[int]) -> RowCounts:
-        def rows(table: Table) -> int:
-            written = dialect_of(connection).in_values(table.c.shard_id, shard_ids)
-            counted = select(func.count()).select_from(table).where(table.c.job_id == self.job.id, written)
-            return int(connection.scalar(counted) or 0)
+        erasures, dialect = self.job.tables.erasures, dialect_of(connection)
 
-        erasures = self.job.tables.erasures
-        erased = select(erasures.c.was, func.count()).group_by(erasures.c.was)
-        erased = erased.where(dialect_of(connection).in_values(erasures.c.shard_id, shard_ids))
-        was = {table: int(count) for table, count in connection.execute(erased)}
-        return RowCounts(
-            rows(self.job.tables.scores) + was.get(SCORE, 0), rows(self.job.tables.rejects) + was.get(REJECT, 0)
-        )
+        def count(table: Table, *where: ColumnElement[bool]) -> ScalarSelect[int]:
+            written = dialect.in_values(table.c.shard_id, shard_ids)
+            counted = select(func.count()).select_from(table).where(table.c.job_id == self.job.id, written, *where)
+            return counted.scalar_subquery()
+
+        # In one statement: a review that is erased meanwhile is counted once, as a row or as an erasure.
+        scored = count(self.job.tables.scores) + count(erasures, erasures.c.was == SCORE)
+        rejected = count(self.job.tables.rejects) + count(erasures, erasures.c.was == REJECT)
+        return RowCounts(*map(int, connection.execute(select(scored, rejected)).one()))

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, and_, bindparam, delete, select, update
 
-from review_scoring.reviews import Prediction, Reject
+from review_scoring.reviews import Prediction, Reject, review_hash
 from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.ledger.chunk import ChunkResult, Outcome
-from review_scoring.warehouse.ledger.held_lease import Lease, advance
+from review_scoring.warehouse.ledger.held_lease import Lease, advance, lock_shard
 from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.transactions import JobTransactions
 
@@ -32,15 +32,31 @@ class ChunkWriter(JobTransactions):
 
         def write(connection: Connection) -> Lease:
             now = dialect_of(connection).now(connection)
-            mine = chunk
+            ids = [outcome.review.id for outcome in chunk.outcomes]
+            mine = chunk.without(self._erased(connection, lease, ids))
             if chunk.checks_siblings:
-                mine = chunk.without(self._done_by_siblings(connection, lease, [o.review.id for o in chunk.outcomes]))
+                mine = mine.without(self._done_by_siblings(connection, lease, ids))
             after = lease.after(mine.counts())
             if advance(connection, self.job, lease, after, now, device=mine.device, read_to=mine.read_to):
                 write_chunk(connection, self.job, lease, mine, now)
             return after
 
         return self._write("committing a chunk", write)
+
+    def _erased(self, connection: Connection, lease: Lease, ids: Sequence[str]) -> frozenset[str]:
+        """Return which of these reviews were erased since the lease was taken: they may have been read before that."""
+        erasures = self.job.tables.erasures
+        # An erasure locks the shards that are running: it is either seen here, or sees what is written here.
+        lock_shard(connection, self.job, lease)
+        lately = and_(erasures.c.job_id == self.job.id, erasures.c.erased_at >= lease.taken_at)
+        if connection.scalar(select(erasures.c.id).where(lately).limit(1)) is None:
+            return frozenset()
+        hashes = {review_hash(review_id): review_id for review_id in ids}
+        found: set[str] = set()
+        for part in by_bytes(list(hashes)):
+            theirs = select(erasures.c.review_hash).where(lately, erasures.c.review_hash.in_(part))
+            found.update(hashes[bytes(each)] for each in connection.scalars(theirs))
+        return frozenset(found)
 
     def _done_by_siblings(self, connection: Connection, lease: Lease, ids: Sequence[str]) -> frozenset[str]:
         """Return which of these reviews another shard of the same run has done: their cursor changed meanwhile."""

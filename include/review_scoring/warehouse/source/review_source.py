@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Engine, Text, cast, func, select
+from sqlalchemy import ColumnElement, Engine, Row, Text, cast, func, select
 
 from review_scoring.request import EVERYTHING, KeyRange, NativeId
 from review_scoring.reviews import Review, canonical_id, canonical_time
@@ -15,7 +15,7 @@ from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.engine import same_database
 from review_scoring.warehouse.retry import TimeLimitError, with_retries
 from review_scoring.warehouse.source.row_reader import Page, RowReader
-from review_scoring.warehouse.source.rows import SourceRow, parse_id
+from review_scoring.warehouse.source.rows import READ_ERRORS, SourceRow, is_of_rows, parse_id
 from review_scoring.warehouse.source.stretches import WHOLE, Stretch
 from review_scoring.warehouse.source.table import SourceTable
 
@@ -106,12 +106,7 @@ class ReviewSource(SourceTable):
     def existing(self, ids: Sequence[str]) -> frozenset[str]:
         """Return which of these canonical ids a row of the source has, whatever its text."""
         native = [each for each in (self._native(review_id) for review_id in ids) if each is not None]
-        one_of = dialect_of(self.engine).in_values
-        found = {
-            canonical_id(row.id)
-            for part in by_bytes(native)
-            for row in self.fetch(select(self.id.label("id")).where(one_of(self.id, part)))
-        }
+        found = {canonical_id(row.id) for part in by_bytes(native) for row in self._with_ids(part)}
         missing = [review_id for review_id in ids if review_id not in found]
         if missing and self.engine.dialect.name == "sqlite":  # which keeps 7 and '7' apart in columns without a type
             as_text = cast(self.id, Text)
@@ -119,6 +114,31 @@ class ReviewSource(SourceTable):
                 rows = self.fetch(select(self.id.label("id")).where(as_text.in_(part)))
                 found |= {canonical_id(row.id) for row in rows}
         return frozenset(review_id for review_id in ids if review_id in found)
+
+    def _with_ids(self, ids: Sequence[NativeId]) -> Sequence[Row[Any]]:
+        """Return the ids of the rows with these ids, of which the column may be unable to hold some."""
+        one_of = dialect_of(self.engine).in_values(self.id, ids)
+        try:
+            return self.fetch(select(self.id.label("id")).where(one_of))
+        except READ_ERRORS as error:
+            if not is_of_rows(error):
+                raise
+            if len(ids) > 1:
+                half = len(ids) // 2
+                return [*self._with_ids(ids[:half]), *self._with_ids(ids[half:])]
+            if self._can_be_id(ids[0]):  # so it is a row of the source that cannot be read
+                raise
+            return []
+
+    def _can_be_id(self, value: NativeId) -> bool:
+        """Return whether the type of the column can hold a value, whatever its rows are."""
+        try:
+            self.fetch(select(self.bound(value).label("id")))
+        except READ_ERRORS as error:
+            if not is_of_rows(error):
+                raise
+            return False
+        return True
 
     def is_empty(self) -> bool:
         """Return whether no row has an id."""

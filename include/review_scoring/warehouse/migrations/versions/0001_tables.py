@@ -185,7 +185,8 @@ def _create_erasures() -> None:
         schema=_schema(),
         **MYSQL,
     )
-    _create_index("erasures_review", "erasures", ["job_id", "review_hash"])
+    _create_index("erasures_review", "erasures", ["review_hash"])
+    _create_index("erasures_time", "erasures", ["job_id", "erased_at"])
     _create_index("erasures_shard", "erasures", ["shard_id"])
 
 
