@@ -1,4 +1,4 @@
-"""Finds scores of deleted reviews, and texts that changed unseen, every week. Erases only if the job says so.
+"""Finds scores of deleted reviews, and changed texts of rows without a time, every week. Erases if the job says so.
 
 Then it removes records of runs and predictions that are older than the settings say.
 
@@ -57,7 +57,7 @@ PARAMS = {
 
 with scoring_dag(
     "reconcile_reviews",
-    description="Find scores of deleted reviews and texts that changed unseen",
+    description="Find scores of deleted reviews, and changed texts of rows without a time",
     schedule=SETTINGS.reconcile_schedule,
     max_active_runs=1,
     params=PARAMS,

@@ -613,8 +613,8 @@ BUGS = (
     Bug(
         "a share above the limit erased",
         "run/reconciling.py",
-        "    if before + deleted > limit:\n",
-        "    if deleted > report.recorded:\n",
+        "    if before + report.deleted > limit:\n",
+        "    if report.deleted > report.recorded:\n",
         "tests/run/test_reconciling.py::test_more_than_the_limit_is_refused_with_the_share_and_the_limit[sqlite]",
     ),
     Bug(

@@ -1,4 +1,4 @@
-"""PlanComparisonOperator: plans a comparison of texts with their hashes, where they may have changed unseen."""
+"""PlanComparisonOperator: plans a comparison of texts with their hashes, of rows without a time of change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PlanComparisonOperator(PlanShardsOperator):
-    """Split a rescore of changed texts into shards, for reviews that change without a new `updated_at`.
+    """Split a rescore of changed texts into shards, for rows without an `updated_at`.
 
     The nightly run finds changed texts by the job's `updated_at_column`. Of a job without one, and of rows where it is
     NULL, every text is read and its hash compared. It skips where there are no such rows, and where the job's
