@@ -1,8 +1,9 @@
 """Finds scores of deleted reviews, and changed texts of rows without a time, every week. Erases if the job says so.
 
-Then it removes records of runs and predictions that are older than the settings say.
+It also removes records of runs and predictions that are older than the settings say.
 
-resolve run -> reconcile -> apply retention
+resolve run -> reconcile
+            -> apply retention
             -> preflight -> plan comparison -> score each shard -> summarise
 """
 
@@ -64,7 +65,7 @@ with scoring_dag(
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1), "retry_exponential_backoff": True},
     doc_md=__doc__,
 ) as (dag, run):
-    reconcile = ReconcileReviewsOperator(
+    ReconcileReviewsOperator(
         task_id="reconcile",
         job=run.job,
         on_delete="{{ params.on_delete }}",
@@ -98,7 +99,6 @@ with scoring_dag(
     ).expand(shard=plan.output)
     summarise = SummariseRunOperator(task_id="summarise", job=run.job, shards=plan.output, results=score.output)
 
-    retention = ApplyRetentionOperator(task_id="apply_retention", job=run.job, estimate_only="{{ params.dry_run }}")
+    ApplyRetentionOperator(task_id="apply_retention", job=run.job, estimate_only="{{ params.dry_run }}")
 
-    reconcile >> retention
     preflight >> plan >> score >> summarise

@@ -78,12 +78,12 @@ class ScoringJob(CheckedModel):
     updated_at_column: Text | None = Field(
         default=None,
         description="Changes whenever the text does. Nightly runs then score changed reviews again; see `on_change`. "
-        "Without it, changed texts are found by their hash, and by rescores only.",
+        "Without it, changed texts are found by their hash: every week by `reconcile_reviews`, and by rescores.",
     )
     on_change: Annotated[OnChange, Must("'rescore' or 'ignore'")] = Field(
         default=OnChange.RESCORE,
         description="Whether a nightly run scores reviews again whose `updated_at_column` has changed, `rescore`, or "
-        "leaves them as they are, `ignore`. An index on that column makes it fast.",
+        "leaves them as they are, `ignore`, as `reconcile_reviews` then does. An index on that column makes it fast.",
     )
     on_delete: Annotated[OnDelete, Must("'keep' or 'erase'")] = Field(
         default=OnDelete.KEEP,

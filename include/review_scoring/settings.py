@@ -24,6 +24,8 @@ FEWEST_RUN_DAYS = 125
 """Days for which the runs of a job are needed: the charts go back 120 days, to the start of the day (UTC), and the
 checks compare with the runs of eight weeks."""
 
+MOST_DAYS = 36_500
+
 ON = ("true", "1", "yes", "on")
 OFF = ("false", "0", "no", "off", "none", "")
 """`none` and the empty text are what a template renders a missing value to."""
@@ -64,8 +66,8 @@ def as_days(value: object, name: str, *, fewest: int = 0) -> int:
         days = int(str(value))
     except ValueError:
         raise ConfigurationError(f"{name} is {value!r}; it must be a whole number of days, 0 for ever") from None
-    if days < 0:
-        raise ConfigurationError(f"{name} is {days}; it must not be negative, and 0 keeps for ever")
+    if not 0 <= days <= MOST_DAYS:
+        raise ConfigurationError(f"{name} is {days}; it must be from 1 to {MOST_DAYS}, or 0 for ever")
     if 0 < days < fewest:
         raise ConfigurationError(
             f"{name} is {days}; it must be 0, which keeps for ever, or at least {fewest}: the charts of the pages show "

@@ -61,7 +61,7 @@ def test_days_that_something_is_kept_are_read(monkeypatch: pytest.MonkeyPatch) -
             "100",
             "keep_runs_days is 100; it must be 0, .* or at least 125: the charts",
         ),
-        ("keep_runs_days", "-1", "keep_runs_days is -1; it must not be negative"),
+        ("keep_runs_days", "-1", "keep_runs_days is -1; it must be from 1 to 36500, or 0 for ever"),
         ("keep_predictions_days", "a year", "keep_predictions_days is 'a year'; it must be a whole number of days"),
     ],
 )

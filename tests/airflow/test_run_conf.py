@@ -15,6 +15,8 @@ JOB = {"source_table": "reviews"}
 CHOICES: dict[str, dict[str, Any]] = {
     "score_reviews": {},
     "rescore_reviews": {},
+    "reconcile_reviews": {},
+    "forget_reviews": {"ids": [1]},
     "benchmark_models": {},
     "import_model": {"model": "allocine-camembert"},
     "promote_model": {"model": "french-reviews-small", "reason": "it is good"},

@@ -80,7 +80,7 @@ def test_a_table_is_the_same_set_as_a_file(tmp_path: Path, engine: Engine) -> No
     entry = find_set("films", own_set(tmp_path, "table", 'conn_id = "reviews"', 'table = "labelled"'))
     found = read_set(entry, lambda conn_id: engine)
     assert found.content_hash == from_file(tmp_path, list(ROWS)).content_hash
-    assert found.source == "connection reviews, labelled"
+    assert found.source == "connection reviews, labelled (id)"
 
 
 def test_a_missing_table_or_column_is_reported_with_the_existing_ones(tmp_path: Path, engine: Engine) -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 
 from review_scoring.errors import ErasureRefusedError
 from review_scoring.job import OnDelete, Rescore
 from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.erasure import Erasure, ErasureRequest
 from review_scoring.warehouse.evaluations.records import LabelledReview
+from review_scoring.warehouse.ledger.transactions import JobTransactions
 from tests.run.nights import NEWEST, finish, night, plan
 from tests.run.reconciliations import (
     OF_TABLE,
@@ -60,7 +63,7 @@ def test_ten_of_forty_deleted_reviews_leave_nothing_but_a_row_each_in_erasures(s
     rows = erasures(scored)
     assert {row.review_hash for row in rows} == {hashlib.sha256(str(n).encode()).digest() for n in TEN}
     assert len(rows) == 10
-    assert sorted(row.was for row in rows) == ["reject", *["score"] * 9]
+    assert sorted(row.erased_from for row in rows) == ["reject", *["score"] * 9]
     assert {(row.reason, row.requested_by, row.erased_in) for row in rows} == {
         ("deleted", "alice", "reconcile_reviews of week 1")
     }
@@ -222,7 +225,7 @@ def test_texts_that_only_an_earlier_content_of_a_set_has_are_erased_and_written_
     assert reconciled(scored, dry_run=True).found.superseded_texts == 1
     assert texts(scored) == 3
     reconciled(scored)
-    assert [(each.was, each.benchmark_texts) for each in erasures(scored)] == [(None, 1)]
+    assert [(each.erased_from, each.benchmark_texts) for each in erasures(scored)] == [(None, 1)]
     assert [each.text for each in store_of(scored).reviews(loaded.id)] == ["gardé", None]
     assert [each.text for each in store_of(scored).reviews(other.id)] == ["d'un autre jeu"]
     load_set(scored, first)
@@ -285,3 +288,79 @@ def test_after_any_nights_deletions_rescores_and_erasures_every_run_adds_up(ware
     night(warehouse, "last")
     assert {*warehouse.scores(), *warehouse.rejects()} == set(map(str, there))
     assert len(erasures(warehouse)) == erased > 0
+
+
+@pytest.mark.parametrize(("share", "deleted"), [(0.29, 29), (0.03, 3), (0.0, 0)])
+def test_a_share_that_is_just_the_limit_is_erased(warehouse: Warehouse, share: float, deleted: int) -> None:
+    warehouse.create()
+    warehouse.fill(100)
+    night(warehouse)
+    delete(warehouse, deleted)
+    report = reconciled(warehouse, max_share=share)
+    assert (report.deleted, report.erased and report.erased.reviews) == (deleted, deleted)
+    delete(warehouse, deleted * 2 + 1)
+    with pytest.raises(ErasureRefusedError, match="more than the limit"):
+        reconciled(warehouse, "again", max_share=share)
+
+
+def test_the_rows_of_a_run_and_its_erasures_are_counted_in_one_statement(scored: Warehouse) -> None:
+    shards = opened(scored).ledger.shards
+    statements: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        statements.append(arguments[2])
+
+    event.listen(scored.engine, "before_cursor_execute", note)
+    counted = shards.rows_of([row.id for row in scored.shards()])
+    event.remove(scored.engine, "before_cursor_execute", note)
+    assert counted == (39, 1)
+    assert len([each for each in statements if "erasures" in each or "review_scores" in each]) == 1
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mariadb"], indirect=True)
+def test_two_reconciliations_at_once_erase_an_earlier_text_once(scored: Warehouse) -> None:
+    load_set(scored, [LabelledReview(str(n), f"ancien {n}", "neg") for n in range(50)])
+    load_set(scored, [LabelledReview("a", "nouveau", "neg")])
+    with ThreadPoolExecutor(2) as pool:
+        reports = list(pool.map(partial(reconciled, scored), ["one", "two"]))
+    assert sum(each.erased.superseded_texts for each in reports if each.erased) == 50
+    assert len(erasures(scored)) == 50
+    assert texts(scored) == 1
+
+
+def test_an_earlier_text_of_a_set_keeps_no_review_of_the_job_from_being_scored(warehouse: Warehouse) -> None:
+    warehouse.create()
+    warehouse.fill(5)
+    night(warehouse, "first")
+    load_set(warehouse, [LabelledReview("6", "ancien", "neg")])
+    load_set(warehouse, [LabelledReview("6", "nouveau", "neg")])
+    warehouse.fill(1, first=6)
+
+    def reconcile_meanwhile(texts: Sequence[str]) -> None:
+        reconciled(warehouse)
+
+    warehouse.classifier.before_batch = reconcile_meanwhile
+    assert night(warehouse, "second").counts.scored == 1
+    assert [(each.erased_from, each.reason) for each in erasures(warehouse)] == [(None, "superseded")]
+
+
+def test_a_commit_whose_answer_was_lost_is_recognised_though_a_review_of_it_was_erased_meanwhile(
+    scored: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored.insert(*((n, body(n)) for n in range(41, 46)))
+    whole = JobTransactions._write
+    lost: list[str] = []
+
+    def losing(self: JobTransactions, what: str, work: Callable[[Connection], Any]) -> Any:
+        result = whole(self, what, work)
+        if what == "committing a chunk" and not lost:
+            lost.append(what)
+            scored.run("DELETE FROM reviews WHERE id = 42")
+            reconciled(scored)
+            return whole(self, what, work)
+        return result
+
+    monkeypatch.setattr(JobTransactions, "_write", losing)
+    report = night(scored, "second", chunk_rows=3)
+    assert (lost, report.counts.scored) == (["committing a chunk"], 5)
+    assert {"41", "43", "44", "45"} <= set(scored.scores())

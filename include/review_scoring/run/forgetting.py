@@ -9,7 +9,8 @@ from typing import Any
 
 from review_scoring.errors import ConfigurationError, ErasureRefusedError
 from review_scoring.reviews import canonical_id
-from review_scoring.run.recorded_job import RecordedJob, counted, stored_parts
+from review_scoring.run.recorded_job import RecordedJob
+from review_scoring.run.report import counted, stored_parts
 from review_scoring.warehouse.erasure import Erased, ErasureRequest
 from review_scoring.warehouse.source.rows import parse_id
 
@@ -40,7 +41,7 @@ class ForgetReport:
         """The report for people. It has no ids."""
         done = "would be erased" if self.is_dry_run else "erased"
         words = [f"{self.job}: {counted(self.asked, 'id')} given. {stored_parts(self.erased)} {done}."]
-        if nothing := self.asked - self.erased.reviews:
+        if (nothing := self.asked - self.erased.reviews) > 0:
             words.append(
                 f"Nothing was stored under {counted(nothing, 'id')}; ids are compared exactly, with case and blanks."
             )
@@ -81,14 +82,15 @@ def forget(
 def _canonical(recorded: RecordedJob, entered: Sequence[str]) -> list[str]:
     """Return the canonical ids: `007` is 7 where ids are integers, and UUIDs are lower case.
 
-    What cannot be an id is one if it is recorded: a column may have had another type, and SQLite keeps any value.
+    An id that does not parse is accepted if it is recorded: the column may have had another type, and SQLite keeps any
+    value.
     """
     id_type = recorded.source.id_type
     given = [each if id_type == "string" else each.strip() for each in entered if each.strip()]
     found = {each: _parsed(each, id_type) for each in given}
     odd = [each for each, review_id in found.items() if review_id is None]
-    recorded_odd = {each for each in odd if canonical_id(each) and recorded.erasure.find([each]).reviews}
-    if wrong := len(odd) - len(recorded_odd):
+    storable = [each for each in odd if canonical_id(each) is not None]
+    if wrong := len(odd) - len(recorded.ledger.records.of(storable)):
         raise ConfigurationError(
             f"{wrong:,} of {len(found):,} given ids cannot be ids of {recorded.source.name}, whose ids are of "
             f"type {id_type}; nothing was erased"

@@ -10,7 +10,8 @@ from typing import Any
 
 from review_scoring.errors import ErasureRefusedError
 from review_scoring.job import OnDelete
-from review_scoring.run.recorded_job import RecordedJob, counted, stored_parts
+from review_scoring.run.recorded_job import RecordedJob
+from review_scoring.run.report import counted, stored_parts
 from review_scoring.warehouse.erasure import Erased, ErasureRequest
 
 PAGE_ROWS = 10_000
@@ -21,9 +22,10 @@ PAGE_ROWS = 10_000
 class ReconcileReport:
     """What a reconciliation found and did.
 
-    :param recorded: reviews that had a score or a reject
+    :param recorded: reviews that have a score or a reject
     :param found: what is stored of those that are not in the source any more, and superseded texts of benchmark sets
-    :param erased: what was erased, by all tries; None if nothing was to be
+    :param erased: what was erased by all tries of the run, of which earlier ones may have found more; None if nothing
+        was to be
     """
 
     job: str
@@ -125,17 +127,18 @@ def _refuse(recorded: RecordedJob, report: ReconcileReport, before: int, limit: 
         )
 
 
-def _erase(recorded: RecordedJob, request: ErasureRequest, most: int) -> None:
+def _erase(recorded: RecordedJob, request: ErasureRequest, allowed: int) -> None:
     """Erase what left the source, at most so many reviews: it may have been emptied since they were counted."""
     for _, missing in _pages(recorded):
-        if missing and (len(missing) > most or recorded.source.is_empty()):
+        if missing and (len(missing) > allowed or recorded.source.is_empty()):
+            done = recorded.erasure.erased_in(request.erased_in)
             raise ErasureRefusedError(
                 f"while reviews were being erased, more of them left {recorded.source.name} than the limit allows; it "
-                "may be loaded again at this moment. The next run that reads all rows scores again what was erased by "
-                "mistake; run the reconciliation when the load has ended"
+                f"may be loaded again at this moment. This run has erased {stored_parts(done)}. The next run that "
+                "reads all rows scores again what was erased by mistake; run the reconciliation when the load has ended"
             )
         recorded.erasure.erase(missing, request)
-        most -= len(missing)
+        allowed -= len(missing)
 
 
 def _pages(recorded: RecordedJob) -> Iterator[tuple[Sequence[str], Sequence[str]]]:

@@ -1,4 +1,4 @@
-"""A job that has been scored before, opened without a model, to erase reviews; and words for what was erased."""
+"""A job that has been scored before, opened without a model: its source, its ledger, and what erases its reviews."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.job import ScoringJob
 from review_scoring.warehouse import migrate
-from review_scoring.warehouse.erasure import Erased, Erasure
+from review_scoring.warehouse.erasure import Erasure
 from review_scoring.warehouse.evaluations.labelled_tables import table_source
 from review_scoring.warehouse.ledger.ledger import Ledger, open_ledger
 from review_scoring.warehouse.scoring_tables import check_target, prepare_tables
@@ -58,15 +58,3 @@ def open_recorded_job(
     places = {found.name, *found.other_names}
     sources = frozenset(table_source(job.source_conn_id, place, job.id_column) for place in places)
     return RecordedJob(job, found, ledger, Erasure(engine, ledger.job, stop, set_sources=sources), stop)
-
-
-def stored_parts(erased: Erased) -> str:
-    """Return what was erased, in words."""
-    parts = [counted(erased.scores, "score"), counted(erased.rejects, "reject")]
-    texts = counted(erased.benchmark_texts + erased.superseded_texts, "text")
-    return f"{', '.join(parts)} and {texts} of benchmark sets"
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number with its noun, such as `1 score` or `1,000 scores`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,4 +1,7 @@
-"""The report of a run or a dry run: for XCom, as one line for logs and scripts, as a paragraph for Slack or mail."""
+"""The report of a run or a dry run: for XCom, as one line for logs and scripts, as a paragraph for Slack or mail.
+
+The reports of erasures and of retention stand with them, and use the words at the end of this module.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from review_scoring.warehouse.erasure import Erased
 from review_scoring.warehouse.ledger.counts import NONE, Counts, Tally
 
 
@@ -189,3 +193,15 @@ def _runs(count: int) -> str:
 
 def _reviews(count: int) -> str:
     return "1 review" if count == 1 else f"{count:,} reviews"
+
+
+def stored_parts(erased: Erased) -> str:
+    """Return what was erased, in words."""
+    parts = [counted(erased.scores, "score"), counted(erased.rejects, "reject")]
+    texts = counted(erased.benchmark_texts + erased.superseded_texts, "text")
+    return f"{', '.join(parts)} and {texts} of benchmark sets"
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun, such as `1 score` or `1,000 scores`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

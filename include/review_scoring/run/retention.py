@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from review_scoring.run.report import counted
 from review_scoring.settings import FEWEST_RUN_DAYS, as_days
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.ledger.ledger import Ledger
@@ -73,10 +74,10 @@ class RetentionReport:
         parts = []
         if self.retention.runs:
             ended = f"ended more than {self.retention.runs:,} days ago"
-            parts.append(f"{_count(self.runs, 'run')} with {_count(self.shards, 'shard')} that {ended}")
+            parts.append(f"{counted(self.runs, 'run')} with {counted(self.shards, 'shard')} that {ended}")
         if self.retention.predictions:
             ended = f"ended more than {self.retention.predictions:,} days ago"
-            parts.append(f"{_count(self.predictions, 'prediction')} of evaluations that {ended}")
+            parts.append(f"{counted(self.predictions, 'prediction')} of evaluations that {ended}")
         done = "would be removed. This was a dry run; nothing was removed." if self.is_dry_run else "removed."
         return f"{self.job}: {' and '.join(parts) or 'nothing'} {done}"
 
@@ -106,7 +107,3 @@ def apply_retention(
         predictions=predictions,
         is_dry_run=dry_run,
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

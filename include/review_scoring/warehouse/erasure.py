@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, case, delete, distinct, func, insert, or_, select, update
 
 from review_scoring.reviews import WITHOUT_TEXT, review_hash
 from review_scoring.warehouse.dialects import by_bytes, dialect_of
@@ -22,7 +22,7 @@ from review_scoring.warehouse.evaluations.erasable_texts import (
 )
 from review_scoring.warehouse.ledger.preemption import lock_job
 from review_scoring.warehouse.ledger.transactions import JobTransactions
-from review_scoring.warehouse.schema import REJECT, RUNNING, SCORE
+from review_scoring.warehouse.schema import REJECT, RUNNING, SCORE, SUPERSEDED
 
 ROWS_PER_TRANSACTION = 1_000
 """Reviews that one transaction erases, so that locks are short."""
@@ -33,7 +33,7 @@ class ErasureReason(StrEnum):
 
     DELETED = "deleted"
     REQUESTED = "requested"
-    SUPERSEDED = "superseded"
+    SUPERSEDED = SUPERSEDED
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Erased:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Stored:
     """What the tables hold of some reviews: rows with the table that they are in, and texts of benchmark sets."""
 
     rows: Sequence[tuple[str, Row[Any]]]
@@ -85,7 +85,7 @@ class _Found:
         return Counter(self.texts.owners[text_hash] for text_hash in self.texts.stored)
 
     def counted(self) -> Erased:
-        number, texts = Counter(was for was, _ in self.rows), self.texts_by_owner
+        number, texts = Counter(table for table, _ in self.rows), self.texts_by_owner
         reviews = {row.review_id for _, row in self.rows} | texts.keys()
         return Erased(len(reviews), number[SCORE], number[REJECT], texts.total())
 
@@ -103,8 +103,8 @@ class Erasure(JobTransactions):
     set_sources: frozenset[str]
 
     def find(self, ids: Sequence[str]) -> Erased:
-        """Count what would be erased of these reviews."""
-        look = (partial(self._found, ids=part) for part in _parts(ids))
+        """Count what would be erased of these reviews; a text that several reviews share may be counted twice."""
+        look = (partial(self._stored, ids=part) for part in _parts(ids))
         return sum((self._read("looking up what to erase", each).counted() for each in look), Erased())
 
     def erase(self, ids: Sequence[str], request: ErasureRequest) -> None:
@@ -114,6 +114,7 @@ class Erasure(JobTransactions):
         stored has a row in `erasures` as well if its erasure was requested.
         """
         for part in _parts(ids):
+            self.stop.check()
             self._write("erasing reviews", partial(self._erase, ids=part, request=request))
 
     def find_superseded(self) -> Erased:
@@ -129,56 +130,64 @@ class Erasure(JobTransactions):
             # A set that is being loaded may have found one of these texts, and rely on it.
             with dialect_of(connection).exclusive(connection, self.job.tables.schema):
                 texts = superseded_texts(connection, self.job.tables, most=ROWS_PER_TRANSACTION)
-                self._record(connection, _Found((), texts), by)
+                self._record(connection, _Stored((), texts), by)
                 erase_texts(connection, self.job.tables, texts.stored)
             return bool(texts.stored)
 
         while self._write("erasing earlier texts", erase):
-            pass
+            self.stop.check()
 
     def erased_in(self, run: str) -> Erased:
         """Return what a run of a DAG or a command has erased, in all its tries."""
         erasures = self.job.tables.erasures
-        columns = (erasures.c.was, erasures.c.benchmark_texts, erasures.c.reason)
-        mine = select(*columns, func.count().label("rows"))
-        mine = mine.where(erasures.c.job_id == self.job.id, erasures.c.erased_in == run).group_by(*columns)
-        total = Erased()
-        for row in self._read("counting what was erased", lambda c: c.execute(mine).all()):
-            texts = row.rows * row.benchmark_texts
-            if row.reason == ErasureReason.SUPERSEDED:
-                total += Erased(superseded_texts=texts)
-            elif row.was is not None or texts:
-                total += Erased(row.rows, row.rows * (row.was == SCORE), row.rows * (row.was == REJECT), texts)
-        return total
+        mine = (erasures.c.job_id == self.job.id, erasures.c.erased_in == run)
+        is_superseded = erasures.c.reason == SUPERSEDED
+        has_erased = or_(erasures.c.erased_from.is_not(None), erasures.c.benchmark_texts > 0)
+        columns = (
+            func.count(distinct(erasures.c.review_hash)),
+            *(
+                func.coalesce(func.sum(case((erasures.c.erased_from == name, 1), else_=0)), 0)
+                for name in (SCORE, REJECT)
+            ),
+            func.coalesce(func.sum(erasures.c.benchmark_texts), 0),
+        )
+        of_reviews = select(*columns).where(*mine, has_erased, ~is_superseded)
+        superseded = select(columns[-1]).where(*mine, is_superseded)
 
-    def _found(self, connection: Connection, ids: Sequence[str], *, locks: bool = False) -> _Found:
+        def count(connection: Connection) -> Erased:
+            numbers = [*connection.execute(of_reviews).one(), connection.scalar(superseded)]
+            return Erased(*map(int, numbers))
+
+        return self._read("counting what was erased", count)
+
+    def _stored(self, connection: Connection, ids: Sequence[str], *, locks: bool = False) -> _Stored:
         tables_, dialect = self.job.tables, dialect_of(connection)
         rows: list[tuple[str, Row[Any]]] = []
         hashes: dict[bytes, str] = {}
-        for was, table in ((SCORE, tables_.scores), (REJECT, tables_.rejects)):
-            reason = [table.c.reason] if was == REJECT else []
+        for name, table in ((SCORE, tables_.scores), (REJECT, tables_.rejects)):
+            reason = [table.c.reason] if name == REJECT else []
             mine = select(table.c.review_id, table.c.shard_id, table.c.text_hash, *reason)
             mine = mine.where(table.c.job_id == self.job.id, dialect.in_values(table.c.review_id, ids))
             for row in connection.execute(dialect.locked(mine) if locks else mine):
-                rows.append((was, row))
-                if was == SCORE or row.reason not in WITHOUT_TEXT:
+                rows.append((name, row))
+                if name == SCORE or row.reason not in WITHOUT_TEXT:
                     hashes[row.text_hash] = row.review_id
         texts = texts_of_reviews(connection, tables_, sources=self.set_sources, ids=ids, hashes=hashes)
-        return _Found(rows, texts)
+        return _Stored(rows, texts)
 
     def _erase(self, connection: Connection, ids: Sequence[str], request: ErasureRequest) -> None:
         tables_, dialect = self.job.tables, dialect_of(connection)
         lock_job(connection, self.job)
         self._lock_running(connection)
-        found = self._found(connection, ids, locks=True)
-        self._record(connection, found, request, ids)
-        for was, table in ((SCORE, tables_.scores), (REJECT, tables_.rejects)):
-            if mine := [row.review_id for each, row in found.rows if each == was]:
+        stored = self._stored(connection, ids, locks=True)
+        self._record(connection, stored, request, ids)
+        for name, table in ((SCORE, tables_.scores), (REJECT, tables_.rejects)):
+            if mine := [row.review_id for each, row in stored.rows if each == name]:
                 one_of = dialect.in_values(table.c.review_id, mine)
                 connection.execute(delete(table).where(table.c.job_id == self.job.id, one_of))
-        erase_texts(connection, tables_, found.texts.stored)
-        unlink_texts(connection, tables_, sources=self.set_sources, ids=ids, hashes=found.texts.owners)
-        fewer = tables_.jobs.c.uncounted_reviews - len(found.rows)
+        erase_texts(connection, tables_, stored.texts.stored)
+        unlink_texts(connection, tables_, sources=self.set_sources, ids=ids, hashes=stored.texts.owners)
+        fewer = tables_.jobs.c.uncounted_reviews - len(stored.rows)
         connection.execute(update(tables_.jobs).where(tables_.jobs.c.id == self.job.id).values(uncounted_reviews=fewer))
 
     def _lock_running(self, connection: Connection) -> None:
@@ -189,36 +198,37 @@ class Erasure(JobTransactions):
         connection.execute(dialect_of(connection).locked(running)).all()
 
     def _record(
-        self, connection: Connection, found: _Found, request: ErasureRequest, asked: Sequence[str] = ()
+        self, connection: Connection, stored: _Stored, request: ErasureRequest, asked: Sequence[str] = ()
     ) -> None:
         """Write a row for each review.
 
         :param asked: the reviews that were asked for, which all get one if their erasure was requested
         """
-        texts = found.texts_by_owner
-        kept: list[tuple[str, str | None, int | None, int]] = [
-            (row.review_id, was, row.shard_id, texts.pop(row.review_id, 0)) for was, row in found.rows
+        texts = stored.texts_by_owner
+        rows: list[tuple[str, str | None, int | None, int]] = [
+            (row.review_id, table, row.shard_id, texts.pop(row.review_id, 0)) for table, row in stored.rows
         ]
-        kept += [(owner, None, None, count) for owner, count in texts.items()]
-        if request.reason is ErasureReason.REQUESTED:
-            without = set(asked) - {review_id for review_id, *_ in kept}
-            kept += [(review_id, None, None, 0) for review_id in self._unrecorded(connection, without, request)]
-        same = {"job_id": self.job.id, **vars(request), "erased_at": dialect_of(connection).now(connection)}
-        rows = [
-            {"review_hash": review_hash(review_id), "was": was, "shard_id": shard, "benchmark_texts": count, **same}
-            for review_id, was, shard, count in kept
+        rows += [(owner, None, None, count) for owner, count in texts.items()]
+        if request.reason is ErasureReason.REQUESTED:  # so that a run that has read the others does not write them
+            others = sorted({*asked} - {review_id for review_id, *_ in rows})
+            rows += [(review_id, None, None, 0) for review_id in others]
+        now = dialect_of(connection).now(connection)
+        values = [
+            {
+                "job_id": self.job.id,
+                "review_hash": review_hash(review_id),
+                "erased_from": table,
+                "shard_id": shard,
+                "benchmark_texts": count,
+                "reason": request.reason.value,
+                "requested_by": request.requested_by,
+                "erased_in": request.erased_in,
+                "erased_at": now,
+            }
+            for review_id, table, shard, count in rows
         ]
-        if rows:
-            connection.execute(insert(self.job.tables.erasures), rows)
-
-    def _unrecorded(self, connection: Connection, ids: set[str], request: ErasureRequest) -> Sequence[str]:
-        """Return the ids that have no row of this run yet, from an earlier try."""
-        erasures = self.job.tables.erasures
-        mine = select(erasures.c.review_hash).where(
-            erasures.c.job_id == self.job.id, erasures.c.erased_in == request.erased_in
-        )
-        recorded = {bytes(each) for each in connection.scalars(mine)} if ids else set()
-        return sorted(review_id for review_id in ids if review_hash(review_id) not in recorded)
+        if values:
+            connection.execute(insert(self.job.tables.erasures), values)
 
 
 def _parts(ids: Sequence[str]) -> Sequence[Sequence[str]]:

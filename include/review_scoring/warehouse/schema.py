@@ -34,7 +34,10 @@ RUNNING, SUCCESS, FAILED, YIELDED, ABANDONED = "running", "success", "failed", "
 its lease has expired, or if its run is planned again without it."""
 
 SCORE, REJECT = "score", "reject"
-"""Values of `erasures.was`."""
+"""Values of `erasures.erased_from`."""
+
+SUPERSEDED = "superseded"
+"""The value of `erasures.reason` whose ids are those within a benchmark set, and not the job's."""
 
 CERTAINTY = ("job_id", "score", "review_id")
 FILTERS = ("label", "truncated", "model_id", "scored_at")
@@ -189,15 +192,15 @@ class Tables:
 
     def _add_erasures(self) -> None:
         """Add the table of what was erased."""
-        # A row for each erased review, with neither its id nor its text. `was` is the table that it was erased from;
-        # NULL if only texts of benchmark sets were erased. Of which shard it was lets an old run still add up.
+        # A row for each erased review, with neither its id nor its text. `erased_from` is NULL if only texts of
+        # benchmark sets were erased, or nothing was stored. By `shard_id`, the counts of an old run still add up.
         self.erasures = Table(
             "erasures",
             self.metadata,
             Column("id", surrogate_id_type(), primary_key=True),
             Column("job_id", BigInteger, self._refers_to("scoring_jobs"), nullable=False),
             Column("review_hash", hash_type(), nullable=False),
-            Column("was", String(20)),
+            Column("erased_from", String(20)),
             Column("shard_id", BigInteger),
             Column("benchmark_texts", Integer, nullable=False),
             Column("reason", String(20), nullable=False),

@@ -16,8 +16,9 @@ from review_scoring.airflow.operators.base import JobOperator, fail_without_retr
 from review_scoring.airflow.operators.rendered import NOTHING, as_int
 from review_scoring.job import target_conn_id
 from review_scoring.run.retention import Retention, apply_retention
-from review_scoring.settings import SECTION
-from review_scoring.warehouse.ledger.ledger import find_ledger
+from review_scoring.settings import SECTION, as_bool
+from review_scoring.warehouse.ledger.ledger import lookup_ledger
+from review_scoring.warehouse.scoring_tables import prepare_tables
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,6 +33,7 @@ class ApplyRetentionOperator(JobOperator):
     removed. The task needs neither the model nor the source. It is skipped if both numbers of days are 0.
 
     :param job: as of :class:`ScoreReviewsOperator` (templated)
+    :param migrate: False if a DBA creates the tables: they are only checked
     :param estimate_only: count what would be removed, and remove nothing (templated)
     :param keep_runs_days: in place of the setting `keep_runs_days`; None for the setting (templated)
     :param keep_predictions_days: in place of the setting `keep_predictions_days`; None for the setting (templated)
@@ -57,7 +59,12 @@ class ApplyRetentionOperator(JobOperator):
                     f"all runs and predictions are kept: the settings keep_runs_days and keep_predictions_days of "
                     f"[{SECTION}] are 0"
                 )
-            ledger = find_ledger(engine_of(target_conn_id(job)), job, self._stop)
+            engine = engine_of(target_conn_id(job))
+            ledger = lookup_ledger(engine, job, self._stop)
+            if ledger is None:
+                raise AirflowSkipException("the job has never been scored, so there is nothing to remove")
+            migrate = as_bool(self.migrate, "migrate")
+            prepare_tables(engine, job, self._stop, migrate_tables=migrate, dry_run=self.is_dry_run)
             report = apply_retention(ledger, store_of(job, self._stop), retention, dry_run=self.is_dry_run)
         log.info("%s", report.line)
         log.info("%s", report.paragraph)

@@ -70,7 +70,7 @@ class ReconcileReviewsOperator(ErasingOperator):
 class ForgetReviewsOperator(ErasingOperator):
     """Erase scores, rejects and texts in benchmark sets of given reviews, at once.
 
-    :param job: as of :class:`ReconcileReviewsOperator`, like `estimate_only` and `migrate` (templated)
+    :param job: as of :class:`ReconcileReviewsOperator`, like `estimate_only` (both templated) and `migrate`
     :param ids: ids of the reviews (templated)
     :param even_if_in_source: erase reviews that the source still has, and that are scored again (templated)
     """

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from review_scoring.airflow.operators.base import fail_without_retry
 from review_scoring.airflow.operators.plan_shards import PlanShardsOperator
 from review_scoring.job import OnChange, Rescore
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
+from review_scoring.run.preflight import PreparedJob
 
 
 class PlanComparisonOperator(PlanShardsOperator):
@@ -27,15 +24,10 @@ class PlanComparisonOperator(PlanShardsOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(rescore=Rescore.CHANGED, yields=True, **kwargs)
 
-    def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Plan the shards, or skip."""
-        with fail_without_retry():
-            prepared = self.prepare()
-            if prepared.job.on_change is OnChange.IGNORE:
-                raise AirflowSkipException("on_change of the job is 'ignore'")
-            if not prepared.source.hides_changes():
-                raise AirflowSkipException(
-                    f"every row has a value in {prepared.job.updated_at_column!r}, by which nightly runs find changed "
-                    "texts"
-                )
-        return super().execute(context)
+    def check(self, prepared: PreparedJob) -> None:
+        """Skip where nightly runs find every changed text."""
+        if prepared.job.on_change is OnChange.IGNORE:
+            raise AirflowSkipException("on_change of the job is 'ignore'")
+        if not prepared.source.hides_changes():
+            column = prepared.job.updated_at_column
+            raise AirflowSkipException(f"every row has a value in {column!r}, by which nightly runs find changed texts")

@@ -92,6 +92,7 @@ class PlanShardsOperator(ScoringOperator):
             limits = self._limits()
             rescore, scored = as_choice(self.rescore, Rescore, "rescore"), self._scored()
             prepared = self.prepare()
+            self.check(prepared)
             request = RunRequest(
                 key=replace(run_key(context), task_id=self.score_task_id),
                 model=prepared.model.name,
@@ -105,6 +106,9 @@ class PlanShardsOperator(ScoringOperator):
             shards = plan_run(prepared, request, limits)
         log.info("%d shards: %s", len(shards), "; ".join(str(shard) for shard in shards))
         return [shard.as_json() for shard in shards]
+
+    def check(self, prepared: PreparedJob) -> None:
+        """Check whether there is anything to plan; a subclass may skip the task."""
 
     def _selection(self, prepared: PreparedJob, rescore: Rescore, scored: TimeRange | None) -> Selection:
         job, start, reason = prepared.job, self.start_after, self.reject_reason

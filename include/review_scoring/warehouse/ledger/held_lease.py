@@ -95,6 +95,13 @@ def advance(
     return True
 
 
+def as_committed(connection: Connection, job: JobRecord, lease: Lease) -> Lease:
+    """Return the lease as an earlier try of the same commit has left it, which may have had more reviews."""
+    shards = job.tables.shards
+    row = connection.execute(select(shards).where(shards.c.id == lease.shard_id)).one()
+    return replace(lease, chunks=row.chunks, counts=Counts.from_row(row))
+
+
 def renew(connection: Connection, job: JobRecord, lease: Lease, now: datetime) -> None:
     """Renew the lease.
 

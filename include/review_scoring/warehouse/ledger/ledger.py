@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, inspect
 
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError
@@ -91,8 +91,16 @@ def find_ledger(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
 
     :raises ConfigurationError: if there is none
     """
-    with engine.connect() as connection:
-        record = find_job(connection, tables(job.target_schema), job.name)
-    if record is None:
+    found = lookup_ledger(engine, job, stop)
+    if found is None:
         raise ConfigurationError(f"job {job.name!r} has never been scored here; is target_conn_id right?")
-    return Ledger(engine, record, stop)
+    return found
+
+
+def lookup_ledger(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -> Ledger | None:
+    """Return the ledger of a job without a look at its source; None if it has never been scored."""
+    tables_ = tables(job.target_schema)
+    with engine.connect() as connection:
+        has_tables = inspect(connection).has_table(tables_.jobs.name, schema=tables_.schema)
+        record = find_job(connection, tables_, job.name) if has_tables else None
+    return None if record is None else Ledger(engine, record, stop)

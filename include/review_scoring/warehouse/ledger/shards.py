@@ -190,8 +190,8 @@ class ShardRecords(JobTransactions):
         connection.execute(update(runs).where(runs.c.id == run_id).values(values))
         earlier = select(shards).where(shards.c.run_id == run_id)
         for row in connection.execute(dialect_of(connection).locked(earlier)).all():
-            # How far it has read is said of the earlier plan's stretches. By its lease, retention knows that a run is
-            # in progress that is planned again long after its end, although no shard has begun yet.
+            # `read_to` refers to the earlier plan. `lease_until` shows retention that an old run is in progress again,
+            # before its first shard begins.
             changes: dict[str, Any] = {"read_to": None, "lease_until": now}
             if row.state == RUNNING:
                 changes |= {"state": ABANDONED, "ended_at": now}
@@ -230,6 +230,6 @@ class ShardRecords(JobTransactions):
             return counted.scalar_subquery()
 
         # In one statement: a review that is erased meanwhile is counted once, as a row or as an erasure.
-        scored = count(self.job.tables.scores) + count(erasures, erasures.c.was == SCORE)
-        rejected = count(self.job.tables.rejects) + count(erasures, erasures.c.was == REJECT)
+        scored = count(self.job.tables.scores) + count(erasures, erasures.c.erased_from == SCORE)
+        rejected = count(self.job.tables.rejects) + count(erasures, erasures.c.erased_from == REJECT)
         return RowCounts(*map(int, connection.execute(select(scored, rejected)).one()))

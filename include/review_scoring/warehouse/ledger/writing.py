@@ -12,9 +12,10 @@ from sqlalchemy import Connection, Table, and_, bindparam, delete, select, updat
 from review_scoring.reviews import Prediction, Reject, review_hash
 from review_scoring.warehouse.dialects import by_bytes, dialect_of
 from review_scoring.warehouse.ledger.chunk import ChunkResult, Outcome
-from review_scoring.warehouse.ledger.held_lease import Lease, advance, lock_shard
+from review_scoring.warehouse.ledger.held_lease import Lease, advance, as_committed, lock_shard
 from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.transactions import JobTransactions
+from review_scoring.warehouse.schema import SUPERSEDED
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -39,7 +40,8 @@ class ChunkWriter(JobTransactions):
             after = lease.after(mine.counts())
             if advance(connection, self.job, lease, after, now, device=mine.device, read_to=mine.read_to):
                 write_chunk(connection, self.job, lease, mine, now)
-            return after
+                return after
+            return as_committed(connection, self.job, lease)
 
         return self._write("committing a chunk", write)
 
@@ -48,14 +50,15 @@ class ChunkWriter(JobTransactions):
         erasures = self.job.tables.erasures
         # An erasure locks the shards that are running: it is either seen here, or sees what is written here.
         lock_shard(connection, self.job, lease)
-        lately = and_(erasures.c.job_id == self.job.id, erasures.c.erased_at >= lease.taken_at)
-        if connection.scalar(select(erasures.c.id).where(lately).limit(1)) is None:
+        of_job = (erasures.c.job_id == self.job.id, erasures.c.reason != SUPERSEDED)
+        recent = (*of_job, erasures.c.erased_at >= lease.taken_at)
+        if connection.scalar(select(erasures.c.id).where(*recent).limit(1)) is None:
             return frozenset()
         hashes = {review_hash(review_id): review_id for review_id in ids}
         found: set[str] = set()
         for part in by_bytes(list(hashes)):
-            theirs = select(erasures.c.review_hash).where(lately, erasures.c.review_hash.in_(part))
-            found.update(hashes[bytes(each)] for each in connection.scalars(theirs))
+            erased = select(erasures.c.review_hash).where(*recent, erasures.c.review_hash.in_(part))
+            found.update(hashes[bytes(each)] for each in connection.scalars(erased))
         return frozenset(found)
 
     def _done_by_siblings(self, connection: Connection, lease: Lease, ids: Sequence[str]) -> frozenset[str]:

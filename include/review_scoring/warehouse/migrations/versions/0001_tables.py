@@ -175,7 +175,7 @@ def _create_erasures() -> None:
         sa.Column("id", _serial(), primary_key=True),
         sa.Column("job_id", sa.BigInteger, *_refers_to("scoring_jobs"), nullable=False),
         sa.Column("review_hash", _hash(), nullable=False),
-        sa.Column("was", sa.String(20)),
+        sa.Column("erased_from", sa.String(20)),
         sa.Column("shard_id", sa.BigInteger),
         sa.Column("benchmark_texts", sa.Integer, nullable=False),
         sa.Column("reason", sa.String(20), nullable=False),
