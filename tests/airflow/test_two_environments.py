@@ -77,7 +77,8 @@ def test_the_job_does_not_depend_on_the_environment_of_the_dag_processor(tmp_pat
         "review_scoring_job": "books",
     }.items():
         subprocess.run([airflow(), "variables", "set", name, value], env=workers, check=True, capture_output=True)
-    parser = {**workers, "AIRFLOW_VAR_REVIEW_SCORING_JOB": "films", "AIRFLOW__REVIEW_SCORING__SCHEDULE": "0 0 29 2 *"}
+    never = {f"AIRFLOW__REVIEW_SCORING__{name}": "0 0 29 2 *" for name in ("SCHEDULE", "RECONCILE_SCHEDULE")}
+    parser = {**workers, "AIRFLOW_VAR_REVIEW_SCORING_JOB": "films", **never}
     client = httpx.Client(base_url=address, timeout=30)
 
     def answers() -> bool:

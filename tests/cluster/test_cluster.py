@@ -38,7 +38,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip("a cluster of eight processes takes minutes: make prove, or REVIEW_SCORING_CLUSTER=short")
     if not os.environ.get(POSTGRES) or not binaries() or not shutil.which("redis-server"):
         not_here(f"a cluster needs the programs of PostgreSQL and Redis, and {POSTGRES}, which promises services")
-    settings = {"SCORING_SLOTS": "2", "SCHEDULE": NEVER, "BENCHMARK_SCHEDULE": NEVER}
+    settings = {"SCORING_SLOTS": "2", "SCHEDULE": NEVER, "BENCHMARK_SCHEDULE": NEVER, "RECONCILE_SCHEDULE": NEVER}
     overrides = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15"}
     cluster = Cluster(tmp_path_factory.mktemp("cluster"), settings=settings, overrides=overrides)
     try:

@@ -72,6 +72,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         AIRFLOW_CONN_REVIEWS=json.dumps({"conn_type": "sqlite", "host": str(reviews)}),
         AIRFLOW_VAR_REVIEW_SCORING_JOBS=json.dumps(jobs),
         AIRFLOW__REVIEW_SCORING__SCHEDULE="0 0 29 2 *",
+        AIRFLOW__REVIEW_SCORING__RECONCILE_SCHEDULE="0 0 29 2 *",
     ) as started:
         yield started
 
