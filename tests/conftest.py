@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from sqlalchemy import Engine, make_url, text
@@ -33,6 +33,12 @@ def long_form(test: T) -> T:
     skip = pytest.mark.skipif(not PROVE, reason="a long check: make prove")
     marked: T = pytest.mark.prove(skip(test))
     return marked
+
+
+def seeds(short: int, long: int) -> list[Any]:
+    """Return the seeds of a random test: the first `short` of them always, and up to `long` with `make prove`."""
+    skip = pytest.mark.skipif(not PROVE, reason="a long check: make prove")
+    return [*range(short), *(pytest.param(n, marks=[pytest.mark.prove, skip]) for n in range(short, long))]
 
 
 def not_here(reason: str) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from review_scoring.demo import sample_reviews
 from tests.airflow.runner import AirflowHome, connection
 from tests.airflow.test_score_reviews_dag import fill, query
+from tests.conftest import long_form
 
 REVIEWS: list[tuple[int, str | None]] = [(int(row["id"]), row["text"]) for row in sample_reviews()[:40]]
 JOB: dict[str, Any] = {"source_table": "reviews"}
@@ -53,6 +54,7 @@ def test_a_reconciliation_erases_deleted_reviews_and_scores_edited_texts_again(
         assert body[:40] not in kept.stdout + refused.stdout + done.stdout
 
 
+@long_form
 def test_a_job_whose_rows_all_have_times_compares_no_texts(airflow_home: AirflowHome, sqlite_engine: Engine) -> None:
     engine = sqlite_engine
     query(engine, "CREATE TABLE reviews (id INTEGER PRIMARY KEY, text TEXT, changed INTEGER)")

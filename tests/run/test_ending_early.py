@@ -17,6 +17,7 @@ from review_scoring.run import loop
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.selection.shards import Shard
+from tests.conftest import seeds
 from tests.run.nights import NEWEST, finish, night, plan
 from tests.stubs import Warehouse
 
@@ -144,7 +145,7 @@ def test_a_cursor_that_is_no_whole_number_does_not_say_how_far_a_run_came(dated:
 
 
 @pytest.mark.parametrize("is_apart", [False, True])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(1, 3))
 def test_nights_that_end_by_minutes_at_any_chunk_lose_no_review_and_double_none(
     warehouse: Warehouse, clock: Clock, tmp_path: Path, seed: int, is_apart: bool
 ) -> None:

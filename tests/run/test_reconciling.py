@@ -20,6 +20,7 @@ from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.erasure import Erasure, ErasureRequest
 from review_scoring.warehouse.evaluations.records import LabelledReview
 from review_scoring.warehouse.ledger.transactions import JobTransactions
+from tests.conftest import seeds
 from tests.run.nights import NEWEST, finish, night, plan
 from tests.run.reconciliations import (
     OF_TABLE,
@@ -253,7 +254,7 @@ def test_a_nightly_run_after_an_erasure_reads_nothing(scored: Warehouse) -> None
     assert night(scored, "second", **NEWEST).counts.read == 0
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(1, 4))
 def test_after_any_nights_deletions_rescores_and_erasures_every_run_adds_up(warehouse: Warehouse, seed: int) -> None:
     draw = random.Random(seed)  # noqa: S311 reproducible, not secret
     warehouse.create()
