@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay
-from tenacity import wait_exponential_jitter as backoff
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_exponential, wait_random
 
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import WarehouseUnavailableError
@@ -93,7 +92,7 @@ def retried(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: flo
 
     retrying = Retrying(
         retry=retry_if_exception(lambda error: is_passing(error) and not stop.is_set()),
-        wait=backoff(multiplier=0.2, max=10.0),
+        wait=wait_exponential(multiplier=0.2, max=10.0) + wait_random(0, 1),
         stop=stop_after_delay(patience_s),
         sleep=stop.pause,
         before_sleep=log_retry,
