@@ -1,16 +1,17 @@
 # Works with any make. The scripts are in bin/; bin/setup checks its requirements before it installs anything.
 
-.PHONY: help demo test up lint types check prove bench lock clean
+.PHONY: help demo test up lint types check prove matrix bench lock clean
 
 # One process per core; the tests of a module run in the same process.
 IN_PARALLEL = --numprocesses logical --maxprocesses 4 --dist loadfile
 
 help:
-	@echo "make demo    install, score the sample reviews with the DAG score_reviews, show the result"
+	@echo "make demo    install, score the sample reviews with its nightly DAG, show the result"
 	@echo "make test    install, run all tests that do not need a service"
 	@echo "make up      install, start Airflow with the DAGs and the sample reviews; Ctrl-C stops it"
 	@echo "make check   run lint, type checks and import contracts"
 	@echo "make prove   run the long tests: kills, fuzzing, planted bugs, growth of memory"
+	@echo "make matrix  run the tests with each supported version of Airflow and Python"
 	@echo "make bench   measure speed and memory, compared with pandas, dlt, transformers and OpenVINO"
 	@echo "make lock    update requirements.txt from pyproject.toml"
 	@echo "make clean   delete the data of demo and up (not the virtual environment)"
@@ -39,6 +40,10 @@ check:
 prove:
 	@bin/setup
 	@REVIEW_SCORING_PROVE=1 .venv/bin/python -m pytest -m prove -rA
+
+matrix:
+	@bin/setup
+	@.venv/bin/python bin/matrix.py
 
 bench:
 	@bin/setup

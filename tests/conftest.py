@@ -16,11 +16,11 @@ from sqlalchemy import Engine, make_url, text
 from review_scoring.airflow.variables import CONTEXT
 from review_scoring.warehouse.engine import make_engine
 from tests.airflow.runner import AirflowHome
+from tests.requirements import not_here
 from tests.stubs import Warehouse
 
 T = TypeVar("T", bound=Callable[..., object])
 ROOT = Path(__file__).parent.parent
-REQUIRE_ALL = os.environ.get("REVIEW_SCORING_REQUIRE_ALL") == "1"
 POSTGRES = "REVIEW_SCORING_TEST_POSTGRES"
 MARIADB = "REVIEW_SCORING_TEST_MARIADB"
 ALLOCINE = "REVIEW_SCORING_TEST_ALLOCINE"
@@ -39,13 +39,6 @@ def seeds(short: int, long: int) -> list[Any]:
     """Return the seeds of a random test: the first `short` of them always, and up to `long` with `make prove`."""
     skip = pytest.mark.skipif(not PROVE, reason="a long check: make prove")
     return [*range(short), *(pytest.param(n, marks=[pytest.mark.prove, skip]) for n in range(short, long))]
-
-
-def not_here(reason: str) -> None:
-    """Skip, unless everything was promised to be here: then a missing service fails the test."""
-    if REQUIRE_ALL:
-        pytest.fail(f"REVIEW_SCORING_REQUIRE_ALL=1, but {reason}")
-    pytest.skip(reason)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

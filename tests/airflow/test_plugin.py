@@ -16,11 +16,21 @@ from tests.airflow.runner import ROOT, AirflowHome
 LOADED = """
 import json, sys
 from airflow import plugins_manager
-found, errors = plugins_manager._get_plugins()
+older = not hasattr(plugins_manager, "_get_plugins")  # Airflow 3.1
+if older:
+    plugins_manager.ensure_plugins_loaded()
+    found, errors = plugins_manager.plugins, plugins_manager.import_errors
+else:
+    found, errors = plugins_manager._get_plugins()
 ours = [plugin for plugin in found if plugin.name == "review_scoring"]
 heavy = [name for name in ("fastapi", "torch", "review_scoring.airflow.web.app") if name in sys.modules]
-views = plugins_manager._get_ui_plugins()[0]
-apps, _ = plugins_manager.get_fastapi_plugins()
+if older:
+    plugins_manager.initialize_ui_plugins()
+    plugins_manager.initialize_fastapi_plugins()
+    views, apps = plugins_manager.external_views, plugins_manager.fastapi_apps
+else:
+    views = plugins_manager._get_ui_plugins()[0]
+    apps, _ = plugins_manager.get_fastapi_plugins()
 print(json.dumps({
     "ours": [str(plugin.source) for plugin in ours], "errors": errors, "heavy": heavy,
     "views": [view["href"] for view in views if view["url_route"] == "review-scoring"],

@@ -16,8 +16,9 @@ from sqlalchemy.exc import DBAPIError
 
 from review_scoring.errors import WarehouseUnavailableError
 from review_scoring.warehouse import retry
-from tests.conftest import long_form, not_here
+from tests.conftest import long_form
 from tests.own_postgres import OwnPostgres, binaries
+from tests.requirements import not_here
 from tests.stubs import StubClassifier, Warehouse, predicted
 
 

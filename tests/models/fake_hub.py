@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.models.web_server import Answer, WebServer, web_server
+from tests.requirements import require
 
 COMMIT = "c0ffee" * 6 + "c0de"
 REPOSITORY = "owner/model"
@@ -46,6 +47,7 @@ def _lfs(name: str, body: bytes) -> dict[str, object]:
 
 def with_hub(code: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python in a new process, since the client of the hub reads its settings at import."""
+    require("huggingface_hub")
     return subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", **environment},

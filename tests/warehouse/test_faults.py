@@ -22,8 +22,8 @@ from review_scoring.errors import PreflightError, WarehouseUnavailableError
 from review_scoring.warehouse import preflight_errors as explain
 from review_scoring.warehouse.engine import Address, make_engine
 from review_scoring.warehouse.errors import Fault, describe, fault_of
-from tests.conftest import not_here
 from tests.own_postgres import OwnPostgres, binaries
+from tests.requirements import not_here
 from tests.stubs import Warehouse
 
 FRENCH = "fr_FR.UTF-8"

@@ -12,8 +12,8 @@ from review_scoring.errors import PreflightError
 from review_scoring.job import Rescore
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.engine import Address, make_engine
-from tests.conftest import not_here
 from tests.own_pgbouncer import OwnPgBouncer, program
+from tests.requirements import not_here
 from tests.stubs import Warehouse
 
 

@@ -11,8 +11,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-from airflow.sdk import conf
-
+from review_scoring.airflow.compat import conf
 from review_scoring.airflow.run_variables import RUN_VARIABLES
 from review_scoring.errors import ConfigurationError
 from review_scoring.settings import SECTION, Settings

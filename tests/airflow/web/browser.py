@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from tests.conftest import not_here
+from tests.requirements import not_here
 
 TOO_WIDE = """document.documentElement.scrollWidth <= window.innerWidth ? [] :
     [...document.querySelectorAll("body *")].filter(each => each.getBoundingClientRect().right > window.innerWidth)

@@ -12,7 +12,7 @@ from playwright.sync_api import Route, expect, sync_playwright
 from sqlalchemy import Engine, update
 
 from review_scoring.warehouse.engine import writing
-from tests.conftest import not_here
+from tests.requirements import not_here
 from tests.stubs import Warehouse
 
 pytestmark = pytest.mark.services

@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 
 from airflow.sdk import Connection
-from airflow.sdk.exceptions import AirflowException
 from sqlalchemy import URL, Engine
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+from review_scoring.airflow.compat import AirflowException
 from review_scoring.airflow.connections.extras import SCHEME, connect_args_of, drivers_extras, scheme_of
 from review_scoring.errors import ConfigurationError
 from review_scoring.warehouse.engine import Address, make_engine
