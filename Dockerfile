@@ -39,7 +39,8 @@ RUN --mount=type=bind,from=build,source=/uv,target=/uv \
     --mount=type=bind,source=requirements.txt,target=/tmp/requirements.txt \
     --mount=type=bind,source=pyproject.toml,target=/tmp/pyproject.toml \
     /uv/bin/uv pip install --constraint /tmp/requirements.txt -r /tmp/pyproject.toml \
-        --extra inference --extra benchmark --extra postgres --extra mysql --extra duckdb --extra celery
+        --extra inference --extra benchmark --extra postgres --extra mysql --extra duckdb --extra celery \
+        --extra openlineage --extra statsd
 RUN --mount=type=bind,from=build,source=/uv,target=/uv \
     --mount=type=bind,from=build,source=/wheel,target=/wheel \
     /uv/bin/uv pip install --no-deps /wheel/*.whl
