@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
+from review_scoring.airflow.metrics import METRICS, Metric
 from review_scoring.check_settings import Checks
 from review_scoring.evaluation.benchmark_sets import BenchmarkSet
-from review_scoring.job import ScoringJob
+from review_scoring.job_definition import DagSettings, JobDefinition, Notification
 from review_scoring.models.catalogue_entry import CatalogueEntry, PublishedFigure
 from review_scoring.settings import Settings, default_text
 from review_scoring.validation import keys_of, must_be
@@ -43,11 +44,25 @@ the first line of the file is `#:schema` and the path or address of
 JOBS = """\
 # Keys of a scoring job
 
-Generated from the code by `bin/reference.py`. How to define a job: [README](../../README.md).
+Generated from the code by `bin/reference.py`. How to define a job: [jobs.md](../jobs.md).
 
-Jobs are defined in the Airflow Variable `review_scoring_jobs`, a JSON object whose keys are the names of the jobs and
-whose values are objects with the keys below, or as `ScoringJob(…)` in DAG code, where `name` is one key more. An editor
-with support for JSON Schema checks a file with the value of the Variable by [jobs.schema.json](jobs.schema.json).
+A job is a TOML file whose name is the name of the job, with the keys below. An editor with support for TOML schemas
+(such as taplo, or Even Better TOML) completes and checks the keys if the first line of the file is `#:schema` and the
+path or address of [job.schema.json](job.schema.json). In the Airflow Variable `review_scoring_jobs`, a JSON object, the
+key is the name of the job and the value an object with these keys; [jobs.schema.json](jobs.schema.json) checks it. In
+DAG code, `ScoringJob(…)` has them without `dag`, and `name` is one key more.
+"""
+
+METRICS_PAGE = """\
+# Metrics
+
+Generated from the code by `bin/reference.py`. How to switch them on, dashboard and alerts: [metrics.md](../metrics.md).
+
+All metrics are gauges. The names are those of Airflow: StatsD and OpenTelemetry put the prefix `airflow.` before them,
+and Prometheus replaces dots, as in `airflow_review_scoring_run_scored`.
+
+| metric | unit | meaning | tags |
+|---|---|---|---|
 """
 
 SETTINGS = """\
@@ -74,14 +89,19 @@ Variables](../operations.md#airflow-variables), which all processes share.
 def documents() -> Mapping[str, str]:
     """Return the content of each file of `docs/reference/` by its name."""
     checks = ["", "The object `checks` has these keys ([checks.md](../checks.md) explains them):", "", *table(Checks)]
+    dag = ["", "The table `dag` has these keys ([jobs.md](../jobs.md) explains them):", "", *table(DagSettings)]
+    sent = ["", "A table of `dag.notifications` has these keys ([notifications.md](../notifications.md)):", ""]
+    sent += table(Notification)
     figures = ["", "A table of `figures` has these keys:", "", *table(PublishedFigure)]
     return {
         "catalogue.md": "\n".join([CATALOGUE, *table(CatalogueEntry), *figures, ""]),
         "catalogue.schema.json": schema(CatalogueEntry, "Model catalogue of review_scoring"),
         "benchmark_sets.md": "\n".join([BENCHMARK_SETS, *table(BenchmarkSet), ""]),
         "benchmark_sets.schema.json": schema(BenchmarkSet, "Benchmark sets of review_scoring"),
-        "jobs.md": "\n".join([JOBS, *table(ScoringJob), *checks, ""]),
-        "jobs.schema.json": schema(ScoringJob, "Scoring jobs of review_scoring", without="name"),
+        "jobs.md": "\n".join([JOBS, *table(JobDefinition), *dag, *sent, *checks, ""]),
+        "jobs.schema.json": schema(JobDefinition, "Scoring jobs of review_scoring", without="name"),
+        "job.schema.json": schema_of_one(JobDefinition, "A scoring job of review_scoring", without="name"),
+        "metrics.md": METRICS_PAGE + "".join(_metric(each) for each in METRICS),
         "settings.md": SETTINGS + "".join(_option(name) for name in Settings.model_fields),
     }
 
@@ -100,8 +120,15 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     return (
-        "" if field.default in {None, ()} or isinstance(field.default, BaseModel) else f"`{json.dumps(field.default)}`"
+        ""
+        if field.default in (None, (), {}) or isinstance(field.default, BaseModel)
+        else f"`{json.dumps(field.default)}`"
     )
+
+
+def _metric(metric: Metric) -> str:
+    tags = ", ".join(f"`{tag}`" for tag in metric.tags)
+    return f"| `{metric.name}` | {metric.unit} | {metric.meaning} | {tags} |\n"
 
 
 def _option(name: str) -> str:
@@ -118,7 +145,19 @@ def schema(model: type[BaseModel], title: str, *, without: str = "") -> str:
     """
     tables: Any = dict  # a type that is made of a variable
     content: dict[str, Any] = TypeAdapter(tables[str, model]).json_schema()
-    definition = content["$defs"][model.__name__]
+    return _schema(content, content["$defs"][model.__name__], title, without)
+
+
+def schema_of_one(model: type[BaseModel], title: str, *, without: str) -> str:
+    """Return the JSON Schema of a file that is one model, as text.
+
+    :param without: a field that is not a key of the file
+    """
+    content = model.model_json_schema()
+    return _schema(content, content, title, without)
+
+
+def _schema(content: dict[str, Any], definition: dict[str, Any], title: str, without: str) -> str:
     definition["properties"].pop(without, None)
     definition["required"] = [key for key in definition["required"] if key != without]
     content = {"$schema": "https://json-schema.org/draft/2020-12/schema", **content, "title": title}

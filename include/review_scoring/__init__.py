@@ -1,6 +1,7 @@
 """Nightly scoring of reviews in a SQL database with a transformers model, exactly once.
 
-Public are the names in `__all__` below, the operators in :mod:`review_scoring.airflow.operators`, the command
+Public are the names in `__all__` below, the operators in :mod:`review_scoring.airflow.operators`, the functions
+in :mod:`review_scoring.airflow.dags`, the command
 `review-scoring`, the columns of the tables, and the settings, Variables and forms that the documents
 describe. Everything else may change in any release.
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         YieldedError,
     )
     from review_scoring.job import Rescore, ScoringJob
+    from review_scoring.job_definition import DagSettings, JobDefinition, Notification
 
 __version__ = "0.1.0"
 
@@ -46,16 +48,19 @@ __all__ = [
     "BenchmarkError",
     "Checks",
     "ConfigurationError",
+    "DagSettings",
     "DeviceError",
     "DownloadFailedError",
     "DownloadRefusedError",
     "ErasureRefusedError",
     "JobBusyError",
+    "JobDefinition",
     "LeaseLostError",
     "ModelError",
     "ModelNotImportedError",
     "NoSuchJobError",
     "NotApprovedError",
+    "Notification",
     "PreflightError",
     "Rescore",
     "ReviewScoringError",
@@ -69,12 +74,21 @@ __all__ = [
 ]
 
 
+_HOMES = {
+    "Checks": "check_settings",
+    "DagSettings": "job_definition",
+    "JobDefinition": "job_definition",
+    "Notification": "job_definition",
+    "Rescore": "job",
+    "ScoringJob": "job",
+}
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is used: a module of the package that needs no pydantic does not wait for it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = {"Checks": "check_settings", "Rescore": "job", "ScoringJob": "job"}.get(name, "errors")
-    return getattr(import_module(f"{__name__}.{home}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
 
 
 def __dir__() -> list[str]:

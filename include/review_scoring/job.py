@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationError
 
@@ -15,6 +15,9 @@ from review_scoring.validation import CheckedModel, Must, Problem, Text, problem
 
 DEFAULT_BUDGET = 100_000
 """New reviews of a run of a job that sets no budget: the first run over a large table must end, too."""
+
+CHAMPION = "champion"
+"""In place of a model's name: the model that was promoted last for the job."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 
@@ -48,6 +51,13 @@ class Order(StrEnum):
 
     NEWEST = "newest"
     OLDEST = "oldest"
+
+
+class LongTexts(StrEnum):
+    """How a text with more tokens than the model's maximum is read."""
+
+    TRUNCATE = "truncate"
+    WINDOWS = "windows"
 
 
 def _checked_name(name: str) -> str:
@@ -141,6 +151,26 @@ class ScoringJob(CheckedModel):
         description="Where the same reviews were under the same ids before: `table.id_column` or "
         "`schema.table.id_column`. Reviews scored there are not scored again.",
     )
+    model: Text = Field(
+        default=CHAMPION,
+        description="Model of the job's runs: a name or alias of the catalogue, `name@revision`, or `champion`, the "
+        "model that was promoted for the job.",
+    )
+    long_texts: Annotated[LongTexts, Must("'truncate' or 'windows'")] = Field(
+        default=LongTexts.TRUNCATE,
+        description="How reviews with more tokens than the model's maximum are read: up to the maximum, `truncate`, or "
+        "in overlapping windows whose probabilities are averaged, `windows`.",
+    )
+    benchmark_set: Text | None = Field(
+        default=None,
+        description="Benchmark set that models of the job are evaluated on; the Variable "
+        "`review_scoring_benchmark_set` if not set.",
+    )
+    require_benchmark: Annotated[bool | Text | None, Must("the name of a benchmark set, `any`, true or false")] = Field(
+        default=None,
+        description="Benchmark set on which a model must have passed before it scores, or `any`; the Variable "
+        "`review_scoring_require_benchmark` if not set.",
+    )
     checks: Annotated[Checks, Must("an object of checks")] = Field(
         default=Checks(), description="Checks of what a run wrote: the keys below."
     )
@@ -159,30 +189,35 @@ class ScoringJob(CheckedModel):
         if columns[0] == columns[1]:
             yield Problem("text_column", f"it and id_column are both {columns[0]!r}")
 
-    def replace(self, **changes: Any) -> ScoringJob:
+    def replace(self, **changes: Any) -> Self:
         """Return the job with some settings changed.
 
         :raises ConfigurationError: with everything that is wrong
         """
-        return ScoringJob(**{**self.as_settings(), **changes})
+        return type(self)(**{**self.as_settings(), **changes})
 
     def as_settings(self) -> dict[str, Any]:
         """Return the job as plain values, to hand it on between tasks."""
         return self.model_dump(mode="json")
 
+    def serialize(self) -> dict[str, Any]:
+        """Return the job as Airflow stores it in a serialized DAG, where the pages read it."""
+        return {"name": self.name, **self.model_dump(mode="json", exclude_defaults=True)}
+
     @classmethod
-    def from_mapping(cls, name: str, settings: object) -> ScoringJob:
-        """Build a job from the JSON object of an Airflow Variable.
+    def from_mapping(cls, name: str, settings: object) -> Self:
+        """Build a job from a table of a job file, or a JSON object of an Airflow Variable.
 
         :raises ConfigurationError: naming every key that is unknown, missing or wrong
         """
         if not isinstance(settings, Mapping):
             raise ConfigurationError(
-                f"scoring job {name!r}: expected a JSON object of settings, found a {type(settings).__name__}"
+                f"scoring job {name!r}: expected an object of keys, found a {type(settings).__name__}"
             )
         if "name" in settings:
             raise ConfigurationError(
-                f"scoring job {name!r}: key 'name' is not a setting: the job's key in the Variable is its name"
+                f"scoring job {name!r}: key 'name' is not a setting: the name of the file, or the key in the Variable, "
+                "is the name of the job"
             )
         return cls(**{"name": name, **{str(key): value for key, value in settings.items()}})
 

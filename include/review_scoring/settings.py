@@ -86,13 +86,21 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    schedule: str = Field(default="0 2 * * *", description="When new reviews are scored: a cron expression, in UTC.")
+    schedule: str = Field(
+        default="0 2 * * *",
+        description="When new reviews are scored, unless a job has its own schedule: a cron expression, or `none`.",
+    )
     benchmark_schedule: str = Field(
         default="0 4 * * 0", description="When models are evaluated: a cron expression, in UTC."
     )
     reconcile_schedule: str = Field(
         default="0 4 * * 6",
         description="When scores are reconciled with their source: a cron expression, in UTC.",
+    )
+    jobs_folder: UserPath | None = Field(
+        default=None,
+        description="Folder of job files, one TOML file per job; `review_scoring_jobs` beside the DAG files if empty.",
+        examples=["/etc/review_scoring/jobs"],
     )
     pool: str = Field(
         default="default_pool",
@@ -135,7 +143,6 @@ class Settings(BaseModel):
         default=False,
         description="Whether the pages hide the texts of reviews, for teams whose reviews are personal data.",
     )
-    page_dag: str = Field(default="score_reviews", description="DAG whose readers may read the pages.")
 
     keep_runs_days: RunDays = Field(
         default=0,
@@ -171,12 +178,12 @@ class Settings(BaseModel):
 
     @classmethod
     def read_for_pages(cls, get: Callable[[str], str | None]) -> Settings:
-        """Read the options of the pages alone, so that no other one keeps Airflow's API server from starting.
+        """Read the option of the pages alone, so that no other one keeps Airflow's API server from starting.
 
-        If one of them cannot be read, no texts are shown.
+        If it cannot be read, no texts are shown.
         """
         try:
-            return cls.read(lambda name: get(name) if name in {"hide_texts", "page_dag"} else None)
+            return cls.read(lambda name: get(name) if name == "hide_texts" else None)
         except ConfigurationError:
             log.exception("the pages show no texts")
             return cls(hide_texts=True)

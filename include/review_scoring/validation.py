@@ -111,8 +111,7 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]
         key, field, owner, is_inside = _located(each["loc"], model)
         cause = each.get("ctx", {}).get("error")
         if isinstance(cause, InvalidKeysError):
-            prefix = f"{key}." if key else ""
-            problems += [Problem(f"{prefix}{problem.key}", problem.text) for problem in cause.problems]
+            problems += [Problem(".".join(filter(None, (key, each.key))), each.text) for each in cause.problems]
         elif each["type"] == "missing":
             problems.append(Problem(key, "it is missing"))
         elif each["type"] == "extra_forbidden":

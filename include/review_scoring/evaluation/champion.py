@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from review_scoring.errors import ConfigurationError, NotApprovedError
-from review_scoring.job import ScoringJob
+from review_scoring.job import CHAMPION, ScoringJob
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
-from review_scoring.models.catalogue_entry import CHAMPION
 from review_scoring.models.folder import ModelFolder
 from review_scoring.models.settings import ModelSettings
 from review_scoring.settings import truth

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from review_scoring.errors import ModelError, ModelNotImportedError
-from review_scoring.models.catalogue_entry import CHAMPION, CatalogueEntry, ModelKind
+from review_scoring.job import CHAMPION
+from review_scoring.models.catalogue_entry import CatalogueEntry, ModelKind
 from review_scoring.models.catalogue_file import WHOLE_FILE, Entries, merged, read_catalogue, unreadable
 from review_scoring.models.folder import ModelFolder, open_folder
 from review_scoring.models.settings import ModelSettings

@@ -16,8 +16,6 @@ from review_scoring.validation import NAME, CheckedModel, InvalidKeysError, Must
 
 REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$"
 SCHEMES = ("https", "s3")
-CHAMPION = "champion"
-"""The alias of a job's promoted model. No catalogue entry may take it: the warehouse knows which model it is."""
 
 
 class ModelKind(StrEnum):

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from review_scoring.errors import ModelError
-from review_scoring.models.catalogue_entry import CHAMPION, CatalogueEntry, ModelKind, read_entry
+from review_scoring.job import CHAMPION
+from review_scoring.models.catalogue_entry import CatalogueEntry, ModelKind, read_entry
 
 WHOLE_FILE = ""
 """Key of a problem that concerns the file instead of one entry."""

@@ -40,7 +40,7 @@ class RunReport:
     excluded: Tally | None = None
 
     def as_xcom(self) -> dict[str, Any]:
-        """Return plain values, small enough for XCom, with the line and the paragraph."""
+        """Return plain values, small enough for XCom, with the paragraph; `written` is the number of rows."""
         counts = self.counts
         relabelled = {"relabelled": counts.relabelled} if self._has_relabelled else {}
         return {
@@ -51,6 +51,7 @@ class RunReport:
             "rejected": counts.rejected,
             "labels": {label: count for label, (count, _) in counts.labels.items()},
             **relabelled,
+            "written": counts.done,
             "waiting": self.waiting.reviews,
             "waiting_is_exact": self.waiting.is_exact,
             **({} if self.excluded is None else {"excluded": self.excluded.reviews}),
