@@ -1,35 +1,5 @@
-"""Imports a model of the catalogue into the model store: download, convert, check, store. Triggered by hand."""
+"""The DAG `import_model`."""
 
-from __future__ import annotations
+from review_scoring.airflow.dags.importing import create_import_dag
 
-from datetime import timedelta
-
-from airflow.sdk import Param
-
-from review_scoring.airflow.config import settings
-from review_scoring.airflow.dags import scoring_dag
-from review_scoring.airflow.operators import ImportModelOperator
-from review_scoring.models.catalogue import catalogue
-from review_scoring.models.catalogue_entry import ModelKind
-
-QUEUE = settings().import_queue
-OFFERED = [entry for entry in catalogue(settings().catalogue).values() if entry.kind is not ModelKind.BUNDLED]
-
-with scoring_dag(
-    "import_model",
-    uses_job=False,
-    description="Download, convert and check a model, and store it in the model store",
-    schedule=None,
-    params={
-        "model": Param(
-            type="string",
-            enum=[entry.name for entry in OFFERED],
-            values_display={entry.name: entry.shown for entry in OFFERED},
-            title="Model",
-            description="Unverified: the entry has not been checked against the real files yet; the import checks it.",
-        )
-    },
-    default_args={"retries": 2, "retry_delay": timedelta(minutes=1), "execution_timeout": timedelta(hours=4)},
-    doc_md=__doc__,
-) as (dag, run):
-    ImportModelOperator(task_id="import_model", model="{{ params.model }}", queue=QUEUE)
+create_import_dag()

@@ -18,6 +18,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 QUOTED = {
     "README.md": "score_table.py",
     "docs/notifications.md": "score_and_notify.py",
+    "docs/jobs.md": "follow_scores.py",
 }
 IMPORT = "from airflow.providers.smtp.notifications.smtp import send_smtp_notification\n"
 NOTIFIER = """

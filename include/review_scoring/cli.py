@@ -1,4 +1,4 @@
-"""The command line `review-scoring`: DDL of the scoring tables for a DBA, their downgrade, and erasures of reviews."""
+"""The command line `review-scoring`: checks of job definitions, DDL of the tables, their downgrade, and erasures."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for command in (ddl, downgrade):
         command.add_argument("--schema", help="schema of the tables (default: the default schema of the connection)")
     _add_forget(commands)
+    _add_jobs(commands)
     given = parser.parse_args(arguments)
     try:
         given.run(given)
@@ -49,9 +50,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"review-scoring: {error}") from None
 
 
+def _add_jobs(commands: Any) -> None:
+    jobs = commands.add_parser("jobs", help="the jobs that are defined").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    check = jobs.add_parser("check", help="check the definition of each job, without a database")
+    check.add_argument(
+        "--folder", type=Path, help="folder of job files (default: review_scoring_jobs in Airflow's DAG folder)"
+    )
+    check.set_defaults(run=_check_jobs)
+
+
+def _check_jobs(given: argparse.Namespace) -> None:
+    from review_scoring.airflow.dags.scoring import check_definition  # Airflow takes seconds to import
+    from review_scoring.airflow.jobs import defined_jobs, no_jobs
+
+    jobs = defined_jobs(given.folder)
+    problems = [jobs.variable_problem] if jobs.variable_problem else []
+    if not jobs and not problems:
+        raise ConfigurationError(no_jobs(jobs.folder))
+    for name in jobs:
+        try:
+            print(f"ok     {name}: {check_definition(jobs.definition(name))}")
+        except ConfigurationError as error:
+            problems.append(f"{name}: {error}")
+    for problem in problems:
+        print(f"wrong  {problem}")
+    if problems:
+        raise SystemExit(1)
+
+
 def _add_forget(commands: Any) -> None:
     command = commands.add_parser("forget", help="erase scores, rejects and benchmark texts of reviews, at once")
-    command.add_argument("job", help="name of the job in the Variable review_scoring_jobs")
+    command.add_argument("job", help="name of the job")
     command.add_argument("ids", nargs="*", metavar="ID", help="ids of the reviews")
     command.add_argument("--file", type=Path, help="a text file with one id per line; - for standard input")
     command.add_argument(

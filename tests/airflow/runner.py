@@ -13,8 +13,13 @@ from typing import IO, Any
 from sqlalchemy import Engine
 
 from review_scoring.airflow.variables import CONTEXT
+from tests.requirements import require_torch
 
 ROOT = Path(__file__).parent.parent.parent
+ONE_JOB = {
+    "AIRFLOW_VAR_REVIEW_SCORING_JOBS": '{"film_reviews": {"source_conn_id": "reviews", "source_table": "reviews"}}'
+}
+"""The environment of a deployment with one job."""
 
 
 @dataclass
@@ -42,12 +47,22 @@ class AirflowHome:
         }
 
     def dags_test(
-        self, dag_id: str, engine: Engine, job: dict[str, Any], *, dags: Path | None = None, **conf: Any
+        self,
+        dag_id: str,
+        engine: Engine,
+        job: dict[str, Any],
+        *,
+        dags: Path | None = None,
+        loads_model: bool = True,
+        **conf: Any,
     ) -> subprocess.CompletedProcess[str]:
         """Run `airflow dags test` with a job on a database, and return its exit code and output.
 
         :param dags: another DAG folder than the project's
+        :param loads_model: False if the run ends before it loads a model, so that it does not need torch
         """
+        if loads_model:
+            require_torch()
         environment, command = self._dags_test(dag_id, engine, job, conf)
         if dags is not None:
             environment["AIRFLOW__CORE__DAGS_FOLDER"] = str(dags)
@@ -59,6 +74,7 @@ class AirflowHome:
         self, dag_id: str, engine: Engine, job: dict[str, Any], output: IO[str], **conf: Any
     ) -> subprocess.Popen[str]:
         """Start `airflow dags test` in a new process group."""
+        require_torch()
         environment, command = self._dags_test(dag_id, engine, job, conf)
         return subprocess.Popen(
             command, env=environment, text=True, stdout=output, stderr=subprocess.STDOUT, start_new_session=True

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from review_scoring.airflow.compat import AirflowFailException, AirflowSkipException
 from review_scoring.airflow.operators import ApplyRetentionOperator
 from tests.airflow.runner import connection
 from tests.evaluation import test_old_predictions as predictions

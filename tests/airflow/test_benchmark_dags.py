@@ -12,18 +12,19 @@ from typing import Any
 
 import pytest
 import torch
-from airflow.sdk import DAG, AssetOrTimeSchedule
+from airflow.sdk import DAG
 from airflow.sdk.execution_time.comms import AssetEventDagRunReferenceResult
 from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 from safetensors.torch import load_file, save_file
 from sqlalchemy import Engine, inspect
 
+from review_scoring.airflow.assets import MODEL_STORE
+from review_scoring.airflow.compat import AssetOrTimeSchedule
 from review_scoring.airflow.operators.evaluate_models import (
     BenchmarkModelOperator,
     LoadBenchmarkOperator,
     models_to_evaluate,
 )
-from review_scoring.airflow.operators.import_model import MODEL_STORE
 from review_scoring.airflow.operators.promote_model import PromoteModelOperator
 from review_scoring.demo import sample_reviews
 from review_scoring.importing import import_model
@@ -107,7 +108,7 @@ def test_a_model_that_got_worse_fails_the_gate_is_refused_by_scoring_and_replace
     assert f"{OURS} at revision {bad[:12]} on set 'films': " in second.stdout
     assert "points since evaluation 1 of" in second.stdout
 
-    night = airflow_home.dags_test("score_reviews", engine, JOB, model=OURS)
+    night = airflow_home.dags_test("score_film_reviews", engine, JOB, model=OURS)
     assert night.returncode == 1
     assert f"model '{OURS}' at revision {bad[:12]} has not passed evaluation 2" in night.stdout, night.stdout
     assert "loaded in" not in night.stdout
@@ -120,7 +121,7 @@ def test_a_model_that_got_worse_fails_the_gate_is_refused_by_scoring_and_replace
     assert (model, revision, evaluation, reason) == (OURS, good, 1, "it was good")
     assert who == "dag_test"  # the user by whose name `airflow dags test` triggers
 
-    champion = airflow_home.dags_test("score_reviews", engine, JOB)
+    champion = airflow_home.dags_test("score_film_reviews", engine, JOB)
     assert summary(champion.stdout) == "read=20 scored=20 unchanged=0 rejected=0", champion.stdout
     assert query(engine, "SELECT DISTINCT model, revision FROM review_labels") == [(OURS, good)]
 
@@ -129,7 +130,7 @@ def test_a_model_that_got_worse_fails_the_gate_is_refused_by_scoring_and_replace
     assert airflow_home.dags_test("promote_model", engine, JOB, **choice).returncode == 0
     new = [{"id": 1000 + n, "text": row["text"]} for n, row in enumerate(REVIEWS[:5])]
     query(engine, "INSERT INTO reviews VALUES (:id, :text)", *new)
-    after = airflow_home.dags_test("score_reviews", engine, JOB)
+    after = airflow_home.dags_test("score_film_reviews", engine, JOB)
     assert summary(after.stdout) == "read=5 scored=5 unchanged=0 rejected=0", after.stdout
     by_model = query(engine, "SELECT model, count(*) FROM review_labels GROUP BY model ORDER BY model")
     assert by_model == [(OURS, 20), (DEFAULT_MODEL, 5)], "a promotion changes what new reviews get, and no old score"
@@ -162,7 +163,7 @@ def test_the_benchmark_runs_every_week_and_on_the_event_of_an_imported_model(mon
 
 
 def test_a_limit_of_nothing_is_refused() -> None:
-    from airflow.sdk.exceptions import AirflowFailException
+    from review_scoring.airflow.compat import AirflowFailException
 
     with DAG("d", schedule=None, start_date=datetime(2026, 1, 1)):
         job = ScoringJob(name="films", source_conn_id="reviews", source_table="reviews")
@@ -175,7 +176,7 @@ def test_a_limit_of_nothing_is_refused() -> None:
 def test_tables_that_a_dba_creates_are_only_checked(
     sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch, operator: str
 ) -> None:
-    from airflow.sdk.exceptions import AirflowFailException
+    from review_scoring.airflow.compat import AirflowFailException
 
     monkeypatch.setenv("AIRFLOW_CONN_REVIEWS", f"sqlite:///{sqlite_engine.url.database}")
     fill(sqlite_engine, [(1, "un film")])

@@ -49,7 +49,7 @@ def test_a_night_that_rejects_everything_fails_the_dag_and_is_shown(
     airflow_home: AirflowHome, sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(sqlite_engine, EMPTY)
-    run = airflow_home.dags_test("score_reviews", sqlite_engine, JOB)
+    run = airflow_home.dags_test("score_film_reviews", sqlite_engine, JOB)
     assert run.returncode == 1, run.stdout
     found = "200 of 200 reviews were rejected (100.0%; the limit is 50.0%): 200 empty_text."
     assert f"check rejects failed: {found}" in run.stdout
@@ -72,14 +72,16 @@ def test_a_night_that_rejects_everything_fails_the_dag_and_is_shown(
     overview = client.get("/").text
     assert '<span class="state state-failed">1 check failed</span>' in overview.split('id="runs-title"')[1]
     assert f"The check <code>rejects</code> has failed:</strong> {found}" in overview
-    shown = client.get("/run", params={"dag_id": "score_reviews", "run_id": last_run(sqlite_engine).dag_run_id}).text
+    shown = client.get(
+        "/run", params={"dag_id": "score_film_reviews", "run_id": last_run(sqlite_engine).dag_run_id}
+    ).text
     assert f"<td>{found}</td>" in shown
 
 
 def test_a_warning_fails_nothing(airflow_home: AirflowHome, sqlite_engine: Engine) -> None:
     fill(sqlite_engine, EMPTY)
     job = {**JOB, "checks": {"rejects": "warn"}}
-    run = airflow_home.dags_test("score_reviews", sqlite_engine, job)
+    run = airflow_home.dags_test("score_film_reviews", sqlite_engine, job)
     assert run.returncode == 0, run.stdout
     assert "check rejects warned: 200 of 200 reviews were rejected" in run.stdout
     assert "Checks: 1 warned, 7 skipped. rejects warned: 200 of 200" in run.stdout
@@ -88,7 +90,7 @@ def test_a_warning_fails_nothing(airflow_home: AirflowHome, sqlite_engine: Engin
 
 def test_a_dry_run_is_not_checked(airflow_home: AirflowHome, sqlite_engine: Engine) -> None:
     fill(sqlite_engine, EMPTY)
-    run = airflow_home.dags_test("score_reviews", sqlite_engine, JOB, dry_run=True)
+    run = airflow_home.dags_test("score_film_reviews", sqlite_engine, JOB, dry_run=True)
     assert run.returncode == 0, run.stdout
     assert "a dry run writes nothing that could be checked" in run.stdout
 
@@ -98,18 +100,18 @@ def test_a_night_of_one_label_fails_after_thirty_ordinary_nights(
 ) -> None:
     engine = sqlite_engine
     fill(engine, [(int(row["id"]), row["text"]) for row in sample_reviews()[:10]])
-    first = airflow_home.dags_test("score_reviews", engine, JOB)
+    first = airflow_home.dags_test("score_film_reviews", engine, JOB)
     assert first.returncode == 0, first.stdout
     assert states(engine)["labels"] == "skipped"
     add_ordinary_nights(engine, 30)
     ordinary = [row["text"] for row in sample_reviews()[100:140]]
     query(engine, "INSERT INTO reviews VALUES (:id, :text)", *rows(1000, ordinary))
-    usual = airflow_home.dags_test("score_reviews", engine, JOB)
+    usual = airflow_home.dags_test("score_film_reviews", engine, JOB)
     assert usual.returncode == 0, usual.stdout
     assert states(engine)["labels"] == "passed"
     bad = [f"Nul, ennuyeux, mal joué : à fuir. Note : {n} sur 1000." for n in range(60)]
     query(engine, "INSERT INTO reviews VALUES (:id, :text)", *rows(2000, bad))
-    night = airflow_home.dags_test("score_reviews", engine, JOB)
+    night = airflow_home.dags_test("score_film_reviews", engine, JOB)
     assert night.returncode == 1, night.stdout
     assert "labels: neg has a share of 100.0%, outside the limits" in night.stdout
     assert states(engine)["labels"] == "failed"

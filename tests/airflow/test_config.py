@@ -39,11 +39,11 @@ def test_an_option_that_cannot_be_read_is_named_and_does_not_keep_the_pages_from
     def get(name: str) -> str | None:
         if name == "benchmark_sets" and "%" in wrong:
             raise InterpolationSyntaxError(name, "review_scoring", "'%' must be followed by '%' or '('")
-        return {"benchmark_sets": wrong, "page_dag": "films"}.get(name)
+        return {"benchmark_sets": wrong, "hide_texts": "yes"}.get(name)
 
     with pytest.raises(ConfigurationError, match="option 'benchmark_sets' of .review_scoring. .* cannot be read"):
         Settings.read(get)
-    assert Settings.read_for_pages(get).page_dag == "films"
+    assert Settings.read_for_pages(get).hide_texts
 
 
 def test_days_that_something_is_kept_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_airflows_own_command_and_configuration_file_know_the_options(airflow_ho
         ),
         ("AIRFLOW__REVIEW_SCORING__SHARDS", "`airflow variables set review_scoring_shards …`"),
         ("REVIEW_SCORING_POOL", "REVIEW_SCORING_POOL is not read: set AIRFLOW__REVIEW_SCORING__POOL$"),
-        ("REVIEW_SCORING_JOB", "`airflow variables set review_scoring_job …`"),
+        ("REVIEW_SCORING_SHARDS", "`airflow variables set review_scoring_shards …`"),
         ("AIRFLOW__REVIEW_SCORING_POOL", "_SCORING_POOL is not read: set AIRFLOW__REVIEW_SCORING__POOL$"),
         ("AIRFLOW_REVIEW_SCORING__POOLS", "__POOLS is not read: set AIRFLOW__REVIEW_SCORING__POOL$"),
         ("AIRFLOW__REVIEW_SCORING_ZZZ", "AIRFLOW__REVIEW_SCORING_ZZZ is not read; the options are schedule"),

@@ -10,18 +10,19 @@ from typing import Any
 import pytest
 
 from review_scoring.airflow.config import settings
-from tests.airflow.runner import ROOT, AirflowHome
+from tests.airflow.runner import ONE_JOB, ROOT, AirflowHome
 
 PARSE = """
 import json, sys, time
 import airflow.sdk, airflow.sdk.exceptions
 from airflow.sdk import DAG, BaseOperator, Connection, Param, Variable, task
-from airflow.dag_processing.dagbag import DagBag
-started = time.process_time()
-bag = DagBag(sys.argv[1], bundle_path=sys.argv[1])
-seconds = time.process_time() - started
+from tests.airflow.dag_folder import dag_bag
 banned = ("alembic", "torch", "transformers", "numpy", "pandas", "sklearn", "scipy")
-heavy = [name for name in banned if name in sys.modules]
+of_airflow = {name for name in banned if name in sys.modules}
+started = time.process_time()
+bag = dag_bag(sys.argv[1])
+seconds = time.process_time() - started
+heavy = [name for name in banned if name in sys.modules and name not in of_airflow]
 names = ("pool", "queue", "priority_weight", "map_index_template", "execution_timeout")
 tasks = {
     dag.dag_id: {task.task_id: {name: getattr(task, name, None) for name in names} for task in dag.tasks}
@@ -41,7 +42,7 @@ def parsed(airflow_home: AirflowHome) -> dict[str, Any]:
     """The DAGs of the folder, parsed in a deployment with a pool and a queue for scoring."""
     printed = subprocess.run(
         [sys.executable, "-c", PARSE, str(ROOT / "dags")],
-        env={**airflow_home.environment(), **SETTINGS},
+        env={**airflow_home.environment(**ONE_JOB), **SETTINGS},
         text=True,
         capture_output=True,
         check=True,
@@ -60,12 +61,12 @@ def test_the_dag_folder_parses_without_errors_and_without_heavy_imports(parsed: 
         "promote_model",
         "reconcile_reviews",
         "rescore_reviews",
-        "score_reviews",
+        "score_film_reviews",
     ]
     assert parsed["heavy"] == []
 
 
-@pytest.mark.parametrize("dag_id", ["score_reviews", "rescore_reviews", "reconcile_reviews"])
+@pytest.mark.parametrize("dag_id", ["score_film_reviews", "rescore_reviews", "reconcile_reviews"])
 def test_shards_are_scored_in_the_pool_and_queue_of_the_settings(parsed: dict[str, Any], dag_id: str) -> None:
     places = {name: (task["pool"], task["queue"]) for name, task in parsed["tasks"][dag_id].items()}
     assert places.pop("score") == ("of GPUs", "scoring")
@@ -80,13 +81,13 @@ def test_a_model_is_imported_in_the_import_queue_or_the_scoring_queue(
     assert settings().import_queue == "scoring"
 
 
-@pytest.mark.parametrize("dag_id", ["score_reviews", "rescore_reviews", "reconcile_reviews"])
+@pytest.mark.parametrize("dag_id", ["score_film_reviews", "rescore_reviews", "reconcile_reviews"])
 def test_each_mapped_task_is_named_by_the_range_of_its_shard(parsed: dict[str, Any], dag_id: str) -> None:
     assert parsed["tasks"][dag_id]["score"]["map_index_template"] == "{{ task.shard['name'] }}"
 
 
 def test_a_free_pool_slot_goes_to_the_nightly_run_before_a_rescore(parsed: dict[str, Any]) -> None:
-    night, rescore = (parsed["tasks"][dag_id]["score"] for dag_id in ("score_reviews", "rescore_reviews"))
+    night, rescore = (parsed["tasks"][dag_id]["score"] for dag_id in ("score_film_reviews", "rescore_reviews"))
     assert night["priority_weight"] > rescore["priority_weight"]
 
 

@@ -32,7 +32,7 @@ def test_a_missing_model_is_reported_then_imported_by_the_dag_and_then_scores_re
 ) -> None:
     fill(sqlite_engine, [(int(row["id"]), row["text"]) for row in sample_reviews()[:12]])
 
-    missing = airflow_home.dags_test("score_reviews", sqlite_engine, JOB, model="mini-xlm-roberta")
+    missing = airflow_home.dags_test("score_film_reviews", sqlite_engine, JOB, model="mini-xlm-roberta")
     assert missing.returncode == 1
     assert "'mini-xlm-roberta' is in the catalogue, but not in the model store" in missing.stdout, missing.stdout
     assert 'airflow dags trigger import_model --conf \'{"model": "mini-xlm-roberta"}\'' in missing.stdout
@@ -43,7 +43,7 @@ def test_a_missing_model_is_reported_then_imported_by_the_dag_and_then_scores_re
     assert f"imported mini-xlm-roberta at revision {revision[:12]}" in imported.stdout
     assert asset_events(airflow_home) == [{"name": "mini-xlm-roberta", "revision": revision}]
 
-    night = airflow_home.dags_test("score_reviews", sqlite_engine, JOB, model="mini-xlm-roberta")
+    night = airflow_home.dags_test("score_film_reviews", sqlite_engine, JOB, model="mini-xlm-roberta")
     assert night.returncode == 0, night.stdout
     assert summary(night.stdout) == "read=12 scored=12 unchanged=0 rejected=0"
     assert models_of(sqlite_engine) == [("mini-xlm-roberta", revision)]
@@ -55,7 +55,7 @@ def test_an_imported_model_scores_reviews_under_its_catalogue_name(
 ) -> None:
     fill(sqlite_engine, [(int(row["id"]), row["text"]) for row in sample_reviews()[:12]])
     revision = import_model(f"{name}-alias", own).revision
-    night = airflow_home.dags_test("score_reviews", sqlite_engine, JOB, model=name)
+    night = airflow_home.dags_test("score_film_reviews", sqlite_engine, JOB, model=name)
     assert summary(night.stdout) == "read=12 scored=12 unchanged=0 rejected=0", night.stdout
     assert models_of(sqlite_engine) == [(name, revision)]
 

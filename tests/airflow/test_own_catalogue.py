@@ -21,7 +21,7 @@ def test_a_wrong_entry_does_not_stop_a_run_with_the_bundled_champion(
     own = settings(tmp_path, '[wrong]\nkind = "hub"\n')
     monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__CATALOGUE", str(own.catalogue))
     fill(sqlite_engine, [(1, "Une merveille, courez-y.")])
-    night = airflow_home.dags_test("score_reviews", sqlite_engine, JOB)
+    night = airflow_home.dags_test("score_film_reviews", sqlite_engine, JOB)
     assert summary(night.stdout) == "read=1 scored=1 unchanged=0 rejected=0", night.stdout
     assert "[wrong], key" in night.stdout
 
@@ -35,10 +35,10 @@ def test_a_catalogue_of_the_configuration_is_found_by_dags_test_and_stays_in_the
     monkeypatch.setenv("AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL", "0")
     fill(sqlite_engine, [(1, "Une merveille, courez-y.")])
     revision = import_model("mini-bert", own).revision
-    night = airflow_home.dags_test("score_reviews", sqlite_engine, JOB, model="mini-bert")
+    night = airflow_home.dags_test("score_film_reviews", sqlite_engine, JOB, model="mini-bert")
     assert summary(night.stdout) == "read=1 scored=1 unchanged=0 rejected=0", night.stdout
     assert query(sqlite_engine, "SELECT model, revision FROM review_labels") == [("mini-bert", revision)]
-    for dag_id in ("score_reviews", "rescore_reviews", "promote_model", "import_model"):
+    for dag_id in ("score_film_reviews", "rescore_reviews", "promote_model", "import_model"):
         assert '"mini-bert"' in kept(airflow_home, dag_id), f"the form of {dag_id} has lost it"
 
 

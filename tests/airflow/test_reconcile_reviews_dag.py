@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
+import pytest
+from sqlalchemy import Engine, create_engine, text
 
 from review_scoring.demo import sample_reviews
-from tests.airflow.runner import AirflowHome, connection
+from tests.airflow.runner import AirflowHome, airflow, connection
 from tests.airflow.test_score_reviews_dag import fill, query
 from tests.conftest import long_form
 
@@ -26,7 +27,7 @@ def test_a_reconciliation_erases_deleted_reviews_and_scores_edited_texts_again(
     fill(engine, REVIEWS)
     never = airflow_home.dags_test("reconcile_reviews", engine, JOB, dry_run=True)
     assert "the job has never been scored" in never.stdout, never.stdout
-    assert airflow_home.dags_test("score_reviews", engine, JOB).returncode == 0
+    assert airflow_home.dags_test("score_film_reviews", engine, JOB).returncode == 0
     ids = [id_ for id_, _ in REVIEWS]
     query(engine, "DELETE FROM reviews WHERE id = ANY(:ids)", {"ids": ids[:10]})
     query(engine, "UPDATE reviews SET text = 'Nul, raté, à fuir.' WHERE id = :id", {"id": ids[20]})
@@ -61,13 +62,13 @@ def test_a_job_whose_rows_all_have_times_compares_no_texts(airflow_home: Airflow
     query(engine, "CREATE INDEX changed ON reviews (changed)")
     query(engine, "INSERT INTO reviews VALUES (1, 'Un film magnifique.', 1), (2, 'Nul.', 2)")
     job = {**JOB, "updated_at_column": "changed"}
-    assert airflow_home.dags_test("score_reviews", engine, job).returncode == 0
+    assert airflow_home.dags_test("score_film_reviews", engine, job).returncode == 0
     run = airflow_home.dags_test("reconcile_reviews", engine, job)
     assert run.returncode == 0, run.stdout
     assert "every row has a value in 'changed'" in run.stdout
     assert "recorded=2 deleted=0" in run.stdout
     query(engine, "INSERT INTO reviews VALUES (3, 'Sans date.', NULL)")
-    assert airflow_home.dags_test("score_reviews", engine, job).returncode == 0
+    assert airflow_home.dags_test("score_film_reviews", engine, job).returncode == 0
     query(engine, "UPDATE reviews SET text = 'Sans date, et changé.' WHERE id = 3")
     run = airflow_home.dags_test("reconcile_reviews", engine, job)
     assert "read=1 scored=1 unchanged=0 rejected=0 relabelled=" in run.stdout, run.stdout
@@ -78,7 +79,7 @@ def test_given_reviews_are_erased_by_the_form_and_by_the_command(
 ) -> None:
     engine = mariadb_engine
     fill(engine, REVIEWS)
-    assert airflow_home.dags_test("score_reviews", engine, JOB).returncode == 0
+    assert airflow_home.dags_test("score_film_reviews", engine, JOB).returncode == 0
     one, two, three = (id_ for id_, _ in REVIEWS[:3])
     refused = airflow_home.dags_test("forget_reviews", engine, JOB, ids=[one])
     assert refused.returncode == 1
@@ -108,3 +109,26 @@ def test_given_reviews_are_erased_by_the_form_and_by_the_command(
         "review-scoring: 1 of 1 given ids cannot be ids of reviews, whose ids are of type integer; nothing was erased\n"
     )
     assert query(engine, "SELECT count(*) FROM erasures WHERE reason = 'requested'")[0][0] == 3
+
+
+def test_a_run_that_names_no_job_starts_a_run_of_each(
+    airflow_home: AirflowHome, sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = {"source_conn_id": "reviews", "source_table": "reviews"}
+    jobs = json.dumps({"books": job, "films": job})
+    environment = airflow_home.environment(
+        AIRFLOW_CONN_REVIEWS=connection(sqlite_engine), AIRFLOW_VAR_REVIEW_SCORING_JOBS=jobs
+    )
+    command = [airflow(), "dags", "test", "reconcile_reviews", "--conf", json.dumps({"dry_run": True})]
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with create_engine(f"sqlite:///{airflow_home.folder / 'airflow.db'}").connect() as metadata:
+        queued = text("SELECT conf FROM dag_run WHERE dag_id = 'reconcile_reviews' AND state = 'queued'")
+        confs = [json.loads(conf) for (conf,) in metadata.execute(queued)]
+        states = text(
+            "SELECT task_id, state FROM task_instance WHERE dag_id = 'reconcile_reviews' AND run_id = (SELECT run_id"
+            " FROM dag_run WHERE dag_id = 'reconcile_reviews' AND state = 'success' ORDER BY id DESC LIMIT 1)"
+        )
+        tasks = dict(row for row in metadata.execute(states).all())
+    assert sorted((conf["job"], conf["dry_run"]) for conf in confs) == [("books", True), ("films", True)]
+    assert (tasks["start_run_of_job"], tasks["preflight"], tasks["reconcile"]) == ("success", "skipped", "skipped")

@@ -19,7 +19,7 @@ def test_changed_texts_are_rescored_in_shards_and_changed_labels_are_counted(
 ) -> None:
     engine, log = mariadb_engine, tmp_path / "log"
     fill(engine, [(int(row["id"]), row["text"]) for row in sample_reviews()[:40]])
-    assert airflow_home.dags_test("score_reviews", engine, JOB, shards=3).returncode == 0
+    assert airflow_home.dags_test("score_film_reviews", engine, JOB, shards=3).returncode == 0
     assert query(engine, "SELECT count(*) FROM scoring_shards WHERE state = 'success'")[0][0] == 3
     query(engine, "UPDATE reviews SET text = 'Un film magnifique, une merveille.' WHERE id IN (1, 2, 3)")
     query(engine, "UPDATE reviews SET text = 'Nul, raté, à fuir absolument.' WHERE id IN (38, 39, 40)")

@@ -13,7 +13,7 @@ from tests.airflow.test_score_reviews_dag import fill, query, tables_query
 
 JOB = {"source_table": "reviews"}
 CHOICES: dict[str, dict[str, Any]] = {
-    "score_reviews": {},
+    "score_film_reviews": {},
     "rescore_reviews": {},
     "reconcile_reviews": {},
     "forget_reviews": {"ids": [1]},
@@ -29,7 +29,9 @@ def test_a_mistyped_key_is_refused_by_name_in_every_dag_before_anything_is_writt
     airflow_home: AirflowHome, sqlite_engine: Engine, dag_id: str
 ) -> None:
     fill(sqlite_engine, [(int(row["id"]), row["text"]) for row in sample_reviews()[:3]])
-    run = airflow_home.dags_test(dag_id, sqlite_engine, JOB, **CHOICES[dag_id], modell="secret value")
+    run = airflow_home.dags_test(
+        dag_id, sqlite_engine, JOB, loads_model=False, **CHOICES[dag_id], modell="secret value"
+    )
     assert run.returncode == 1, run.stdout
     assert "unknown key: 'modell'" in run.stdout, run.stdout
     assert "secret value" not in run.stdout.replace("'modell': 'secret value'", "")
@@ -40,7 +42,7 @@ def test_a_mistyped_dry_run_scores_nothing_and_the_error_suggests_the_key(
     airflow_home: AirflowHome, sqlite_engine: Engine
 ) -> None:
     fill(sqlite_engine, [(1, "Une merveille, courez-y.")])
-    run = airflow_home.dags_test("score_reviews", sqlite_engine, JOB, dryrun=True)
+    run = airflow_home.dags_test("score_film_reviews", sqlite_engine, JOB, loads_model=False, dryrun=True)
     assert run.returncode == 1, run.stdout
     assert "unknown key: 'dryrun' (did you mean 'dry_run'?)" in run.stdout
     keys = "dry_run, model, max_reviews, max_minutes, long_texts, order, start_after, shards, chunk_rows"
@@ -53,7 +55,7 @@ def test_a_dry_run_whose_conf_airflow_ignores_scores_nothing(
 ) -> None:
     fill(sqlite_engine, [(1, "Une merveille, courez-y.")])
     monkeypatch.setenv("AIRFLOW__CORE__DAG_RUN_CONF_OVERRIDES_PARAMS", "False")
-    run = airflow_home.dags_test("score_reviews", sqlite_engine, JOB, dry_run=True)
+    run = airflow_home.dags_test("score_film_reviews", sqlite_engine, JOB, loads_model=False, dry_run=True)
     assert run.returncode == 1, run.stdout
     assert "Airflow ignores the conf of this run (dry_run)" in run.stdout
     assert [name for (name,) in query(sqlite_engine, tables_query(sqlite_engine))] == ["reviews"]

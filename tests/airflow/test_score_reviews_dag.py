@@ -41,13 +41,13 @@ def test_the_nightly_dag_scores_once_dry_runs_without_writing_and_takes_late_row
     fill(engine, [*rows, (1000, None)])
     job = {"source_table": "reviews"}
 
-    dry = airflow_home.dags_test("score_reviews", engine, job, dry_run=True)
+    dry = airflow_home.dags_test("score_film_reviews", engine, job, dry_run=True)
     assert dry.returncode == 0, dry.stdout
     assert "41 reviews wait" in dry.stdout
     names = query(engine, tables_query(engine))
     assert [name for (name,) in names if "scor" in name or "reject" in name] == []
 
-    first = airflow_home.dags_test("score_reviews", engine, job, chunk_rows=16)
+    first = airflow_home.dags_test("score_film_reviews", engine, job, chunk_rows=16)
     assert first.returncode == 0, first.stdout
     assert summary(first.stdout) == "read=41 scored=40 unchanged=0 rejected=1"
     assert query(engine, "SELECT count(*) FROM review_scores")[0][0] == 40
@@ -60,10 +60,10 @@ def test_the_nightly_dag_scores_once_dry_runs_without_writing_and_takes_late_row
         "INSERT INTO reviews VALUES (:id, :text)",
         *({"id": n, "text": "Très bon film"} for n in (3, 9, 41)),
     )
-    second = airflow_home.dags_test("score_reviews", engine, job)
+    second = airflow_home.dags_test("score_film_reviews", engine, job)
     assert summary(second.stdout) == "read=3 scored=3 unchanged=0 rejected=0"
 
-    third = airflow_home.dags_test("score_reviews", engine, job)
+    third = airflow_home.dags_test("score_film_reviews", engine, job)
     assert third.returncode == 0, third.stdout
     assert summary(third.stdout) == "read=0 scored=0 unchanged=0 rejected=0"
 
@@ -73,7 +73,7 @@ def test_all_problems_of_a_job_are_reported_at_once_before_the_model_is_loaded(
 ) -> None:
     fill(engine, [(1, "bien")])
     job = {"source_table": "reviews", "text_column": "body", "updated_at_column": "changed"}
-    run = airflow_home.dags_test("score_reviews", engine, job)
+    run = airflow_home.dags_test("score_film_reviews", engine, job)
     assert run.returncode == 1
     assert "preflight found 2 problems:" in run.stdout, run.stdout
     assert "no column 'body' (text_column); it has id, text" in run.stdout
@@ -96,7 +96,7 @@ def test_the_real_sample_is_scored_with_the_accuracy_of_the_model_card(
     )
     job = {"source_table": "films", "id_column": "review_id", "text_column": "review_text"}
 
-    first = airflow_home.dags_test("score_reviews", engine, job)
+    first = airflow_home.dags_test("score_film_reviews", engine, job)
     assert summary(first.stdout) == "read=1367 scored=1367 unchanged=0 rejected=0", first.stdout
     right = query(
         engine,
@@ -106,12 +106,12 @@ def test_the_real_sample_is_scored_with_the_accuracy_of_the_model_card(
     assert right / 1367 == pytest.approx(0.9093, abs=0.005)
     print(f"accuracy on the AlloCiné sample: {right / 1367:.4f}")
 
-    second = airflow_home.dags_test("score_reviews", engine, job)
+    second = airflow_home.dags_test("score_film_reviews", engine, job)
     assert summary(second.stdout) == "read=0 scored=0 unchanged=0 rejected=0"
 
     late = [{"id": 700 + 2 * n, "t": "Une merveille, courez-y."} for n in range(10)]
     query(engine, "INSERT INTO films VALUES (:id, :t, 'pos')", *late)
-    third = airflow_home.dags_test("score_reviews", engine, job)
+    third = airflow_home.dags_test("score_film_reviews", engine, job)
     assert summary(third.stdout) == "read=10 scored=10 unchanged=0 rejected=0"
 
 
@@ -131,15 +131,15 @@ def test_the_first_run_over_a_backlog_takes_its_budget_with_the_newest_reviews(
     query(engine, "INSERT INTO reviews SELECT 60000 + n, 'Une merveille' FROM generate_series(1, 10) n")
     job = {"source_table": "reviews", "max_reviews": 1000}
 
-    dry = airflow_home.dags_test("score_reviews", engine, job, dry_run=True)
+    dry = airflow_home.dags_test("score_film_reviews", engine, job, dry_run=True)
     assert "waiting=50010 reviews=1000" in dry.stdout, dry.stdout
     assert "All of them take 51 runs" in dry.stdout
 
-    first = airflow_home.dags_test("score_reviews", engine, job)
+    first = airflow_home.dags_test("score_film_reviews", engine, job)
     assert first.returncode == 0, first.stdout
     assert "read=1000 scored=1000 unchanged=0 rejected=0 waiting=49010" in first.stdout
     assert query(engine, "SELECT count(*) FROM review_scores WHERE CAST(review_id AS bigint) > 60000")[0][0] == 10
 
-    wrong = airflow_home.dags_test("score_reviews", engine, job, start_after="hier")
+    wrong = airflow_home.dags_test("score_film_reviews", engine, job, start_after="hier")
     assert wrong.returncode == 1
     assert "start_after is 'hier', which is no value of column 'id' of reviews; give an id" in wrong.stdout

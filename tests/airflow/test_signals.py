@@ -25,7 +25,7 @@ def started(home: AirflowHome, engine: Engine, log: Path) -> subprocess.Popen[st
     sample = "Un film " + "vraiment très long et assez ennuyeux " * 12
     fill(engine, [(n, f"{sample} {n}") for n in range(1, ROWS + 1)])
     with log.open("w") as output:
-        process = home.start_dags_test("score_reviews", engine, JOB, output, chunk_rows=20)
+        process = home.start_dags_test("score_film_reviews", engine, JOB, output, chunk_rows=20)
     deadline = time.monotonic() + 120
     while committed(engine) < 40:
         assert process.poll() is None, log.read_text()
@@ -71,7 +71,7 @@ def test_the_next_dag_run_completes_one_that_was_killed(
     done = committed(engine)
     query(engine, "DELETE FROM reviews WHERE id > :keep", {"keep": done + 200})
     left = query(engine, "SELECT count(*) FROM reviews")[0][0] - done
-    rerun = airflow_home.dags_test("score_reviews", engine, JOB)
+    rerun = airflow_home.dags_test("score_film_reviews", engine, JOB)
     assert rerun.returncode == 0, rerun.stdout
     assert summary(rerun.stdout) == f"read={left} scored={left} unchanged=0 rejected=0"
     warehouse = Warehouse(engine)

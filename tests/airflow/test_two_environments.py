@@ -20,6 +20,7 @@ from sqlalchemy import Engine
 from tests.airflow.runner import AirflowHome, airflow, connection
 from tests.airflow.test_score_reviews_dag import fill, query
 from tests.airflow.web.server import free_ports
+from tests.requirements import require_torch
 
 FILMS = {"source_conn_id": "reviews", "source_table": "reviews"}
 PATIENCE_S = 180
@@ -55,7 +56,8 @@ def ended(answer: httpx.Response) -> Any:
 
 
 @pytest.mark.timeout(600)
-def test_the_job_does_not_depend_on_the_environment_of_the_dag_processor(tmp_path: Path, sqlite_engine: Engine) -> None:
+def test_the_job_does_not_depend_on_the_environment_of_the_workers(tmp_path: Path, sqlite_engine: Engine) -> None:
+    require_torch()
     fill(sqlite_engine, [(1, "Une merveille, courez-y.")])
     home = AirflowHome(tmp_path)
     home.migrate()
@@ -72,13 +74,11 @@ def test_the_job_does_not_depend_on_the_environment_of_the_dag_processor(tmp_pat
         AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=str(logs),
         AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=str(triggerer_logs),
     )
-    for name, value in {
-        "review_scoring_jobs": json.dumps({"films": FILMS, "books": FILMS}),
-        "review_scoring_job": "books",
-    }.items():
-        subprocess.run([airflow(), "variables", "set", name, value], env=workers, check=True, capture_output=True)
+    shared = [airflow(), "variables", "set", "review_scoring_jobs", json.dumps({"film_reviews": FILMS})]
+    subprocess.run(shared, env=workers, check=True, capture_output=True)
     never = {f"AIRFLOW__REVIEW_SCORING__{name}": "0 0 29 2 *" for name in ("SCHEDULE", "RECONCILE_SCHEDULE")}
-    parser = {**workers, "AIRFLOW_VAR_REVIEW_SCORING_JOB": "films", **never}
+    elsewhere = json.dumps({"film_reviews": {**FILMS, "source_table": "another_table"}})
+    parser = {**workers, "AIRFLOW_VAR_REVIEW_SCORING_JOBS": elsewhere, **never}
     client = httpx.Client(base_url=address, timeout=30)
 
     def answers() -> bool:
@@ -91,13 +91,13 @@ def test_the_job_does_not_depend_on_the_environment_of_the_dag_processor(tmp_pat
         wait_for(answers)
         token = client.get("/auth/token").json()["access_token"]
         client.headers["Authorization"] = f"Bearer {token}"
-        runs = "/api/v2/dags/score_reviews/dagRuns"
+        runs = "/api/v2/dags/score_film_reviews/dagRuns"
         with started(home, "scheduler", workers), started(home, "dag-processor", parser):
-            wait_for(lambda: client.get("/api/v2/dags/score_reviews").is_success)
+            wait_for(lambda: client.get("/api/v2/dags/score_film_reviews").is_success)
             once: dict[str, Any] = {"dag_run_id": "once", "logical_date": None, "conf": {}}
             # Airflow's metadata are in SQLite here: a request may find it locked, and is made again.
             wait_for(lambda: client.post(runs, json=once).status_code in {HTTPStatus.OK, HTTPStatus.CONFLICT})
             run = wait_for(lambda: ended(client.get(f"{runs}/once")))
     assert run["state"] == "success"
     scored = query(sqlite_engine, "SELECT j.name FROM scoring_runs r JOIN scoring_jobs j ON j.id = r.job_id")
-    assert [name for (name,) in scored] == ["books"]
+    assert [name for (name,) in scored] == ["film_reviews"]

@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import text
 
 from tests.cluster.cluster import Cluster
-from tests.conftest import POSTGRES, PROVE, not_here
+from tests.conftest import POSTGRES, PROVE
 from tests.own_postgres import binaries
+from tests.requirements import not_here
 
 LONG = os.environ.get("REVIEW_SCORING_CLUSTER") != "short"
 REVIEWS, CHARACTERS, CHUNK_ROWS, SHARDS = (20_000, 120, 250, 8) if LONG else (3_000, 400, 25, 3)
@@ -146,13 +147,13 @@ def _fill(cluster: Cluster) -> None:
 
 
 def _is_parsed(cluster: Cluster) -> bool:
-    return "score_reviews" in {dag["dag_id"] for dag in cluster.api("/api/v2/dags")["dags"]}
+    return "score_film_reviews" in {dag["dag_id"] for dag in cluster.api("/api/v2/dags")["dags"]}
 
 
 def _trigger(cluster: Cluster) -> str:
     conf = {"chunk_rows": CHUNK_ROWS, "shards": SHARDS}
     body = {"logical_date": None, "conf": conf}
-    return str(cluster.api("/api/v2/dags/score_reviews/dagRuns", body)["dag_run_id"])
+    return str(cluster.api("/api/v2/dags/score_film_reviews/dagRuns", body)["dag_run_id"])
 
 
 def _wait_until_a_shard_is_half_done(cluster: Cluster, run: str) -> None:
@@ -183,7 +184,7 @@ def _do_not_wait_for_the_retry(cluster: Cluster, run: str) -> None:
     cluster.wait_for(lambda: bool(given_up()), "the killed tasks to be given up", 180)
     tasks = [[each["task_id"], each["map_index"]] for each in given_up()]
     body = {"dry_run": False, "only_failed": False, "dag_run_id": run, "task_ids": tasks}
-    cluster.api("/api/v2/dags/score_reviews/clearTaskInstances", body)
+    cluster.api("/api/v2/dags/score_film_reviews/clearTaskInstances", body)
 
 
 def _scored(cluster: Cluster) -> int:
@@ -192,11 +193,11 @@ def _scored(cluster: Cluster) -> int:
 
 
 def _state(cluster: Cluster, run: str) -> str:
-    return str(cluster.api(f"/api/v2/dags/score_reviews/dagRuns/{run}")["state"])
+    return str(cluster.api(f"/api/v2/dags/score_film_reviews/dagRuns/{run}")["state"])
 
 
 def _tasks(cluster: Cluster, run: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = cluster.api(f"/api/v2/dags/score_reviews/dagRuns/{run}/taskInstances")[
+    found: list[dict[str, Any]] = cluster.api(f"/api/v2/dags/score_film_reviews/dagRuns/{run}/taskInstances")[
         "task_instances"
     ]
     return found

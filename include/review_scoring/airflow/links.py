@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from airflow.sdk import BaseOperatorLink, conf
+from airflow.sdk import BaseOperatorLink
+
+from review_scoring.airflow.compat import conf
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -26,8 +28,19 @@ class RunPageLink(BaseOperatorLink):
         """Return the URL of the page inside Airflow's UI."""
         job: Any = getattr(operator, "job", "")
         name = job["name"] if isinstance(job, Mapping) else getattr(job, "name", job)
-        query = {"job": name, "dag_id": ti_key.dag_id, "run_id": ti_key.run_id}
-        return f"{airflow_path()}/plugin/{ROUTE}{airflow_path()}/{ROUTE}/run?{urlencode(query)}"
+        return run_page(name, ti_key.dag_id, ti_key.run_id)
+
+
+def run_page(job: str, dag_id: str, run_id: str) -> str:
+    """Return the path of the page of a run, inside Airflow's UI."""
+    query = {"job": job, "dag_id": dag_id, "run_id": run_id}
+    return f"{airflow_path()}/plugin/{ROUTE}{airflow_path()}/{ROUTE}/run?{urlencode(query)}"
+
+
+def run_page_url(job: str, dag_id: str, run_id: str) -> str:
+    """Return the whole URL of the page of a run, for messages."""
+    base = urlsplit(conf.get("api", "base_url", fallback=""))
+    return f"{base.scheme}://{base.netloc}{run_page(job, dag_id, run_id)}"
 
 
 def airflow_path() -> str:

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from review_scoring.airflow.web import dag_runs
+from review_scoring.airflow.web import dag_runs, known_jobs
 from review_scoring.airflow.web.app import create_app
 from review_scoring.settings import Settings
 from tests.airflow.runner import connection
@@ -23,6 +23,7 @@ def pages(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
     warehouse.job = warehouse.job.replace(name="films")
     job = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "body"}
     monkeypatch.setattr(dag_runs, "dag_state", lambda _: None)  # there is no Airflow here
+    monkeypatch.setattr(known_jobs, "jobs_in_metadata", list)
     monkeypatch.setenv("AIRFLOW_CONN_REVIEWS", connection(warehouse.engine))
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"films": job}))
 

@@ -47,7 +47,7 @@ def make(path: Path, newest: datetime) -> None:
             connection.execute(reviews.insert(), [{"id": first + n, "text": row} for n, row in enumerate(rows)])
         stop = StopFlag()
         ready = preflight(JOB, Resources(source=lambda: engine, target=lambda: engine, model=lambda: model), stop)
-        key = RunKey("score_reviews", "score", f"scheduled__{began.isoformat()}")
+        key = RunKey("score_film_reviews", "score", f"scheduled__{began.isoformat()}")
         report = score_run(
             ready, RunRequest(key=key, model=model.name, revision=model.revision), lambda: classifier, stop
         )

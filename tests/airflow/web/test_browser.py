@@ -150,7 +150,7 @@ def headers(server: Server, user: str) -> dict[str, str]:
 
 def runs(server: Server) -> list[dict[str, Any]]:
     """Return the DAG's runs, the newest first, as soon as Airflow has parsed the DAG."""
-    address = f"{server.address}/api/v2/dags/score_reviews/dagRuns?order_by=-run_after"
+    address = f"{server.address}/api/v2/dags/score_film_reviews/dagRuns?order_by=-run_after"
     for _ in range(RUN_S):
         answer = CLIENT.get(address, headers=headers(server, "admin"))
         if answer.status_code != 404:
@@ -164,7 +164,7 @@ def runs(server: Server) -> list[dict[str, Any]]:
 def trigger(page: Page, server: Server, *, dry_run: bool) -> dict[str, Any]:
     """Trigger a run from the DAG's form, and wait for its end."""
     before = len(runs(server))
-    page.goto(f"{server.address}/dags/score_reviews")
+    page.goto(f"{server.address}/dags/score_film_reviews")
     page.get_by_role("button", name="Trigger").first.click()
     dialog = page.get_by_role("dialog")
     names = dialog.locator("[name^=element_]").evaluate_all("all => all.map(each => each.name)")
@@ -275,13 +275,13 @@ def test_a_run_from_the_form_changes_the_live_counts(page: Page, server: Server)
     assert legend(frame, "Mean score per day") == ["mean score", CONTROL_LIMITS]
 
     frame.get_by_role("link", name="Open the run in Airflow").click()
-    page.wait_for_url(f"**/dags/score_reviews/runs/{run['dag_run_id'].replace('+', '*').replace(':', '*')}**")
+    page.wait_for_url(f"**/dags/score_film_reviews/runs/{run['dag_run_id'].replace('+', '*').replace(':', '*')}**")
     assert page.locator("iframe").count() == 0
 
 
 def test_the_task_links_to_the_page_of_its_run(page: Page, server: Server) -> None:
     run = runs(server)[0]["dag_run_id"]
-    page.goto(f"{server.address}/dags/score_reviews/runs/{run}/tasks/score/mapped/0/details")
+    page.goto(f"{server.address}/dags/score_film_reviews/runs/{run}/tasks/score/mapped/0/details")
     page.get_by_role("link", name="Scores of this run").click()
     frame = page.frame_locator("iframe")
     expect(frame.get_by_role("heading", name="Results")).to_be_visible()
@@ -477,7 +477,7 @@ def test_a_run_in_progress_is_followed_to_its_end(page: Page, server: Server) ->
 def test_a_run_that_failed_before_it_scored_is_shown_with_the_task_that_failed(page: Page, server: Server) -> None:
     conf = {"model": "allocine-camembert"}  # which is not imported
     answer = CLIENT.post(
-        f"{server.address}/api/v2/dags/score_reviews/dagRuns",
+        f"{server.address}/api/v2/dags/score_film_reviews/dagRuns",
         headers=headers(server, "admin"),
         json={"logical_date": None, "conf": conf},
     )

@@ -55,7 +55,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dag_runs, "dag_state", lambda _: None)  # there is no Airflow here
         patch.setenv("AIRFLOW_CONN_REVIEWS", connection(engine))
-        patch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({LONG_JOB: settings, "films": settings}))
+        patch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({LONG_JOB: settings, "series": settings}))
         with served() as found:
             yield found
 

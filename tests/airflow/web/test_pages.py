@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.web.pages import rejects
 from review_scoring.airflow.web.pages import reviews as reviews_page
-from review_scoring.airflow.web.selected_job import select_job
+from review_scoring.airflow.web.selected_job import SelectedJob
 from review_scoring.job import Rescore
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.errors import Fault, fault_of
@@ -342,7 +342,8 @@ def test_rejects_are_listed_with_what_to_do(
 def test_the_pages_connection_cannot_write(pages: Pages, warehouse: Warehouse) -> None:
     warehouse.create()
     warehouse.engine.dispose()
-    engine = select_job(state(pages()).databases, "films").engine
+    app = state(pages())
+    engine = SelectedJob(app.known_jobs.all()["films"], ("films",), app.databases).engine
     with pytest.raises(DBAPIError) as error, engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO reviews (id, body) VALUES (1, 'x')")
     assert fault_of(error.value) is Fault.READ_ONLY

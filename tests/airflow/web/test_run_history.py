@@ -205,14 +205,14 @@ def test_the_overview_shows_a_run_that_failed_in_preflight(
     assert "A run is overdue" in shown
 
 
-def test_runs_of_the_deployments_dag_are_not_listed_for_another_job(
+def test_runs_of_the_dag_of_one_job_are_not_listed_for_another(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse.create()
     job = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "body"}
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"books": job, "films": job}))
     client = pages()
-    states = {"score_reviews": dag(run("scheduled 1", "failed", DUE, "preflight"))}
+    states = {"score_books": dag(run("scheduled 1", "failed", DUE, "preflight"))}
     monkeypatch.setattr(dag_runs, "dag_state", states.get)
     assert "It failed in" in client.get("/?job=books").text
     assert "It failed in" not in client.get("/?job=films").text

@@ -1,16 +1,20 @@
-"""Selecting a job: the default, another one, an invalid one, and none."""
+"""Selecting a job: the first one, another one, an invalid one, none, and one that the user may not see."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable
+from typing import cast
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from fastapi import HTTPException
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from review_scoring.airflow.web import known_jobs
 from review_scoring.airflow.web.app import create_app
+from review_scoring.airflow.web.known_jobs import KnownJob
 from tests.airflow.web.app_state import without_login
 from tests.stubs import Warehouse
 
@@ -65,13 +69,47 @@ def test_an_invalid_job_does_not_hide_the_others(
 
 def test_users_without_access_do_not_see_the_names_of_jobs(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"broken": BROKEN, "films": JOB}))
-
-    def nobody() -> None:
-        raise HTTPException(403)
-
-    answer = TestClient(without_login(create_app(), nobody), headers={"Accept": "text/html"}).get("/")
+    app = without_login(create_app(), lambda _: set())
+    answer = TestClient(app, headers={"Accept": "text/html"}).get("/")
     assert answer.status_code == 403
     assert "films" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/reviews", "/rejects", "/models", "/live-counts", "/review?id=1"])
+def test_who_may_read_the_dag_of_one_job_sees_that_job_and_does_not_learn_of_others(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    warehouse.create()
+    warehouse.fill(2)
+    warehouse.score("run 1")
+    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"books": JOB, "films": JOB}))
+    app = pages().app
+    reader = TestClient(without_login(cast(FastAPI, app), {"score_films"}.intersection))
+    for asked in ({}, {"job": "films"}):
+        answer = reader.get(path, params={**_query(path), **asked})
+        assert answer.status_code == 200, answer.text
+        assert "books" not in answer.text
+    for other in ("books", "no such job"):
+        refused = reader.get(path, params={**_query(path), "job": other})
+        assert refused.status_code == 403
+        assert "books" not in refused.text
+
+
+def test_the_pages_of_a_job_belong_to_the_dag_that_scores_it_in_the_metadata(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.create()
+    of_dag = KnownJob("films", "a_dag_of_ours", {**JOB, "text_column": "body"})
+    monkeypatch.setattr(known_jobs, "jobs_in_metadata", lambda: [of_dag])
+    app = cast(FastAPI, pages().app)
+    assert TestClient(without_login(app, {"score_films"}.intersection)).get("/").status_code == 403
+    answer = TestClient(without_login(app, {"a_dag_of_ours"}.intersection)).get("/")
+    assert answer.status_code == 200
+    assert "dags/a_dag_of_ours" in answer.text
+
+
+def _query(path: str) -> dict[str, str]:
+    return dict(parse_qsl(urlsplit(path).query))
 
 
 def test_a_page_that_finds_nothing_keeps_the_navigation(pages: Pages, warehouse: Warehouse) -> None:
@@ -88,17 +126,5 @@ def test_without_a_job_the_page_shows_how_to_define_one(
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", text)
     answer = pages().get("/")
     assert answer.status_code == 404
-    assert "no Airflow Variable &#39;review_scoring_jobs&#39; with a scoring job in it" in answer.text
+    assert "no scoring job is defined: write the file review_scoring_jobs/film_reviews.toml" in answer.text
     assert "None" not in answer.text
-
-
-def test_the_job_that_the_dags_score_is_the_default(
-    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    warehouse.create()
-    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"books": JOB, "films": JOB}))
-    assert "<option selected>books</option>" in pages().get("/").text
-    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOB", "films")
-    assert "<option selected>films</option>" in pages().get("/").text
-    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOB", "gone")
-    assert "<option selected>books</option>" in pages().get("/").text

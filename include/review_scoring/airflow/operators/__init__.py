@@ -1,4 +1,4 @@
-"""The Airflow operators, and the asset of imported models. They adapt the other layers, which do not import Airflow.
+"""The Airflow operators. They adapt the other layers, which do not import Airflow.
 
 A name is imported at its first use, so that a DAG file that scores does not import the evaluation of models.
 """
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from review_scoring.airflow.operators.check_run import CheckRunOperator
     from review_scoring.airflow.operators.erase_reviews import ForgetReviewsOperator, ReconcileReviewsOperator
     from review_scoring.airflow.operators.evaluate_models import BenchmarkModelOperator, LoadBenchmarkOperator
-    from review_scoring.airflow.operators.import_model import MODEL_STORE, ImportModelOperator
+    from review_scoring.airflow.operators.import_model import ImportModelOperator
+    from review_scoring.airflow.operators.notify import NotifyOperator
     from review_scoring.airflow.operators.plan_comparison import PlanComparisonOperator
     from review_scoring.airflow.operators.plan_shards import PlanShardsOperator
     from review_scoring.airflow.operators.preflight import PreflightScoringOperator
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
     from review_scoring.airflow.operators.resolve_run import ResolveRunOperator
     from review_scoring.airflow.operators.score_reviews import ScoreReviewsOperator
     from review_scoring.airflow.operators.summarise_run import SummariseRunOperator
+    from review_scoring.airflow.operators.update_asset import UpdateAssetOperator
 
 __all__ = [
-    "MODEL_STORE",
     "ApplyRetentionOperator",
     "BenchmarkModelOperator",
     "CheckRunOperator",
     "ForgetReviewsOperator",
     "ImportModelOperator",
     "LoadBenchmarkOperator",
+    "NotifyOperator",
     "PlanComparisonOperator",
     "PlanShardsOperator",
     "PreflightScoringOperator",
@@ -38,16 +40,17 @@ __all__ = [
     "ResolveRunOperator",
     "ScoreReviewsOperator",
     "SummariseRunOperator",
+    "UpdateAssetOperator",
 ]
 
 _MODULES = {
-    "MODEL_STORE": "import_model",
     "ApplyRetentionOperator": "apply_retention",
     "BenchmarkModelOperator": "evaluate_models",
     "CheckRunOperator": "check_run",
     "ForgetReviewsOperator": "erase_reviews",
     "ImportModelOperator": "import_model",
     "LoadBenchmarkOperator": "evaluate_models",
+    "NotifyOperator": "notify",
     "PlanComparisonOperator": "plan_comparison",
     "PlanShardsOperator": "plan_shards",
     "PreflightScoringOperator": "preflight",
@@ -56,6 +59,7 @@ _MODULES = {
     "ResolveRunOperator": "resolve_run",
     "ScoreReviewsOperator": "score_reviews",
     "SummariseRunOperator": "summarise_run",
+    "UpdateAssetOperator": "update_asset",
 }
 
 

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
 
+from review_scoring.airflow.compat import AirflowFailException
 from review_scoring.airflow.config import settings
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.jobs import as_job
+from review_scoring.airflow.operators.rendered import NOTHING
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, ErasureRefusedError, UnaccountedError
 from review_scoring.evaluation.champion import as_required, model_of_job
 from review_scoring.job import ScoringJob, target_conn_id
-from review_scoring.models.catalogue_entry import CHAMPION
 from review_scoring.request import RunKey
 from review_scoring.run.preflight import PreparedJob, Resources, preflight
 from review_scoring.run.recorded_job import RecordedJob, open_recorded_job
@@ -69,7 +69,7 @@ class ScoringOperator(JobOperator):
     ui_color = "#e8f0fe"
 
     def __init__(
-        self, *, model: str | Path = CHAMPION, require_benchmark: str | bool | None = None, **kwargs: Any
+        self, *, model: str | Path | None = None, require_benchmark: str | bool | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.model = model
@@ -81,11 +81,13 @@ class ScoringOperator(JobOperator):
         :raises PreflightError: with all problems
         """
         job = as_job(self.job)
+        model = job.model if self.model is None or self.model in NOTHING else self.model
+        required = job.require_benchmark if self.require_benchmark is None else self.require_benchmark
         target = partial(engine_of, target_conn_id(job))
         resources = Resources(
             source=lambda: engine_of(job.source_conn_id),
             target=target,
-            model=lambda: model_of_job(self.model, job, target, settings().models),
+            model=lambda: model_of_job(model, job, target, settings().models),
         )
         return preflight(
             job,
@@ -93,7 +95,7 @@ class ScoringOperator(JobOperator):
             self._stop,
             migrate_tables=as_bool(self.migrate, "migrate"),
             dry_run=self.is_dry_run,
-            benchmark=as_required(self.require_benchmark),
+            benchmark=as_required(required),
         )
 
 

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from review_scoring.airflow.compat import AirflowFailException, AirflowSkipException
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.jobs import as_job
+from review_scoring.airflow.lineage import check_lineage
 from review_scoring.airflow.links import RunPageLink
+from review_scoring.airflow.metrics import emit_checks
 from review_scoring.airflow.operators.base import fail_without_retry, run_key
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.job import ScoringJob, target_conn_id
 from review_scoring.run.checking import CheckReport, check_run
 from review_scoring.run.report import DryRunReport
 from review_scoring.warehouse.ledger.ledger import find_ledger
-from review_scoring.warehouse.ledger.verdicts import FAILED, WARNED
+from review_scoring.warehouse.ledger.verdicts import FAILED, WARNED, Verdict
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from sqlalchemy import Engine
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +63,8 @@ class CheckRunOperator(BaseOperator):
         self.report = report
         self.score_task_id = score_task_id
         self._stop = StopFlag()
+        self._verdicts: Sequence[Verdict] = ()
+        self._engine: Engine | None = None
 
     def on_kill(self) -> None:
         """End the waiting for a database that does not answer. Airflow calls this in a signal handler."""
@@ -72,6 +77,7 @@ class CheckRunOperator(BaseOperator):
         with fail_without_retry():
             job = as_job(self.job)
             ledger = find_ledger(engine_of(target_conn_id(job)), job, self._stop)
+            self._engine = ledger.engine
             key = replace(run_key(context), task_id=self.score_task_id)
             checked = check_run(ledger, job.checks, key, self._stop)
         if checked is None:
@@ -79,12 +85,19 @@ class CheckRunOperator(BaseOperator):
         context["ti"].xcom_push(key="checks", value=checked.as_json())
         context["ti"].xcom_push(key="paragraph", value=f"{self.report['paragraph']} {checked.paragraph}")
         _log(checked)
+        self._verdicts = checked.verdicts
+        emit_checks(job.name, checked.verdicts)
         if failed := checked.failed:
             raise AirflowFailException(
                 f"job {job.name!r}: {len(failed)} of {len(checked.verdicts)} checks failed. "
                 f"{' '.join(f'{each.name}: {each.text}' for each in failed)} What the run wrote stays; docs/checks.md "
                 "says what to do"
             )
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Return the verdicts as assertions of the table of scores."""
+        del task_instance
+        return check_lineage(self.job, self._verdicts, self._engine)
 
 
 def _log(checked: CheckReport) -> None:

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowSkipException
-
+from review_scoring.airflow.compat import AirflowSkipException
 from review_scoring.airflow.operators.base import ErasingOperator, fail_without_retry, run_key, triggered_by
 from review_scoring.airflow.operators.rendered import NOTHING, as_choice, as_share
 from review_scoring.errors import ConfigurationError
@@ -29,7 +28,7 @@ class ReconcileReviewsOperator(ErasingOperator):
     Everything is counted first. Nothing is erased if the source has no reviews, or if more than a share of the recorded
     reviews is missing there: a load may have failed.
 
-    :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated)
+    :param job: a :class:`ScoringJob`, its settings, or its name (templated)
     :param on_delete: `keep` to count, or `erase`; None for the job's setting (templated)
     :param max_deleted_share: the largest share that is erased, from 0 to 1; None for the job's setting (templated)
     :param estimate_only: a dry run: count, and erase nothing (templated)

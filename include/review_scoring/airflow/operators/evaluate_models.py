@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from review_scoring.airflow.assets import MODEL_STORE
 from review_scoring.airflow.config import settings
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.evaluation import store_of
-from review_scoring.airflow.jobs import as_job
+from review_scoring.airflow.jobs import DefinedJobs, as_job
 from review_scoring.airflow.operators.base import fail_without_retry, run_key
-from review_scoring.airflow.operators.import_model import MODEL_STORE
-from review_scoring.airflow.operators.rendered import as_int
+from review_scoring.airflow.operators.rendered import NOTHING, as_int
+from review_scoring.airflow.operators.resolve_run import ResolveRunOperator
+from review_scoring.airflow.run_variables import benchmark_set_of_deployment
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, ModelNotImportedError
-from review_scoring.evaluation.benchmark_sets import DEFAULT_SET, find_set
+from review_scoring.evaluation.benchmark_sets import find_set
 from review_scoring.evaluation.champion import model_of_job
 from review_scoring.evaluation.evaluate import EvaluationRequest, evaluate_model
 from review_scoring.evaluation.load_set import load_set
 from review_scoring.evaluation.result import SkippedModel
-from review_scoring.job import ScoringJob
+from review_scoring.job import CHAMPION, ScoringJob, target_conn_id
 from review_scoring.models.catalogue import readable_entries
-from review_scoring.models.catalogue_entry import CHAMPION
 from review_scoring.settings import as_bool
 from review_scoring.warehouse.scoring_tables import prepare_tables
 
@@ -38,8 +39,8 @@ log = logging.getLogger(__name__)
 class LoadBenchmarkOperator(BaseOperator):
     """Load a benchmark set into the warehouse of a job, unless it has the same content already.
 
-    :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated)
-    :param benchmark_set: name of a benchmark set (templated)
+    :param job: a :class:`ScoringJob`, its settings, or its name (templated)
+    :param benchmark_set: name of a benchmark set; None for that of the job or the Variable (templated)
     :param migrate: False if a DBA creates the tables: they are only checked
     """
 
@@ -50,7 +51,7 @@ class LoadBenchmarkOperator(BaseOperator):
         self,
         *,
         job: ScoringJob | Mapping[str, Any] | str,
-        benchmark_set: str = DEFAULT_SET,
+        benchmark_set: str | None = None,
         migrate: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -64,9 +65,12 @@ class LoadBenchmarkOperator(BaseOperator):
         del context
         with fail_without_retry():
             job = as_job(self.job)
+            name = (
+                set_of_job(job) if self.benchmark_set is None or self.benchmark_set in NOTHING else self.benchmark_set
+            )
             store = store_of(job)
             prepare_tables(store.engine, job, store.stop, migrate_tables=as_bool(self.migrate, "migrate"))
-            stored = load_set(find_set(self.benchmark_set, settings().benchmark_sets), store, engine_of)
+            stored = load_set(find_set(name, settings().benchmark_sets), store, engine_of)
         return {
             "id": stored.id,
             "name": stored.name,
@@ -82,14 +86,14 @@ class BenchmarkModelOperator(BaseOperator):
     The classifier and its settings are those of :class:`ScoreReviewsOperator`. A model of the catalogue that has not
     been imported is reported and skipped.
 
-    :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated).
+    :param job: a :class:`ScoringJob`, its settings, or its name (templated).
         Evaluations are recorded in its warehouse, and its champion is meant by `champion`
     :param loaded: the return value of :class:`LoadBenchmarkOperator` (templated)
     :param model: name or alias of a model, `name@revision` or `champion` (templated); in DAG code also a folder
     :param limit: number of reviews to evaluate on at most, the same ones each time; None for all (templated)
     :param device: `auto`, `cuda`, `mps`, `cpu` or a torch device such as `cuda:1` (templated)
     :param precision: `auto`, `float32`, `bfloat16` or `float16` (templated)
-    :param long_texts: `truncate` or `windows`, as in the scoring runs (templated)
+    :param long_texts: `truncate` or `windows`, as in the scoring runs; None for the job's setting (templated)
     :param fused: False to use transformers' own modules
     """
 
@@ -105,7 +109,7 @@ class BenchmarkModelOperator(BaseOperator):
         limit: int | str | None = None,
         device: str = "auto",
         precision: str = "auto",
-        long_texts: str = "truncate",
+        long_texts: str | None = None,
         fused: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -138,7 +142,8 @@ class BenchmarkModelOperator(BaseOperator):
                 log.warning("%s", error)
                 return SkippedModel(str(self.model), str(error)).as_xcom()
 
-            loaded_with: dict[str, Any] = {"long_texts": self.long_texts, "fused": self.fused}
+            long_texts = job.long_texts.value if self.long_texts in NOTHING else self.long_texts
+            loaded_with: dict[str, Any] = {"long_texts": long_texts, "fused": self.fused}
 
             def load() -> Any:
                 from review_scoring.inference.classifier import Classifier
@@ -160,6 +165,36 @@ class BenchmarkModelOperator(BaseOperator):
             )
             found = evaluate_model(store, request, load_classifier=load, peak_memory=peak, stop=self._stop)
             return found.as_xcom()
+
+
+class ResolveEvaluationOperator(ResolveRunOperator):
+    """As :class:`ResolveRunOperator`, but jobs for which the same would be evaluated share one run."""
+
+    def runs_of(self, jobs: DefinedJobs, context: Context) -> list[dict[str, Any]]:
+        """Return the conf of a run for each combination of scoring tables, benchmark set and model."""
+        params = dict(context["params"])
+        params["models"] = models_to_evaluate(params.get("models"), context)
+        runs: dict[object, dict[str, Any]] = {}
+        for name in jobs:
+            runs.setdefault(_evaluated(name, jobs, params), {**params, "job": name})
+        return list(runs.values())
+
+
+def _evaluated(name: str, jobs: DefinedJobs, params: Mapping[str, Any]) -> object:
+    """Return what a run for a job evaluates, to compare with that of another job; its name if that cannot be told."""
+    try:
+        job = jobs.definition(name).job
+        model = model_of_job(CHAMPION, job, lambda: engine_of(target_conn_id(job)), settings().models)
+    except Exception as error:  # noqa: BLE001 its own run fails with it
+        log.warning("job %s gets a run of its own (%s)", name, type(error).__name__)
+        return name
+    chosen = params.get("benchmark_set") or set_of_job(job)
+    return target_conn_id(job), job.target_schema, chosen, job.long_texts, model.name, model.revision
+
+
+def set_of_job(job: ScoringJob) -> str:
+    """Return the name of the benchmark set of a job."""
+    return job.benchmark_set or benchmark_set_of_deployment()
 
 
 def models_to_evaluate(chosen: Sequence[str] | None, context: Context) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, BaseOperator
+from airflow.sdk import BaseOperator
 
+from review_scoring.airflow.assets import MODEL_STORE
 from review_scoring.airflow.config import settings
 from review_scoring.airflow.operators.base import fail_without_retry
 from review_scoring.concurrency.cancellation import StopFlag
@@ -14,9 +15,6 @@ from review_scoring.importing import import_model
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-MODEL_STORE = Asset(name="review_scoring_models", uri="x-review-scoring://models")
-"""Asset with an event for each imported model; the extra of an event has name and revision."""
 
 
 class ImportModelOperator(BaseOperator):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowSkipException
-
+from review_scoring.airflow.compat import AirflowSkipException
 from review_scoring.airflow.operators.plan_shards import PlanShardsOperator
 from review_scoring.job import OnChange, Rescore
 from review_scoring.run.preflight import PreparedJob

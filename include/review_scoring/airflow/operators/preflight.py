@@ -19,13 +19,14 @@ class PreflightScoringOperator(ScoringOperator):
 
     It creates or migrates the project's tables, unless `migrate` is off or it is a dry run.
 
-    :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated)
+    :param job: a :class:`ScoringJob`, its settings, or its name (templated)
     :param model: name or alias of a model of the catalogue, `name@revision`, or `champion`, the model that was promoted
-        for the job (templated); in DAG code also a folder in Hugging Face layout, as a `pathlib.Path`
+        for the job; None for that of the job (templated); in DAG code also a folder in Hugging Face layout, as a
+        `pathlib.Path`
     :param estimate_only: a dry run: write nothing, not even the project's tables (templated)
     :param migrate: False if a DBA creates the tables
     :param require_benchmark: refuse a model whose revision has not passed its newest evaluation on this benchmark set;
-        True or `any` for each set that it was evaluated on (templated)
+        True or `any` for each set that it was evaluated on; None for the job's setting (templated)
     """
 
     def execute(self, context: Context) -> str:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class PromoteModelOperator(BaseOperator):
     """Promote a model to champion of a job, and record who promoted it, when, why, and on which evaluation.
 
-    :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated)
+    :param job: a :class:`ScoringJob`, its settings, or its name (templated)
     :param model: name or alias of a model of the catalogue, or `name@revision` (templated)
     :param reason: the reason, which is recorded (templated)
     :param evaluation: id of the evaluation that the promotion rests on, whose revision is promoted; None for the newest

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, XComArg
 
-from review_scoring.airflow.jobs import defined_jobs, job_named
+from review_scoring.airflow.jobs import DefinedJobs, as_job, defined_jobs, no_jobs
 from review_scoring.airflow.operators.base import fail_without_retry
-from review_scoring.airflow.run_variables import job_of_deployment, most_shards, required_benchmark
-from review_scoring.errors import ConfigurationError
+from review_scoring.airflow.operators.rendered import NOTHING
+from review_scoring.airflow.run_variables import most_shards, required_benchmark
+from review_scoring.errors import ConfigurationError, NoSuchJobError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -22,6 +24,11 @@ log = logging.getLogger(__name__)
 AIRFLOWS_OWN = "airflow/"
 """Prefix of the conf keys that belong to Airflow, such as `airflow/task_span_detail_level`."""
 
+NO_BACKFILL = (
+    "a backfill scores nothing: a run has no date, it scores whatever is new in the source. Old reviews wait until the "
+    "nightly runs reach them; trigger the DAG to go on at once, or rescore_reviews to score reviews again"
+)
+
 
 class ResolveRunOperator(BaseOperator):
     """Check the conf of a run, and resolve its job, shards and required benchmark once, for all tasks of the run.
@@ -29,20 +36,40 @@ class ResolveRunOperator(BaseOperator):
     Each worker parses the DAG file again, in its own environment and at another time. If each task resolved these
     itself, they could differ within one run.
 
-    :param uses_job: False for a DAG that does not use a scoring job; then only the conf is checked
+    :param job: the settings of the job, or the name of one that is defined in the job files or the Variable; None for a
+        DAG that does not use a job, where only the conf is checked (templated)
+    :param shards: maximum number of shards of the job whose settings `job` contains; None for that of the Variable
+    :param jobs_folder: the folder of job files; None for that of the deployment
+    :param each_job: whether a run without a job, where several are defined, starts a run for each of them
     """
 
-    template_fields: Sequence[str] = ()
+    template_fields: Sequence[str] = ("job",)
     ui_color = "#f1f3f4"
 
-    def __init__(self, *, uses_job: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        job: Mapping[str, Any] | str | None,
+        shards: int | None = None,
+        jobs_folder: Path | None = None,
+        each_job: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.uses_job = uses_job
+        self.job = job
+        self.shards = shards
+        self.jobs_folder = jobs_folder
+        self.each_job = each_job
 
     @property
-    def job(self) -> Any:
-        """The settings of the job, for other tasks."""
+    def job_settings(self) -> Any:
+        """The settings of the job, for other tasks; missing if the run starts one for each job."""
         return XComArg(self, key="job")
+
+    @property
+    def is_one_job(self) -> Any:
+        """Whether the run is about one job, for another task."""
+        return XComArg(self, key="is_one_job")
 
     @property
     def require_benchmark(self) -> Any:
@@ -54,24 +81,56 @@ class ResolveRunOperator(BaseOperator):
         """The maximum number of shards, for other tasks."""
         return XComArg(self, key="most_shards")
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Check and resolve; fail without a retry if anything is wrong."""
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Check and resolve, and return the conf of each run to start; fail without a retry if anything is wrong."""
         with fail_without_retry():
             run: Any = context["dag_run"]
+            if run.run_type == "backfill":
+                raise ConfigurationError(NO_BACKFILL)
             refuse_unknown_keys(run.conf or {}, context["params"], list(context["dag"].params))
-            resolved = self._resolve() if self.uses_job else {}
+            resolved = {} if self.job is None else self._resolve(context)
+        runs = resolved.pop("runs", [])
         for key, value in resolved.items():
             context["ti"].xcom_push(key=key, value=value)
-        if self.uses_job:
-            log.info("job: %s", resolved["job"]["name"])
-        return resolved
+        return list(runs)
 
-    def _resolve(self) -> dict[str, Any]:
+    def _resolve(self, context: Context) -> dict[str, Any]:
+        if isinstance(self.job, str):
+            jobs = defined_jobs(self.jobs_folder)
+            if self.job in NOTHING and self.each_job and len(jobs) > 1:
+                runs = self.runs_of(jobs, context)
+                log.info("starting %d runs, for %d jobs", len(runs), len(jobs))
+                return {"is_one_job": False, "runs": runs}
+            definition = jobs.definition(chosen_job(self.job, jobs))
+            job, shards = definition.job, definition.dag.shards
+        else:
+            job, shards = as_job(self.job or {}), self.shards
+        log.info("job: %s", job.name)
         return {
-            "job": job_named(job_of_deployment(defined_jobs())).as_settings(),
-            "require_benchmark": required_benchmark(),
-            "most_shards": most_shards(),
+            "is_one_job": True,
+            "job": job.as_settings(),
+            "require_benchmark": required_benchmark() if job.require_benchmark is None else job.require_benchmark,
+            "most_shards": shards or most_shards(),
         }
+
+    def runs_of(self, jobs: DefinedJobs, context: Context) -> list[dict[str, Any]]:
+        """Return the conf of the run of each job."""
+        params = dict(context["params"])
+        return [{**params, "job": name} for name in jobs]
+
+
+def chosen_job(name: str, jobs: DefinedJobs) -> str:
+    """Return the name of a job; that of the only one for an empty name.
+
+    :raises NoSuchJobError: for an empty name, if no job or several are defined
+    """
+    if name not in NOTHING:
+        return name
+    if not jobs:
+        raise NoSuchJobError(jobs.variable_problem or no_jobs(jobs.folder))
+    if len(jobs) > 1:
+        raise NoSuchJobError(f"no job is chosen: set the field 'job' to one of {', '.join(jobs)}")
+    return next(iter(jobs))
 
 
 def refuse_unknown_keys(conf: Mapping[str, Any], params: Mapping[str, Any], known: Sequence[str]) -> None:

@@ -7,25 +7,26 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowRescheduleException
-
+from review_scoring.airflow.compat import AirflowRescheduleException
+from review_scoring.airflow.lineage import run_lineage
 from review_scoring.airflow.links import RunPageLink
+from review_scoring.airflow.metrics import emit_run
 from review_scoring.airflow.operators.base import ScoringOperator, fail_without_retry, run_key
-from review_scoring.airflow.operators.rendered import as_budget, as_choice, as_int
+from review_scoring.airflow.operators.rendered import NOTHING, as_budget, as_choice, as_int
 from review_scoring.errors import JobBusyError
 from review_scoring.job import Rescore
 from review_scoring.request import RunRequest, Selection
 from review_scoring.run.loop import score_run, score_shard
 from review_scoring.run.planning import plan_one_shard
 from review_scoring.run.preflight import PreparedJob
-from review_scoring.run.report import RunReport
+from review_scoring.run.report import DryRunReport, RunReport
 from review_scoring.warehouse.selection.shards import Shard
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from sqlalchemy import Engine
 
     from review_scoring.inference.classifier import Classifier
-    from review_scoring.models.folder import ModelFolder
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +39,10 @@ class ScoreReviewsOperator(ScoringOperator):
     Run it again after any failure: it continues after the last commit. Two runs of the same job at the same time
     score each review once between them.
 
-    :param job: a :class:`ScoringJob`, its settings, or its name in the Variable `review_scoring_jobs` (templated)
+    :param job: a :class:`ScoringJob`, its settings, or its name (templated)
     :param model: name or alias of a model of the catalogue, `name@revision`, or `champion`, the model that was promoted
-        for the job (templated); in DAG code also a folder in Hugging Face layout, as a `pathlib.Path`
+        for the job; None for that of the job (templated); in DAG code also a folder in Hugging Face layout, as a
+        `pathlib.Path`
     :param shard: the part of the run to score, as returned by :class:`PlanShardsOperator`; None for the whole run
     :param max_reviews: the most reviews to score; 0 for no limit; None for the job's setting, or no limit for a rescore
         (templated); a shard has its own
@@ -53,14 +55,15 @@ class ScoreReviewsOperator(ScoringOperator):
     :param device: `auto`, `cuda`, `mps`, `cpu` or a torch device such as `cuda:1` (templated)
     :param precision: `auto`, `float32`, `bfloat16` or `float16` (templated)
     :param long_texts: `truncate` reads a text up to the model's maximum, and sets `truncated` in the table of scores;
-        `windows` reads all of it in overlapping windows, and averages their probabilities by tokens (templated)
+        `windows` reads all of it in overlapping windows, and averages their probabilities by tokens; None for the job's
+        setting (templated)
     :param fused: False to use transformers' modules even where the packed forward pass supports the model
     :param wait_s: seconds to wait for another run of the same job to end, before the task fails and is retried
     :param yields: whether to yield to runs that do not yield. Between two chunks, the task then releases the lease and
         its pool slot, and is rescheduled every minute until the other run has ended
     :param migrate: False if a DBA creates the tables
     :param require_benchmark: refuse a model whose revision has not passed its newest evaluation on this benchmark set;
-        True or `any` for each set that it was evaluated on (templated)
+        True or `any` for each set that it was evaluated on; None for the job's setting (templated)
     """
 
     operator_extra_links = (RunPageLink(),)
@@ -85,7 +88,7 @@ class ScoreReviewsOperator(ScoringOperator):
         chunk_rows: int | str = 1000,
         device: str = "auto",
         precision: str = "auto",
-        long_texts: str = "truncate",
+        long_texts: str | None = None,
         fused: bool = True,
         wait_s: float = 600.0,
         yields: bool = False,
@@ -103,6 +106,8 @@ class ScoreReviewsOperator(ScoringOperator):
         self.fused = fused
         self.wait_s = wait_s
         self.yields = yields
+        self._report: RunReport | DryRunReport | None = None
+        self._engine: Engine | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Score, and return the report: counts, labels, model, revision, device, speed."""
@@ -125,7 +130,11 @@ class ScoreReviewsOperator(ScoringOperator):
             if self.is_dry_run:
                 return self._estimate(prepared, request)
             try:
-                return self._score(prepared, request).as_xcom()
+                self._engine = prepared.existing_ledger.engine
+                self._report = self._score(prepared, request)
+                if self.shard is None:
+                    emit_run(self._report)
+                return self._report.as_xcom()
             except JobBusyError as busy:
                 if not self.yields:
                     raise
@@ -133,9 +142,14 @@ class ScoreReviewsOperator(ScoringOperator):
                 again = datetime.now(UTC) + YIELD_FOR
                 raise AirflowRescheduleException(again) from None  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Return the lineage of the run. A shard has none: its counts are in that of :class:`SummariseRunOperator`."""
+        del task_instance
+        return run_lineage(self.job, self._report, self._engine) if self.shard is None else None
+
     def _score(self, prepared: PreparedJob, request: RunRequest) -> RunReport:
         def load() -> Classifier:
-            return self._load(prepared.model)
+            return self._load(prepared)
 
         if self.shard is None:
             return score_run(prepared, request, load, self._stop)
@@ -148,13 +162,18 @@ class ScoreReviewsOperator(ScoringOperator):
         planned = None if self.shard is None else Shard.from_json(self.shard, prepared.source.id_type)
         shard = planned or plan_one_shard(prepared, request)
         candidates = shard.candidates(prepared.source, prepared.ledger, request)
-        found = estimate(candidates, self._load(prepared.model), self._stop)
+        found = estimate(candidates, self._load(prepared), self._stop)
         log.info("%s", found)
-        return found.report(prepared.job.name).as_xcom()
+        self._report = found.report(prepared.job.name)
+        return self._report.as_xcom()
 
-    def _load(self, model: ModelFolder) -> Classifier:
+    def _load(self, prepared: PreparedJob) -> Classifier:
         from review_scoring.inference.classifier import Classifier
 
         return Classifier.load(
-            model, device=self.device, precision=self.precision, long_texts=self.long_texts, fused=self.fused
+            prepared.model,
+            device=self.device,
+            precision=self.precision,
+            long_texts=prepared.job.long_texts if self.long_texts in NOTHING else self.long_texts,
+            fused=self.fused,
         )

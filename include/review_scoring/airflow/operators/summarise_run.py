@@ -11,6 +11,8 @@ from airflow.sdk import BaseOperator
 
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.jobs import as_job
+from review_scoring.airflow.lineage import run_lineage
+from review_scoring.airflow.metrics import emit_run
 from review_scoring.airflow.operators.base import fail_without_retry, run_key
 from review_scoring.job import ScoringJob, target_conn_id
 from review_scoring.run.finishing import finish_run
@@ -20,6 +22,7 @@ from review_scoring.warehouse.selection.shards import Shard
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from sqlalchemy import Engine
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,8 @@ class SummariseRunOperator(BaseOperator):
         self.shards = shards
         self.results = results
         self.score_task_id = score_task_id
+        self._report: RunReport | DryRunReport | None = None
+        self._engine: Engine | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Finish the run and return its report; fail without a retry if the tables do not match the counts."""
@@ -59,11 +64,20 @@ class SummariseRunOperator(BaseOperator):
         report = next((each for each in dry_runs if each), None) or self._finish(context)
         log.info("%s", report.line)
         log.info("%s", report.paragraph)
+        self._report = report
+        if isinstance(report, RunReport):
+            emit_run(report)
         return report.as_xcom()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Return the lineage of the run, all of its shards together."""
+        del task_instance
+        return run_lineage(self.job, self._report, self._engine)
 
     def _finish(self, context: Context) -> RunReport:
         with fail_without_retry():
             job = as_job(self.job)
             ledger = find_ledger(engine_of(target_conn_id(job)), job)
+            self._engine = ledger.engine
             shards = [Shard.from_json(each, ledger.job.id_type) for each in self.shards]
             return finish_run(ledger, replace(run_key(context), task_id=self.score_task_id), shards)

@@ -16,10 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from review_scoring.airflow.jobs import defined_jobs
 from review_scoring.airflow.web.rendering import html
 from review_scoring.airflow.web.security import path_below
-from review_scoring.airflow.web.selected_job import default_job
 from review_scoring.errors import (
     ConfigurationError,
     ModelError,
@@ -99,8 +97,8 @@ def _refused(error: HTTPException | RequestValidationError) -> Failure:
     if error.status_code == 401:
         return Failure(401, "You are not logged in.", "Log in to Airflow, then reload the page.")
     if error.status_code == 403:
-        advice = "They require the permission to read the scoring DAG in Airflow."
-        return Failure(403, "You have no access to these pages.", advice)
+        advice = "The pages of a job require the permission to read its DAG in Airflow."
+        return Failure(403, "You have no access to this page.", advice)
     return Failure(error.status_code, NOT_FOUND, str(error.detail))
 
 
@@ -163,19 +161,15 @@ def _failed(error: Exception) -> Failure:
 
 
 def _navigation(request: Request) -> Mapping[str, Any]:
-    """Return the requested job and all jobs, so that a job that fails does not hide the others.
+    """Return the requested job and all jobs that the user may see, so that a job that fails does not hide the others.
 
-    Only for users with access, which Airflow has checked before the route did anything that can fail.
+    The page's dependency has left them with the request; it has not for users without access.
     """
-    try:
-        jobs = tuple(defined_jobs())
-        if not jobs:
-            return NO_NAVIGATION
-        job = request.query_params.get("job")
-        return {"job": job if job in jobs else default_job(dict.fromkeys(jobs)), "jobs": jobs}
-    except Exception as error:  # noqa: BLE001 the page shows the first error, not this one
-        log.warning("no navigation on an error page: %s", named(error))
+    jobs: tuple[str, ...] = getattr(request.state, "jobs", ())
+    if not jobs:
         return NO_NAVIGATION
+    job = request.query_params.get("job")
+    return {"job": job if job in jobs else jobs[0], "jobs": jobs}
 
 
 def _answer(request: Request, failure: Failure, reference: str, navigation: Mapping[str, Any]) -> Response:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse
 
+from review_scoring.airflow.jobs import no_jobs, score_dag_id
+from review_scoring.airflow.web.access import Readable
 from review_scoring.airflow.web.rendering import html
-from review_scoring.airflow.web.selected_job import SelectedJob, select_job
+from review_scoring.airflow.web.selected_job import SelectedJob
+from review_scoring.errors import NoSuchJobError
 from review_scoring.settings import Settings
 
 NO_NUL = r"^[^\x00]*$"
@@ -24,17 +27,36 @@ def settings_of(request: Request) -> Settings:
 PageSettings = Annotated[Settings, Depends(settings_of)]
 
 
-def selected_job(request: Request, job: Annotated[str | None, Query(max_length=200)] = None) -> SelectedJob:
-    """Return the job that the query names, or the default job."""
-    return select_job(request.app.state.databases, job or None)
+def selected_job(
+    request: Request, readable: Readable, job: Annotated[str | None, Query(max_length=200)] = None
+) -> SelectedJob:
+    """Return the job that the query names, or the first one that the user may see.
+
+    :raises HTTPException: 403 if the user may not read the DAG of the job, whether it exists or not; without a name, if
+        the user may read no DAG of a job
+    :raises NoSuchJobError: if no job is defined, or none of this name
+    """
+    known = request.app.state.known_jobs.all()
+    readable_ids = readable({*(each.dag_id for each in known.values()), *([score_dag_id(job)] if job else [])})
+    names = tuple(name for name, each in known.items() if each.dag_id in readable_ids)
+    request.state.jobs = names  # for the navigation of an error page
+    if job and job not in names and (job in known or score_dag_id(job) not in readable_ids):
+        raise HTTPException(403)
+    if not known:
+        raise NoSuchJobError(no_jobs())
+    if not names:
+        raise HTTPException(403)
+    if job and job not in known:
+        raise NoSuchJobError(f"there is no scoring job {job!r}; there are {', '.join(names)}")
+    return SelectedJob(known[job or names[0]], names, request.app.state.databases)
 
 
 Selected = Annotated[SelectedJob, Depends(selected_job)]
 
 
-def page(template: str, name: str, selected: SelectedJob, settings: Settings, **values: Any) -> HTMLResponse:
+def page(template: str, name: str, selected: SelectedJob, **values: Any) -> HTMLResponse:
     """Render a page of a job.
 
     :param name: the current entry of the navigation
     """
-    return html(template, page=name, job=selected.job.name, jobs=selected.names, dag_id=settings.page_dag, **values)
+    return html(template, page=name, job=selected.job.name, jobs=selected.names, dag_id=selected.dag_id, **values)

@@ -1,12 +1,9 @@
-"""Access to the pages, and security headers (Content-Security-Policy and others) of every response."""
+"""Security headers (Content-Security-Policy and others) of every response."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from airflow.api_fastapi.core_api.security import requires_access_dag
-from fastapi import Depends
-from fastapi.params import Depends as Dependency
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,15 +22,6 @@ POLICY = "; ".join(
 """Browsers run and load only files of this server: no inline scripts or styles, and no other hosts."""
 
 STATIC_MAX_AGE_S = 3600
-
-
-def may_read(dag_id: str) -> Dependency:
-    """Return the dependency of every page: 401 without a login, 403 without the permission to read the DAG.
-
-    :param dag_id: fixed here, since Airflow would otherwise read it from the query, where a user may name another DAG
-    """
-    dependency: Dependency = Depends(requires_access_dag("GET", param_dag_id=dag_id))
-    return dependency
 
 
 class SecurityHeaders:

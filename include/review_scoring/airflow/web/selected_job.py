@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from review_scoring.airflow.jobs import defined_jobs, no_jobs
-from review_scoring.airflow.run_variables import JOB
-from review_scoring.airflow.variables import variable
 from review_scoring.airflow.web.databases import Databases
-from review_scoring.errors import NoSuchJobError
+from review_scoring.airflow.web.known_jobs import KnownJob
 from review_scoring.job import ScoringJob, target_conn_id
 from review_scoring.warehouse.errors import lacks_tables
 from review_scoring.warehouse.ledger.jobs import JobRecord, find_job
@@ -23,11 +21,24 @@ from review_scoring.warehouse.source.review_source import ReviewSource
 
 @dataclass(frozen=True)
 class SelectedJob:
-    """The job that a page shows, and the names of all jobs that can be selected."""
+    """The job that a page shows, and the names of all jobs that the user may select."""
 
-    job: ScoringJob
+    known: KnownJob
     names: tuple[str, ...]
     databases: Databases
+
+    @cached_property
+    def job(self) -> ScoringJob:
+        """The job.
+
+        :raises ConfigurationError: if its settings are invalid
+        """
+        return self.known.definition().job
+
+    @property
+    def dag_id(self) -> str:
+        """The DAG that scores its new reviews."""
+        return self.known.dag_id
 
     @property
     def engine(self) -> Engine:
@@ -54,27 +65,3 @@ class SelectedJob:
     def source(self) -> ReviewSource:
         """Return the job's source."""
         return self.databases.source(self.job)
-
-
-def select_job(databases: Databases, name: str | None) -> SelectedJob:
-    """Return the named job, or the default job if no name is given.
-
-    :raises NoSuchJobError: if no job is defined, or none of this name
-    :raises ConfigurationError: if the settings of the job in the Variable are invalid
-    """
-    jobs = defined_jobs()
-    if not jobs:
-        raise NoSuchJobError(no_jobs())
-    wanted = name or default_job(jobs)
-    if wanted not in jobs:
-        raise NoSuchJobError(f"there is no scoring job {wanted!r} in the Variable; it has {', '.join(jobs)}")
-    return SelectedJob(ScoringJob.from_mapping(wanted, jobs[wanted]), tuple(jobs), databases)
-
-
-def default_job(jobs: Mapping[str, object]) -> str:
-    """Return the job that pages show by default: the one that the DAGs score, otherwise the first.
-
-    :param jobs: at least one
-    """
-    chosen = variable(JOB)
-    return chosen if chosen is not None and chosen in jobs else next(iter(jobs))

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from review_scoring.airflow.config import settings
 from review_scoring.airflow.web import model_charts
 from review_scoring.airflow.web.error_pages import PageRoute
-from review_scoring.airflow.web.page import PageSettings, Selected, page
+from review_scoring.airflow.web.page import Selected, page
 from review_scoring.airflow.web.selected_job import SelectedJob
 from review_scoring.errors import ModelError
 from review_scoring.evaluation.verdicts import ReferenceVerdict
@@ -77,7 +77,7 @@ class ModelLine:
 
 
 @router.get("/models", response_class=HTMLResponse)
-def show_models(selected: Selected, settings: PageSettings) -> HTMLResponse:
+def show_models(selected: Selected) -> HTMLResponse:
     """Show the catalogue."""
     promoted = _champion(selected)
     done = _evaluations(selected)
@@ -87,7 +87,6 @@ def show_models(selected: Selected, settings: PageSettings) -> HTMLResponse:
         "models.html",
         "models",
         selected,
-        settings,
         lines=lines,
         promoted=promoted,
         promoted_is_unverified=any(line.champion and line.entry.unverified for line in lines),
@@ -98,7 +97,7 @@ def show_models(selected: Selected, settings: PageSettings) -> HTMLResponse:
 
 
 @router.get("/model", response_class=HTMLResponse)
-def show_model(selected: Selected, settings: PageSettings, name: Annotated[str, Query(max_length=100)]) -> HTMLResponse:
+def show_model(selected: Selected, name: Annotated[str, Query(max_length=100)]) -> HTMLResponse:
     """Show one model: its newest evaluation in detail, and all evaluations over time."""
     entry = _catalogue().get(name)
     if entry is None and (problem := _problems().get(name)) is not None:
@@ -119,7 +118,6 @@ def show_model(selected: Selected, settings: PageSettings, name: Annotated[str, 
         "model.html",
         "models",
         selected,
-        settings,
         line=line,
         found=found,
         charts=[chart for chart in charts if chart.rows],

@@ -13,9 +13,9 @@ from review_scoring.airflow.web import dag_runs, overview_charts
 from review_scoring.airflow.web.dag_runs import DagState
 from review_scoring.airflow.web.error_pages import PageRoute
 from review_scoring.airflow.web.live_counts import LiveCountsCache
-from review_scoring.airflow.web.page import PageSettings, Selected, page
+from review_scoring.airflow.web.page import Selected, page
 from review_scoring.airflow.web.run_history import overdue, run_lines
-from review_scoring.airflow.web.selected_job import SelectedJob, default_job
+from review_scoring.airflow.web.selected_job import SelectedJob
 from review_scoring.reviews import help_for
 from review_scoring.warehouse.history.daily_labels import daily_labels
 from review_scoring.warehouse.history.runs import Run, last_runs
@@ -33,16 +33,16 @@ LISTED = 10
 """The number of runs in the list."""
 
 DAGS = 3
-"""The most DAGs whose runs are read from Airflow. A job has one DAG, unless it was moved to another."""
+"""The most DAGs whose runs are read from Airflow. A job has one DAG, unless others score it too."""
 
 
 @router.get("/", response_class=HTMLResponse)
-def show_overview(selected: Selected, settings: PageSettings) -> HTMLResponse:
+def show_overview(selected: Selected) -> HTMLResponse:
     """Show the overview."""
     with selected.open() as (connection, job):
         newest_first = last_runs(connection, job, limit=CHARTED_RUNS) if job else []
         days = daily_labels(connection, job, back=BACK) if job else []
-    dags = _dags(selected, settings, newest_first)
+    dags = _dags(selected, newest_first)
     lines = run_lines(newest_first, dags)
     ended = [run for run in newest_first[::-1] if run.state != RUNNING and not run.is_rescore]
     today = datetime.now(UTC)
@@ -56,7 +56,6 @@ def show_overview(selected: Selected, settings: PageSettings) -> HTMLResponse:
         "overview.html",
         "overview",
         selected,
-        settings,
         last=lines[0] if lines else None,
         listed=lines[:LISTED],
         overdue=overdue(lines, dags, today),
@@ -107,15 +106,8 @@ def show_progress(selected: Selected) -> Mapping[str, Any]:
     }
 
 
-def _dags(selected: SelectedJob, settings: PageSettings, newest_first: Sequence[Run]) -> list[DagState]:
-    """Return the DAGs that score a job: the deployment's DAG, and those of the job's last runs.
-
-    The deployment's DAG scores the default job only, so it is left out for other jobs.
-    """
-    names = [run.dag_id for run in newest_first if not run.is_rescore]
-    if selected.job.name == default_job(dict.fromkeys(selected.names)):
-        names = [settings.page_dag, *names]
-    else:
-        names = [name for name in names if name != settings.page_dag]
+def _dags(selected: SelectedJob, newest_first: Sequence[Run]) -> list[DagState]:
+    """Return the DAGs that score a job: its own, and those of its last runs."""
+    names = [selected.dag_id, *(run.dag_id for run in newest_first if not run.is_rescore)]
     found = [dag_runs.dag_state(name) for name in list(dict.fromkeys(names))[:DAGS]]
     return [dag for dag in found if dag is not None]

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
 from review_scoring.airflow.web.error_pages import PageRoute
-from review_scoring.airflow.web.page import NO_NUL, PageSettings, Selected, page
+from review_scoring.airflow.web.page import NO_NUL, Selected, page
 from review_scoring.reviews import help_for
 from review_scoring.warehouse.history.rejects import count_rejects, list_rejects
 from review_scoring.warehouse.history.runs import last_runs
@@ -22,7 +22,6 @@ ROWS = 50
 @router.get("/rejects", response_class=HTMLResponse)
 def show_rejects(
     selected: Selected,
-    settings: PageSettings,
     reason: Annotated[str | None, Query(max_length=50, pattern=NO_NUL)] = None,
     after: Annotated[str | None, Query(max_length=255, pattern=NO_NUL)] = None,
 ) -> HTMLResponse:
@@ -41,7 +40,6 @@ def show_rejects(
         "rejects.html",
         "rejects",
         selected,
-        settings,
         reasons=[(name, count, help_for(name)) for name, count in counts.items()],
         unkeyed=[(name, count, help_for(name)) for name, count in sorted(unkeyed.items())],
         rows=rows[:ROWS],

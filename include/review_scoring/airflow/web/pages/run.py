@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import HTMLResponse
 
 from review_scoring.airflow.web.error_pages import PageRoute
-from review_scoring.airflow.web.page import NO_NUL, PageSettings, Selected, page
+from review_scoring.airflow.web.page import NO_NUL, Selected, page
 from review_scoring.reviews import help_for
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.history.runs import Run, find_run
@@ -20,7 +20,6 @@ router = APIRouter(route_class=PageRoute)
 @router.get("/run", response_class=HTMLResponse)
 def show_run(
     selected: Selected,
-    settings: PageSettings,
     dag_id: Annotated[str, Query(max_length=250, pattern=NO_NUL)],
     run_id: Annotated[str, Query(max_length=250, pattern=NO_NUL)],
 ) -> HTMLResponse:
@@ -35,7 +34,7 @@ def show_run(
         )
     unkeyed = [(reason, count, help_for(reason)) for reason, count in sorted(run.counts.unkeyed.items())]
     summary = "" if run.state == RUNNING else _report(run, selected.job.name).paragraph
-    return page("run.html", "", selected, settings, run=run, unkeyed=unkeyed, summary=summary)
+    return page("run.html", "", selected, run=run, unkeyed=unkeyed, summary=summary)
 
 
 def _report(run: Run, job: str) -> RunReport:

@@ -1,0 +1,130 @@
+"""`scoring_dag`, which all DAGs of this project are built with: start date, timeout, first task, all jobs in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG, task
+
+from review_scoring.airflow.compat import AirflowFailException, CronTriggerTimetable
+from review_scoring.airflow.config import refuse_unknown_environment, settings
+from review_scoring.airflow.operators.resolve_run import ResolveRunOperator
+from review_scoring.errors import ConfigurationError
+from review_scoring.job_definition import MOST_MINUTES, NO_SCHEDULE
+
+TAG = "review_scoring"
+
+RESOLVE = "resolve_run"
+"""Id of the first task of every DAG."""
+
+INVALID = "invalid"
+"""Tag of a DAG that stands for one whose definition is wrong."""
+
+RETRIES: Mapping[str, Any] = {"retries": 3, "retry_delay": timedelta(minutes=1), "retry_exponential_backoff": True}
+"""Arguments of the tasks that score. A retry continues the work of the tries before it."""
+
+DRY_RUN = "{{ params.dry_run }}"
+CHOSEN_JOB = "{{ params.job or '' }}"
+
+
+@contextmanager
+def scoring_dag(
+    dag_id: str,
+    *,
+    schedule: Any,
+    params: Mapping[str, Any],
+    resolve: type[ResolveRunOperator] = ResolveRunOperator,
+    resolved: Mapping[str, Any],
+    tags: Sequence[str] = (),
+    **settings: Any,
+) -> Iterator[tuple[DAG, ResolveRunOperator]]:
+    """Create a DAG with the tasks of the `with` block, which receives the DAG and its first task.
+
+    The first task refuses a conf with unknown keys before any other task runs, and passes what it resolves to the other
+    tasks: `run.job_settings`, `run.most_shards`, `run.require_benchmark`.
+
+    :param params: the fields of the form, which are the allowed keys of a conf
+    :param resolve: the operator of the first task
+    :param resolved: its arguments. With `each_job`, a run that names no job starts one run of the DAG for each job, and
+        skips the tasks of the block
+    :param settings: further arguments of the DAG
+    :raises ConfigurationError: for environment variables that look like a setting but are not read
+    """
+    refuse_unknown_environment()
+    default_args = {"execution_timeout": timedelta(minutes=MOST_MINUTES), **settings.pop("default_args", {})}
+    with DAG(
+        dag_id,
+        schedule=schedule,
+        start_date=datetime(2026, 1, 1),
+        catchup=False,
+        params=dict(params),
+        tags=[TAG, *tags],
+        default_args=default_args,
+        **settings,
+    ) as dag:
+        run = resolve(task_id=RESOLVE, **resolved)
+        yield dag, run
+        # What uses an XCom of the first task is below it already.
+        first_tasks = [each for each in dag.tasks if each is not run and each.upstream_task_ids <= {RESOLVE}]
+        before = _one_job(run) if run.each_job else run
+        for each in first_tasks:
+            before >> each
+        if run.each_job:
+            TriggerDagRunOperator.partial(task_id="start_run_of_job", trigger_dag_id=dag_id).expand(conf=run.output)
+
+
+def _one_job(run: ResolveRunOperator) -> Any:
+    """Add the task that skips those after it in a run that starts one run for each job."""
+
+    @task.short_circuit
+    def one_job(is_one_job: bool) -> bool:
+        """Return whether this run is about one job."""
+        return is_one_job
+
+    return one_job(run.is_one_job)
+
+
+def cron(expression: str, timezone: str, *, key: str) -> CronTriggerTimetable | None:
+    """Return the timetable of a cron expression or preset; None for no schedule.
+
+    :param key: the key or setting that the expression is from, for the error
+    :raises ConfigurationError: if the expression is not valid
+    """
+    if expression == NO_SCHEDULE:
+        return None
+    timetable = CronTriggerTimetable(expression, timezone=timezone)
+    try:
+        timetable.validate()
+    except Exception as error:  # noqa: BLE001 Airflow and croniter have several
+        raise ConfigurationError(
+            f"{key}: {expression!r} is not a cron expression such as '0 2 * * *', a preset such as '@daily', or "
+            f"'{NO_SCHEDULE}' ({error})"
+        ) from None
+    return timetable
+
+
+def create_failing_dag(dag_id: str, problem: str) -> None:
+    """Create a DAG that stands for one whose definition is wrong, and fails with the problem at its usual time.
+
+    Airflow takes all DAGs of a file with an import error out of service, so one wrong job would stop the others.
+    """
+    with scoring_dag(
+        dag_id,
+        description="The definition of this DAG is wrong: see its documentation",
+        schedule=cron(settings().schedule, "UTC", key="setting 'schedule'"),
+        resolved={"job": None},
+        params={},
+        tags=[INVALID],
+        doc_md=f"The definition of this DAG is wrong, so its runs fail until it is corrected.\n\n{problem}",
+    ):
+
+        @task
+        def report_problem() -> None:
+            """Fail with the problem."""
+            raise AirflowFailException(problem)
+
+        report_problem()
