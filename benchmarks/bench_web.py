@@ -50,7 +50,7 @@ PAGES = {
     "reviews of one day": "/reviews?scored_from=2026-03-01&scored_to=2026-03-01",
     "reviews, none of which match": "/reviews?scored_from=2030-01-01",
     "one review": "/review?id=500000",
-    "one run": "/run?dag_id=score_reviews&run_id=run%201",
+    "one run": "/run?dag_id=score_film_reviews&run_id=run%201",
     "rejects": "/rejects",
     "rejects of a reason": "/rejects?reason=no_tokens",
     "models": "/models",
@@ -71,8 +71,8 @@ def fill(engine: Engine, rows: int) -> None:
         engine,
         f"INSERT INTO scoring_runs (job_id, dag_id, task_id, dag_run_id, state, rescore, model_id, shards, {counts}"
         " unkeyed_rejects, label_counts, started_at, ended_at)"
-        " SELECT j.id, 'score_reviews', 'score', 'run ' || n, 'success', 'nothing', 1, 1, 10000, 9990, 0, 10, 0, 0, 0,"
-        " 1000000, 60, '{}', :labels, t, t + interval '2 minutes' FROM scoring_jobs j,"
+        " SELECT j.id, 'score_film_reviews', 'score', 'run ' || n, 'success', 'nothing', 1, 1, 10000, 9990, 0, 10, 0,"
+        " 0, 0, 1000000, 60, '{}', :labels, t, t + interval '2 minutes' FROM scoring_jobs j,"
         " generate_series(0, :runs - 1) n,"
         " LATERAL (SELECT date_trunc('day', now()) - (:runs - 1 - n) * interval '1 day' t) m",
         labels=json.dumps(LABELS),

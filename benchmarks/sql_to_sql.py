@@ -1,7 +1,7 @@
 """Speed of a run through Airflow (PostgreSQL to PostgreSQL), as a share of the speed of the classifier alone.
 
 Both sides take turns with the same texts. Each turn is a new process that has just loaded the bundled model, so that
-neither side has warmer caches. `airflow dags test score_reviews` scores new rows of the table in one shard; the
+neither side has warmer caches. `airflow dags test score_film_reviews` scores new rows of the table in one shard; the
 classifier alone gets their texts in chunks of the same size. The side that goes first alternates. The report has the
 median share of the rounds, with the lowest and the highest one, which show how much other processes disturbed it.
 """
@@ -126,10 +126,10 @@ def airflow_environment(engine: Engine, home: str) -> dict[str, str]:
 
 
 def seconds_through_airflow(engine: Engine, environment: Mapping[str, str]) -> float:
-    """Return the seconds of a run of `score_reviews` from its lease to its end, without loading the model."""
+    """Return the seconds of a run of the DAG from its lease to its end, without loading the model."""
     conf = json.dumps({"shards": 1, "chunk_rows": CHUNK})
     done = subprocess.run(
-        [AIRFLOW, "dags", "test", "score_reviews", "--conf", conf],
+        [AIRFLOW, "dags", "test", "score_film_reviews", "--conf", conf],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
