@@ -74,7 +74,7 @@ class Notification(CheckedModel):
         tuple[Event, ...], AfterValidator(_not_empty), Must("a list of 'success', 'warning', 'failure' and 'deadline'")
     ] = Field(
         description="When it is sent: if all went well, if a check has warned, if a task has failed, or if the run has "
-        "not ended within `deadline_minutes`."
+        "not succeeded within `deadline_minutes`."
     )
     notifier: Annotated[str, AfterValidator(_checked_path), Must("the import path of a notifier")] = Field(
         description="Import path of an Airflow notifier, such as "
@@ -133,8 +133,8 @@ class DagSettings(CheckedModel):
     )
     deadline_minutes: Minutes | None = Field(
         default=None,
-        description='Minutes after the start of a run at which the notifications `on = ["deadline"]` are sent if it '
-        "has not ended. They need a triggerer.",
+        description='Minutes after a run was queued at which the notifications `on = ["deadline"]` are sent if it '
+        "has not succeeded. They need a triggerer.",
     )
     notifications: Annotated[tuple[Notification, ...], Must("a list of notifications")] = Field(
         default=(), description="Messages to people: the keys below."

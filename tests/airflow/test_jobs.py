@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from review_scoring.airflow.jobs import defined_jobs, jobs_folder
+from review_scoring.airflow.jobs import defined_jobs, jobs_folder, score_dag_id
 from review_scoring.errors import ConfigurationError, NoSuchJobError
 from tests.airflow.runner import AirflowHome
 
@@ -58,6 +58,28 @@ def test_a_file_whose_name_is_no_name_of_a_job_is_refused(folder: Path) -> None:
         defined_jobs(folder).definition("my films")
 
 
+def test_nested_beyond_measure_is_a_problem_of_that_file_alone(folder: Path) -> None:
+    (folder / "deep.toml").write_text("x = " + "[" * 5000 + "]" * 5000)
+    jobs = defined_jobs(folder)
+    assert jobs.definition("films").source_table == "films"
+    with pytest.raises(ConfigurationError, match="file deep.toml in .*: it cannot be read as TOML"):
+        jobs.definition("deep")
+
+
+def test_hidden_files_of_editors_are_no_jobs(folder: Path) -> None:
+    for name in ("._films.toml", ".#films.toml", "films.toml~"):
+        (folder / name).write_text("no TOML")
+    assert list(defined_jobs(folder)) == ["books", "films"]
+
+
+def test_an_invalid_name_never_has_the_dag_of_another_job() -> None:
+    names = ["a_b", "a b", "a/b", "a\u00e9b", "None", "a" * 200, "a" * 201]
+    ids = [score_dag_id(name) for name in names]
+    assert len({*ids}) == len(names)
+    assert [each for each in ids if each.startswith("score_")] == ["score_a_b", "score_None", "score_" + "a" * 200]
+    assert all(len(each) <= 250 for each in ids)
+
+
 def test_a_job_that_is_defined_twice_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"films": BOOKS}))
     with pytest.raises(ConfigurationError, match="file films.toml .*defined here and in the Variable"):
@@ -78,8 +100,11 @@ def test_the_folder_is_that_of_the_settings_or_the_one_beside_the_dag_file(
     assert jobs_folder(tmp_path / "ours.py") == tmp_path / "review_scoring_jobs"
     monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", "/dags")
     assert jobs_folder() == Path("/dags/review_scoring_jobs")
-    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__JOBS_FOLDER", "/etc/jobs")
-    assert jobs_folder() == jobs_folder(tmp_path / "ours.py") == Path("/etc/jobs")
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__JOBS_FOLDER", str(tmp_path))
+    assert jobs_folder() == jobs_folder("/dags/ours.py") == tmp_path
+    monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__JOBS_FOLDER", "/no/such/folder")
+    with pytest.raises(ConfigurationError, match="option 'jobs_folder' .*: there is no folder /no/such/folder"):
+        jobs_folder()
 
 
 def check(home: AirflowHome, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -129,6 +129,6 @@ def test_a_run_that_names_no_job_starts_a_run_of_each(
             "SELECT task_id, state FROM task_instance WHERE dag_id = 'reconcile_reviews' AND run_id = (SELECT run_id"
             " FROM dag_run WHERE dag_id = 'reconcile_reviews' AND state = 'success' ORDER BY id DESC LIMIT 1)"
         )
-        tasks = dict(row for row in metadata.execute(states).all())
+        tasks = {row.task_id: row.state for row in metadata.execute(states)}
     assert sorted((conf["job"], conf["dry_run"]) for conf in confs) == [("books", True), ("films", True)]
     assert (tasks["start_run_of_job"], tasks["preflight"], tasks["reconcile"]) == ("success", "skipped", "skipped")

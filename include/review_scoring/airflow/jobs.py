@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from review_scoring.airflow.compat import conf
 from review_scoring.airflow.config import settings
 from review_scoring.airflow.variables import variable
 from review_scoring.errors import ConfigurationError, NoSuchJobError, in_short
-from review_scoring.job import ScoringJob
+from review_scoring.job import NAME, ScoringJob
 from review_scoring.job_definition import JobDefinition
+from review_scoring.settings import SECTION
 
 FOLDER = "review_scoring_jobs"
 """Name of the folder of job files. The name of a file is the name of its job."""
@@ -89,7 +91,9 @@ def defined_jobs(folder: Path | None = None) -> DefinedJobs:
     :param folder: the folder of job files; None for that of the deployment
     """
     folder = folder or jobs_folder()
-    found = {file.stem: _read(file) for file in sorted(folder.glob("*.toml"))}
+    # Editors and file systems leave hidden files.
+    files = [file for file in sorted(folder.glob("*.toml")) if not file.name.startswith(".")]
+    found = {file.stem: _read(file) for file in files}
     problem = ""
     try:
         in_variable = jobs_of_variable()
@@ -114,7 +118,7 @@ def jobs_of_variable() -> Mapping[str, object]:
         return {}
     try:
         jobs = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(
             f"the Airflow Variable {JOBS_VARIABLE!r} is not valid JSON: {error}; correct it under Admin > Variables"
         ) from None
@@ -127,16 +131,22 @@ def jobs_of_variable() -> Mapping[str, object]:
 
 
 def score_dag_id(job: str) -> str:
-    """Return the id of the DAG of a job. Characters that a job's name cannot have become underscores."""
-    return f"score_{re.sub(r'[^A-Za-z0-9_.-]', '_', job)}"[:250]
+    """Return the id of the DAG of a job; that of an invalid name is one that no job can have."""
+    if NAME.fullmatch(job):
+        return f"score_{job}"
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", job)[:100]
+    return f"invalid_{plain}_{sha256(job.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 def jobs_folder(dag_file: str | Path | None = None) -> Path:
     """Return the folder of job files: that of the settings, otherwise the one beside a DAG file.
 
     :param dag_file: None for the DAG folder of Airflow's configuration
+    :raises ConfigurationError: if the folder of the settings does not exist
     """
     if (configured := settings().jobs_folder) is not None:
+        if not configured.is_dir():
+            raise ConfigurationError(f"option 'jobs_folder' of [{SECTION}]: there is no folder {configured}")
         return configured
     beside = Path(conf.get("core", "dags_folder")) if dag_file is None else Path(dag_file).parent
     return beside / FOLDER
@@ -180,7 +190,7 @@ def _read(file: Path) -> FoundJob:
     origin = f"file {file.name} in {file.parent}"
     try:
         return FoundJob(origin, tomllib.loads(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         return FoundJob(origin, problem=f"it cannot be read as TOML ({in_short(error)})")
 
 

@@ -38,8 +38,8 @@ def run_page(job: str, dag_id: str, run_id: str) -> str:
 
 
 def run_page_url(job: str, dag_id: str, run_id: str) -> str:
-    """Return the whole URL of the page of a run, for messages."""
-    base = urlsplit(conf.get("api", "base_url", fallback=""))
+    """Return the whole URL of the page of a run, for messages; it begins with `[api] base_url`."""
+    base = urlsplit(conf.get("api", "base_url", fallback="") or "http://localhost:8080")
     return f"{base.scheme}://{base.netloc}{run_page(job, dag_id, run_id)}"
 
 

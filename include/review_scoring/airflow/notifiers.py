@@ -11,7 +11,7 @@ from airflow.sdk import BaseNotifier
 
 from review_scoring.airflow.compat import AsyncCallback, DeadlineAlert, DeadlineReference
 from review_scoring.errors import ConfigurationError, in_short
-from review_scoring.job_definition import DagSettings, Event
+from review_scoring.job_definition import DagSettings, Event, Notification
 
 
 def notifier_class(path: str) -> Any:
@@ -32,7 +32,7 @@ def notifier_class(path: str) -> Any:
 
 
 def require_modules(dag: DagSettings) -> None:
-    """Require that the modules of all notifiers are installed, without importing them.
+    """Require that the modules of all notifiers are installed. Only their parent packages are imported.
 
     :raises ConfigurationError: naming the notifier whose module is missing
     """
@@ -40,7 +40,7 @@ def require_modules(dag: DagSettings) -> None:
         module = notification.notifier.rpartition(".")[0]
         try:
             is_there = find_spec(module) is not None
-        except ImportError:
+        except Exception:  # noqa: BLE001 the code of others, which is run by importing it
             is_there = False
         if not is_there:
             raise ConfigurationError(
@@ -50,15 +50,28 @@ def require_modules(dag: DagSettings) -> None:
 
 
 def deadline_alerts(dag: DagSettings) -> list[DeadlineAlert]:
-    """Return an alert for each notification of a deadline. Airflow sends it from its triggerer."""
+    """Return an alert for each notification of a deadline. Airflow sends it from its triggerer.
+
+    :raises ConfigurationError: for a notifier that cannot be imported, or has no `async_notify`
+    """
     if dag.deadline_minutes is None:
         return []
+    due = [each for each in dag.notifications if Event.DEADLINE in each.on]
     return [
         DeadlineAlert(
             reference=DeadlineReference.DAGRUN_QUEUED_AT,
             interval=timedelta(minutes=dag.deadline_minutes),
-            callback=AsyncCallback(notifier_class(each.notifier), dict(each.arguments)),
+            callback=_callback(each),
         )
-        for each in dag.notifications
-        if Event.DEADLINE in each.on
+        for each in due
     ]
+
+
+def _callback(notification: Notification) -> AsyncCallback:
+    notifier = notifier_class(notification.notifier)
+    if notifier.async_notify is BaseNotifier.async_notify:
+        raise ConfigurationError(f"notifier {notification.notifier!r} has no async_notify, which a deadline needs")
+    try:
+        return AsyncCallback(notifier, dict(notification.arguments))
+    except ValueError as error:
+        raise ConfigurationError(f"notifier {notification.notifier!r}: {in_short(error)}") from None

@@ -23,6 +23,7 @@ JOBS = {
     "offering": 'models = ["allocine-camembert"]',
     "wrong_key": 'pol = "gpu"',
     "wrong_cron": 'schedule = "at night"',
+    "broken_notifier": 'notifications = [{on = ["failure"], notifier = "broken_package.notifiers.Notifier"}]',
     "wrong_notifier": 'notifications = [{on = ["failure"], notifier = "no_such_package.Notifier"}]',
 }
 PARSE = """
@@ -50,6 +51,8 @@ def parse(home: AirflowHome, folder: Path, jobs: dict[str, str], **environment: 
     """Write a DAG folder with jobs, and return what Airflow makes of it."""
     definitions = folder / "review_scoring_jobs"
     definitions.mkdir()
+    (folder / "broken_package").mkdir()
+    (folder / "broken_package" / "__init__.py").write_text("raise RuntimeError('no such device')")
     (folder / "ours.py").write_text(
         "from review_scoring.airflow.dags import create_score_dags\ncreate_score_dags(__file__)\n"
     )
@@ -78,7 +81,7 @@ def dags(airflow_home: AirflowHome, tmp_path_factory: pytest.TempPathFactory) ->
 def test_each_job_has_a_dag_and_a_wrong_one_is_no_import_error(dags: dict[str, Any]) -> None:
     assert sorted(dags) == sorted(f"score_{job}" for job in JOBS)
     invalid = {dag_id for dag_id, dag in dags.items() if "invalid" in dag["tags"]}
-    assert invalid == {"score_wrong_key", "score_wrong_cron", "score_wrong_notifier"}
+    assert invalid == {f"score_{job}" for job in JOBS if job.startswith(("wrong", "broken"))}
 
 
 @pytest.mark.parametrize(

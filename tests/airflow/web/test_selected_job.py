@@ -108,6 +108,17 @@ def test_the_pages_of_a_job_belong_to_the_dag_that_scores_it_in_the_metadata(
     assert "dags/a_dag_of_ours" in answer.text
 
 
+def test_the_readers_of_another_dag_that_scores_a_job_do_not_become_its_readers(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.create()
+    found = [KnownJob("films", dag_id, JOB) for dag_id in ("score_films", "zz_of_another_team")]
+    monkeypatch.setattr(known_jobs, "jobs_in_metadata", lambda: found)
+    app = cast(FastAPI, pages().app)
+    assert TestClient(without_login(app, {"zz_of_another_team"}.intersection)).get("/").status_code == 403
+    assert TestClient(without_login(app, {"score_films"}.intersection)).get("/").status_code == 200
+
+
 def _query(path: str) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(path).query))
 

@@ -107,15 +107,23 @@ def cron(expression: str, timezone: str, *, key: str) -> CronTriggerTimetable | 
     return timetable
 
 
+def _usual_schedule() -> CronTriggerTimetable | None:
+    """Return the schedule of the settings; None if it is wrong, too."""
+    try:
+        return cron(settings().schedule, "UTC", key="setting 'schedule'")
+    except ConfigurationError:
+        return None
+
+
 def create_failing_dag(dag_id: str, problem: str) -> None:
-    """Create a DAG that stands for one whose definition is wrong, and fails with the problem at its usual time.
+    """Create a DAG that stands for one whose definition is wrong, and fails at the time of the setting `schedule`.
 
     Airflow takes all DAGs of a file with an import error out of service, so one wrong job would stop the others.
     """
     with scoring_dag(
         dag_id,
         description="The definition of this DAG is wrong: see its documentation",
-        schedule=cron(settings().schedule, "UTC", key="setting 'schedule'"),
+        schedule=_usual_schedule(),
         resolved={"job": None},
         params={},
         tags=[INVALID],

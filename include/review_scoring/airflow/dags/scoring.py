@@ -127,6 +127,7 @@ def check_definition(definition: JobDefinition) -> str:
     schedule = schedule_of(definition.dag)
     for notification in definition.dag.notifications:
         notifier_class(notification.notifier)
+    deadline_alerts(definition.dag)
     expression = getattr(getattr(schedule, "timetable", schedule), "expression", None)
     starts = [f"{expression} {definition.dag.timezone}"] if expression else []
     starts += [f"assets {', '.join(definition.dag.assets)}"] if definition.dag.assets else []

@@ -181,7 +181,7 @@ class ResolveEvaluationOperator(ResolveRunOperator):
 
 
 def _evaluated(name: str, jobs: DefinedJobs, params: Mapping[str, Any]) -> object:
-    """Return what a run for a job evaluates, to compare with that of another job; its name if that cannot be told."""
+    """Return what a run for a job evaluates, to find jobs that share it; its name if this cannot be determined."""
     try:
         job = jobs.definition(name).job
         model = model_of_job(CHAMPION, job, lambda: engine_of(target_conn_id(job)), settings().models)

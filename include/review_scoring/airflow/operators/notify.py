@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from review_scoring.airflow.compat import AirflowSkipException
+from review_scoring.airflow.compat import AirflowFailException, AirflowSkipException
 from review_scoring.airflow.links import run_page_url
 from review_scoring.airflow.notifiers import notifier_class
-from review_scoring.airflow.operators.base import fail_without_retry
-from review_scoring.errors import ReviewScoringError
+from review_scoring.errors import ConfigurationError
 from review_scoring.job_definition import Event, Notification
 from review_scoring.warehouse.ledger.verdicts import WARNED
 
@@ -21,11 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FAILED = ("failed", "upstream_failed")
-
-
-class NotificationFailedError(ReviewScoringError):
-    """A notifier could not send its message. Its own error may contain an address with a secret, so it is not shown."""
+SUCCESS, FAILED, UPSTREAM_FAILED = "success", "failed", "upstream_failed"
 
 
 class NotifyOperator(BaseOperator):
@@ -50,8 +45,9 @@ class NotifyOperator(BaseOperator):
         """Send what the state of the run calls for, and return the event."""
         if context["params"].get("dry_run"):
             raise AirflowSkipException("nothing is sent about a dry run")
-        failed = _failed_tasks(context)
-        checks = _xcom(context, "check_run", "checks") or ()
+        states = _states(context)
+        failed = _failed(states)
+        checks = _xcom(context, states, "check_run", "checks") or ()
         event = Event.SUCCESS
         if failed:
             event = Event.FAILURE
@@ -62,41 +58,53 @@ class NotifyOperator(BaseOperator):
             "job": self.job_name,
             "event": event.value,
             "failed_tasks": failed,
-            "paragraph": self._paragraph(context, failed),
+            "paragraph": self._paragraph(context, states, failed),
             "run_url": run_page_url(self.job_name, ti.dag_id, ti.run_id),
         }
         due = [each for each in self.notifications if event in each.on]
-        for notification in due:
-            _send(notification, {**context, **facts})
-        log.info("%d of %d notifications are sent on %s", len(due), len(self.notifications), event.value)
+        problems = [problem for each in due if (problem := _send(each, {**context, **facts}))]
+        log.info("%d of %d notifications were sent on %s", len(due) - len(problems), len(self.notifications), event)
+        if problems:
+            raise AirflowFailException("; ".join(problems))  # a retry would repeat the messages that were sent
         return event.value
 
-    def _paragraph(self, context: Context, failed: Sequence[str]) -> str:
-        report = _xcom(context, "summarise", "return_value") or {}
-        found = _xcom(context, "check_run", "paragraph") or report.get("paragraph")
+    def _paragraph(self, context: Context, states: Mapping[str, str], failed: Sequence[str]) -> str:
+        report = _xcom(context, states, "summarise", "return_value") or {}
+        found = _xcom(context, states, "check_run", "paragraph") or report.get("paragraph")
         if found:
             return str(found)
         return f"{self.job_name}: the run failed in {', '.join(failed)}. What was committed before stays."
 
 
-def _failed_tasks(context: Context) -> list[str]:
-    """Return the tasks of the run that failed, without those that did not run for that reason."""
+def _states(context: Context) -> Mapping[str, str]:
+    """Return the states of the tasks of the run."""
     ti: Any = context["ti"]
-    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
-    failed = [task for task, state in states.items() if state in FAILED]
-    return [task for task in failed if states[task] == FAILED[0]] or failed
+    states: Mapping[str, str] = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
+    return states
 
 
-def _xcom(context: Context, task_id: str, key: str) -> Any:
-    return context["ti"].xcom_pull(task_ids=task_id, key=key)
+def _failed(states: Mapping[str, str]) -> list[str]:
+    """Return the tasks that failed, without those that did not run for that reason."""
+    failed = [task for task, state in states.items() if state in {FAILED, UPSTREAM_FAILED}]
+    return [task for task in failed if states[task] == FAILED] or failed
 
 
-def _send(notification: Notification, context: Mapping[str, Any]) -> None:
-    with fail_without_retry():
-        kind = notifier_class(notification.notifier)
+def _xcom(context: Context, states: Mapping[str, str], task_id: str, key: str) -> Any:
+    """Return an XCom of a task that has run; one that was not reached may have that of an earlier try."""
+    return context["ti"].xcom_pull(task_ids=task_id, key=key) if states.get(task_id) in {SUCCESS, FAILED} else None
+
+
+def _send(notification: Notification, context: Mapping[str, Any]) -> str:
+    """Send a notification, and return the problem if that fails.
+
+    The notifier's own error may contain an address with a secret, so only its class is shown.
+    """
     try:
-        notifier = kind(**notification.arguments)
+        notifier = notifier_class(notification.notifier)(**notification.arguments)
         notifier.render_template_fields(context)
         notifier.notify(context)
+    except ConfigurationError as error:
+        return str(error)
     except Exception as error:  # noqa: BLE001 every provider has its own
-        raise NotificationFailedError(f"{notification.notifier} failed with {type(error).__name__}") from None
+        return f"{notification.notifier} failed with {type(error).__name__}"
+    return ""

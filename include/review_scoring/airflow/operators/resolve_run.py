@@ -12,7 +12,6 @@ from airflow.sdk import BaseOperator, XComArg
 
 from review_scoring.airflow.jobs import DefinedJobs, as_job, defined_jobs, no_jobs
 from review_scoring.airflow.operators.base import fail_without_retry
-from review_scoring.airflow.operators.rendered import NOTHING
 from review_scoring.airflow.run_variables import most_shards, required_benchmark
 from review_scoring.errors import ConfigurationError, NoSuchJobError
 
@@ -97,7 +96,7 @@ class ResolveRunOperator(BaseOperator):
     def _resolve(self, context: Context) -> dict[str, Any]:
         if isinstance(self.job, str):
             jobs = defined_jobs(self.jobs_folder)
-            if self.job in NOTHING and self.each_job and len(jobs) > 1:
+            if not self.job and self.each_job and len(jobs) > 1:
                 runs = self.runs_of(jobs, context)
                 log.info("starting %d runs, for %d jobs", len(runs), len(jobs))
                 return {"is_one_job": False, "runs": runs}
@@ -124,7 +123,7 @@ def chosen_job(name: str, jobs: DefinedJobs) -> str:
 
     :raises NoSuchJobError: for an empty name, if no job or several are defined
     """
-    if name not in NOTHING:
+    if name:
         return name
     if not jobs:
         raise NoSuchJobError(jobs.variable_problem or no_jobs(jobs.folder))

@@ -1,4 +1,4 @@
-"""UpdateAssetOperator: tells other DAGs that a run has written scores, by an event of the job's asset."""
+"""UpdateAssetOperator: adds an event to the asset of a job when a run has written scores."""
 
 from __future__ import annotations
 

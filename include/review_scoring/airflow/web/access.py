@@ -16,7 +16,7 @@ ReadableDags: TypeAlias = Callable[[Collection[str]], set[str]]
 
 
 def readable_dags(request: Request, user: GetUserDep) -> ReadableDags:
-    """Return the function that tells which DAGs the user may read. A request without a login is answered with 401."""
+    """Return a function that filters DAG ids by read access. A request without a login is answered with 401."""
 
     def readable(dag_ids: Collection[str]) -> set[str]:
         if conf.getboolean("core", "multi_team", fallback=False):

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import or_
+
 from review_scoring.airflow.jobs import jobs_of_variable, score_dag_id
 from review_scoring.errors import ConfigurationError
 from review_scoring.job_definition import JobDefinition
@@ -70,7 +72,9 @@ class KnownJobs:
     def _jobs_of_dags(self) -> Mapping[str, KnownJob]:
         with self._lock:
             if self._of_dags is None or time.monotonic() - self._of_dags[0] >= KEEP_S:
-                self._of_dags = (time.monotonic(), {job.name: job for job in jobs_in_metadata()})
+                # A job has one DAG: its own, if several DAGs score it.
+                found = sorted(jobs_in_metadata(), key=lambda job: (job.dag_id == score_dag_id(job.name), job.dag_id))
+                self._of_dags = (time.monotonic(), {job.name: job for job in found})
             return self._of_dags[1]
 
 
@@ -83,7 +87,9 @@ def jobs_in_metadata() -> list[KnownJob]:
     try:
         with create_session() as session:
             tagged = session.query(DagModel.dag_id).join(DagTag, DagTag.dag_id == DagModel.dag_id)
-            ids = [dag_id for (dag_id,) in tagged.filter(DagTag.name == TAG, DagModel.is_stale.is_(False))]
+            # Airflow marks a DAG as stale when its file has an import error, too; its job still has pages.
+            is_there = or_(DagModel.is_stale.is_(False), DagModel.has_import_errors.is_(True))
+            ids = [dag_id for (dag_id,) in tagged.filter(DagTag.name == TAG, is_there)]
             rows = SerializedDagModel.get_latest_serialized_dags(dag_ids=sorted(ids), session=session)
             return [job for row in rows for job in _jobs_of(row.dag_id, row.data or {})]
     except Exception as error:  # noqa: BLE001 no failure of the metadata hides the jobs of the Variable
@@ -97,3 +103,5 @@ def _jobs_of(dag_id: str, data: Mapping[str, Any]) -> Iterator[KnownJob]:
         keys = task.get("__var", task).get("job")
         if isinstance(keys, Mapping) and "name" in keys and "source_conn_id" in keys:
             yield KnownJob(str(keys["name"]), dag_id, {key: value for key, value in keys.items() if key != "name"})
+        elif isinstance(keys, str) and keys.startswith("Truncated."):
+            log.warning("DAG %s: raise [core] max_templated_field_length, the pages cannot read its job", dag_id)

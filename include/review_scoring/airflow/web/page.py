@@ -48,7 +48,7 @@ def selected_job(
         raise HTTPException(403)
     if job and job not in known:
         raise NoSuchJobError(f"there is no scoring job {job!r}; there are {', '.join(names)}")
-    return SelectedJob(known[job or names[0]], names, request.app.state.databases)
+    return SelectedJob(known[job or names[0]], names, request.app.state.databases, readable)
 
 
 Selected = Annotated[SelectedJob, Depends(selected_job)]

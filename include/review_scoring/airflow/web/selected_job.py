@@ -10,6 +10,7 @@ from functools import cached_property
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from review_scoring.airflow.web.access import ReadableDags
 from review_scoring.airflow.web.databases import Databases
 from review_scoring.airflow.web.known_jobs import KnownJob
 from review_scoring.job import ScoringJob, target_conn_id
@@ -21,11 +22,15 @@ from review_scoring.warehouse.source.review_source import ReviewSource
 
 @dataclass(frozen=True)
 class SelectedJob:
-    """The job that a page shows, and the names of all jobs that the user may select."""
+    """The job that a page shows, and the names of all jobs that the user may select.
+
+    :param readable: returns those of some DAGs that the user may read
+    """
 
     known: KnownJob
     names: tuple[str, ...]
     databases: Databases
+    readable: ReadableDags = set
 
     @cached_property
     def job(self) -> ScoringJob:

@@ -107,7 +107,8 @@ def show_progress(selected: Selected) -> Mapping[str, Any]:
 
 
 def _dags(selected: SelectedJob, newest_first: Sequence[Run]) -> list[DagState]:
-    """Return the DAGs that score a job: its own, and those of its last runs."""
-    names = [selected.dag_id, *(run.dag_id for run in newest_first if not run.is_rescore)]
-    found = [dag_runs.dag_state(name) for name in list(dict.fromkeys(names))[:DAGS]]
+    """Return the DAGs that score a job, as far as the user may read them: its own, and those of its last runs."""
+    names = list(dict.fromkeys([selected.dag_id, *(run.dag_id for run in newest_first if not run.is_rescore)]))[:DAGS]
+    readable = selected.readable(names)
+    found = [dag_runs.dag_state(name) for name in names if name in readable]
     return [dag for dag in found if dag is not None]
