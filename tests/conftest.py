@@ -28,17 +28,20 @@ PROVE = os.environ.get("REVIEW_SCORING_PROVE") == "1"
 os.environ[CONTEXT] = "client"  # no test of this process looks for Variables in a metadata database
 
 
+LONG_FORM = (pytest.mark.prove, pytest.mark.skipif(not PROVE, reason="a long check: make prove"))
+"""Marks of parameters of a test that only `make prove` runs."""
+
+
 def long_form(test: T) -> T:
     """Mark a test that only `make prove` runs."""
-    skip = pytest.mark.skipif(not PROVE, reason="a long check: make prove")
-    marked: T = pytest.mark.prove(skip(test))
-    return marked
+    for mark in LONG_FORM:
+        test = mark(test)
+    return test
 
 
 def seeds(short: int, long: int) -> list[Any]:
     """Return the seeds of a random test: the first `short` of them always, and up to `long` with `make prove`."""
-    skip = pytest.mark.skipif(not PROVE, reason="a long check: make prove")
-    return [*range(short), *(pytest.param(n, marks=[pytest.mark.prove, skip]) for n in range(short, long))]
+    return [*range(short), *(pytest.param(n, marks=LONG_FORM) for n in range(short, long))]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

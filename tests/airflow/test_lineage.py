@@ -21,7 +21,7 @@ from review_scoring.warehouse.ledger.counts import Counts
 from review_scoring.warehouse.ledger.verdicts import FAILED, PASSED, SKIPPED, WARNED, Verdict
 from tests.airflow.runner import AirflowHome
 from tests.airflow.test_score_reviews_dag import fill, query
-from tests.conftest import ROOT
+from tests.conftest import LONG_FORM, ROOT, long_form
 from tests.requirements import not_here
 
 JOB = ScoringJob(name="film_reviews", source_conn_id="reviews", source_table="reviews", updated_at_column="changed")
@@ -200,7 +200,7 @@ def named(engine: Engine, table: str) -> tuple[str, str]:
     return f"postgres://{url.host}:{url.port or 5432}", f"{url.database}.public.{table}"
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.parametrize("kind", [pytest.param("sqlite", marks=LONG_FORM), "postgres"])
 def test_a_dag_run_reports_both_tables_and_the_rows_that_the_ledger_has(
     provider: None, events_file: Path, airflow_home: AirflowHome, kind: str, request: pytest.FixtureRequest
 ) -> None:
@@ -263,6 +263,7 @@ with DAG("alone", schedule=None, start_date=datetime(2026, 1, 1)):
 """
 
 
+@long_form
 def test_a_scoring_task_without_a_plan_reports_its_run_by_itself(
     provider: None, events_file: Path, airflow_home: AirflowHome, sqlite_engine: Engine, tmp_path: Path
 ) -> None:
@@ -279,6 +280,7 @@ def test_a_scoring_task_without_a_plan_reports_its_run_by_itself(
     assert event["run"]["facets"][MODEL_FACET]["device"].startswith("cpu")
 
 
+@long_form
 def test_a_check_that_fails_the_run_is_an_assertion_without_success(
     provider: None, events_file: Path, airflow_home: AirflowHome, sqlite_engine: Engine
 ) -> None:

@@ -23,6 +23,7 @@ from review_scoring.warehouse.ledger.counts import Counts, Tally
 from review_scoring.warehouse.ledger.verdicts import FAILED, PASSED, SKIPPED, Verdict
 from tests.airflow.runner import AirflowHome
 from tests.airflow.test_score_reviews_dag import fill, query
+from tests.conftest import LONG_FORM
 from tests.requirements import not_here
 
 REPORT = RunReport(
@@ -200,7 +201,7 @@ def in_the_tables(engine: Engine) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("tags", ["plain", "influxdb"])
+@pytest.mark.parametrize("tags", ["plain", pytest.param("influxdb", marks=LONG_FORM)])
 def test_what_a_dag_run_emits_equals_the_counts_of_the_tables(
     airflow_home: AirflowHome, sqlite_engine: Engine, listener: Listener, tags: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
