@@ -390,7 +390,7 @@ def test_a_passing_failure_of_the_database_does_not_repeat_the_devices_work(
             raise OperationalError("COMMIT", {}, ConnectionError(), connection_invalidated=True)
 
     monkeypatch.setattr(chunk_writer, "_write_scores", flaky)
-    monkeypatch.setattr(retry, "backoff", lambda **_: lambda state: 0.01)
+    monkeypatch.setattr(retry, "BACKOFF", lambda state: 0.01)
     assert warehouse.score(chunk_rows=5).counts.scored == 20
     assert len(warehouse.classifier.calls) == 20
     assert len(warehouse.scores()) == 20

@@ -74,6 +74,10 @@ def with_retries(
         raise
 
 
+BACKOFF = wait_exponential(multiplier=0.2, max=10.0) + wait_random(0, 1)
+"""Seconds before another attempt: 0.2 at first, doubled each time up to 10, and up to one more at random."""
+
+
 def retried(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: float, endless: bool = False) -> T:
     """Retry like :func:`with_retries`, and raise the last error unchanged.
 
@@ -92,7 +96,7 @@ def retried(call: Callable[[], T], *, what: str, stop: StopFlag, patience_s: flo
 
     retrying = Retrying(
         retry=retry_if_exception(lambda error: is_passing(error) and not stop.is_set()),
-        wait=wait_exponential(multiplier=0.2, max=10.0) + wait_random(0, 1),
+        wait=BACKOFF,
         stop=stop_after_delay(patience_s),
         sleep=stop.pause,
         before_sleep=log_retry,
