@@ -15,7 +15,7 @@ def scores_of(job: str) -> Asset:
     """Return the asset of a job's scores.
 
     It has an event for each nightly run that has written something and whose checks have passed, and for each rescore
-    and comparison of texts that has. The extra of an event has the
-    run, its counts and label counts, the model with its revision, and how many reviews wait.
+    and comparison of texts that has written something. The extra of an event has the run, its counts and label counts,
+    the model with its revision, and how many reviews wait.
     """
     return Asset(f"review_scores/{job}")

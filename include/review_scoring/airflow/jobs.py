@@ -25,6 +25,9 @@ FOLDER = "review_scoring_jobs"
 JOBS_VARIABLE = "review_scoring_jobs"
 """A JSON object: job name -> the keys of `JobDefinition`."""
 
+TAG = "review_scoring"
+"""Tag of the DAGs of this project, in which the pages look for jobs."""
+
 EXAMPLE = '{"film_reviews": {"source_conn_id": "warehouse", "source_table": "reviews"}}'
 
 

@@ -12,11 +12,10 @@ from airflow.sdk import DAG, task
 
 from review_scoring.airflow.compat import AirflowFailException, CronTriggerTimetable
 from review_scoring.airflow.config import refuse_unknown_environment, settings
+from review_scoring.airflow.jobs import TAG
 from review_scoring.airflow.operators.resolve_run import ResolveRunOperator
 from review_scoring.errors import ConfigurationError
 from review_scoring.job_definition import MOST_MINUTES, NO_SCHEDULE
-
-TAG = "review_scoring"
 
 RESOLVE = "resolve_run"
 """Id of the first task of every DAG."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import or_
 
-from review_scoring.airflow.jobs import jobs_of_variable, score_dag_id
+from review_scoring.airflow.jobs import TAG, jobs_of_variable, score_dag_id
 from review_scoring.errors import ConfigurationError
 from review_scoring.job_definition import JobDefinition
 
@@ -23,9 +23,6 @@ log = logging.getLogger(__name__)
 
 KEEP_S = 10.0
 """Seconds for which the jobs of DAGs are kept: the DAG processor needs longer to notice a change."""
-
-TAG = "review_scoring"
-"""Tag of the DAGs that are searched for jobs."""
 
 
 @dataclass(frozen=True)
