@@ -22,5 +22,5 @@ def test_an_unknown_key_of_a_variable_is_named_with_the_known_ones() -> None:
 
 
 def test_a_job_that_is_no_object_is_told() -> None:
-    with pytest.raises(ConfigurationError, match="expected a JSON object"):
+    with pytest.raises(ConfigurationError, match="expected an object of keys, found a str"):
         ScoringJob.from_mapping("films", "reviews")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import runpy
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from sqlalchemy import Engine, inspect
 
 from review_scoring.airflow.assets import MODEL_STORE
 from review_scoring.airflow.compat import AssetOrTimeSchedule
+from review_scoring.airflow.dags.benchmarking import create_benchmark_dag
 from review_scoring.airflow.operators.evaluate_models import (
     BenchmarkModelOperator,
     LoadBenchmarkOperator,
@@ -154,7 +154,7 @@ def test_a_run_evaluates_the_chosen_models_or_the_champion_and_the_imported_ones
 
 def test_the_benchmark_runs_every_week_and_on_the_event_of_an_imported_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__BENCHMARK_SCHEDULE", "0 5 * * 6")
-    timetable: Any = runpy.run_path(str(ROOT / "dags" / "benchmark_models.py"))["dag"].timetable
+    timetable: Any = create_benchmark_dag(str(ROOT / "dags" / "benchmark_models.py")).timetable
     assert isinstance(timetable, AssetOrTimeSchedule)
     weekly: Any = timetable.timetable
     assert weekly.expression == "0 5 * * 6"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import runpy
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 from airflow.sdk import DAG
 
+from review_scoring.airflow.dags.importing import create_import_dag
 from review_scoring.airflow.operators.score_reviews import ScoreReviewsOperator
 from review_scoring.models.catalogue import DEFAULT_MODEL
-from tests.airflow.runner import ROOT
 from tests.models.own_catalogue import MINIATURES, settings
 
 
@@ -19,7 +18,7 @@ def test_the_form_of_imports_offers_every_model_but_the_bundled_and_marks_the_un
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__CATALOGUE", str(settings(tmp_path).catalogue))
-    schema = runpy.run_path(str(ROOT / "dags" / "import_model.py"))["dag"].params.get_param("model").schema
+    schema = create_import_dag().params.get_param("model").schema
     assert DEFAULT_MODEL not in schema["enum"]
     assert set(MINIATURES) < set(schema["enum"]) == schema["values_display"].keys()
     assert schema["values_display"]["allocine-bert-multilingual"].endswith("(unverified)")
