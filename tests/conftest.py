@@ -163,8 +163,9 @@ class temporary_mariadb(_Temporary):  # noqa: N801 used as a context manager
 
 
 @pytest.fixture(scope="session")
-def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> AirflowHome:
+def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowHome]:
     """An Airflow of its own, ready to run DAGs."""
     home = AirflowHome(tmp_path_factory.mktemp("airflow"))
     home.migrate()
-    return home
+    yield home
+    home.close()
