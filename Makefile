@@ -2,8 +2,8 @@
 
 .PHONY: help demo test up lint types check prove matrix bench lock clean
 
-# One process per core; the tests of a module run in the same process. The modules are taken in the order of their names:
-# xdist would leave those with a single test to the end, and the longest of them would run alone.
+# One process per core; the tests of a module run in the same process. The modules are taken in the order in which they are
+# collected: xdist would leave those with a single test to the end, and the longest of them would run alone.
 IN_PARALLEL = --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 help:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -48,8 +48,12 @@ def as_bool(value: object, name: str) -> bool:
     return found
 
 
+def _words(text: object) -> tuple[str, ...]:
+    return tuple(str(text).replace(",", " ").split())
+
+
 def _hosts(text: object) -> tuple[str, ...]:
-    return tuple(str(text).lower().replace(",", " ").split())
+    return _words(str(text).lower())
 
 
 def _is_hidden(text: object) -> bool:
@@ -138,6 +142,17 @@ class Settings(BaseModel):
         default=None,
         description="TOML file with benchmark sets of your own, in addition to those of the package.",
         examples=["/etc/review_scoring/sets.toml"],
+    )
+    unpassed_promotions: Literal["approval", "refused", "allowed"] = Field(
+        default="approval",
+        description="What the promotion of a model without a passing evaluation needs: `approval` by another person "
+        "than the one who triggered it, or nothing (`allowed`, for a team of one); or it is `refused`.",
+    )
+    promotion_approvers: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
+        default=(),
+        description="Ids of the users who may approve such a promotion, separated by blanks; if empty, everybody whom "
+        "Airflow lets answer required actions of the DAG `promote_model`.",
+        examples=["ada grace"],
     )
     hide_texts: Annotated[bool, BeforeValidator(_is_hidden)] = Field(
         default=False,

@@ -18,8 +18,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-OF_A_RUN = ("AIRFLOW_CONN_", "AIRFLOW_VAR_", "AIRFLOW__REVIEW_SCORING__", "PYTEST_CURRENT_TEST")
-"""Variables that are read when they are needed. Others may be read by an import: they cannot change in a fork."""
+OF_A_RUN = (
+    "AIRFLOW_CONN_",
+    "AIRFLOW_VAR_",
+    "AIRFLOW__CORE__DAGS_FOLDER",
+    "AIRFLOW__REVIEW_SCORING__",
+    "PYTEST_CURRENT_TEST",
+)
+"""Variables that a fork can change. Others may have been read by an import."""
 
 LOADED_BY_RUNS = ("review_scoring.inference.classifier", "review_scoring.inference.loading")
 
@@ -119,8 +125,12 @@ async def _request(api: Any, path: str) -> None:
 
 def _run(command: list[str], environment: dict[str, str], output: str) -> int:
     """Run a command in this process, and return its exit code."""
+    from airflow import settings
+
     os.environ.clear()
     os.environ.update(environment)
+    configure_vars: Any = settings.configure_vars
+    configure_vars()
     written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(written, 1)
     os.dup2(written, 2)

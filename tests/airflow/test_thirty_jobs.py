@@ -1,4 +1,4 @@
-"""Thirty jobs on one PostgreSQL, in a running Airflow: DAGs, asset events, a consumer, notifications."""
+"""Thirty jobs on one PostgreSQL, in a running Airflow: DAGs, asset events, a consumer, notifications, approvals."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from tests.airflow.runner import connection
 from tests.airflow.test_score_reviews_dag import query
 from tests.airflow.web.server import Server, running
+from tests.conftest import temporary_postgres
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -82,10 +83,13 @@ class Deployment:
     def __init__(self, server: Server, folder: Path, engine: Engine) -> None:
         self.server, self.folder, self.engine = server, folder, engine
         self.triggered: list[str] = []
-        login = {"username": "admin", "password": server.passwords["admin"]}
-        self.client = httpx.Client(base_url=f"{server.address}/api/v2", timeout=60)
-        token = httpx.post(f"{server.address}/auth/token", json=login, timeout=60).json()["access_token"]
-        self.client.headers["Authorization"] = f"Bearer {token}"
+        self.client = self.client_of("admin")
+
+    def client_of(self, user: str) -> httpx.Client:
+        login = {"username": user, "password": self.server.passwords[user]}
+        token = httpx.post(f"{self.server.address}/auth/token", json=login, timeout=60).json()["access_token"]
+        header = {"Authorization": f"Bearer {token}"}
+        return httpx.Client(base_url=f"{self.server.address}/api/v2", timeout=60, headers=header)
 
     def dag_ids(self) -> set[str]:
         return {dag["dag_id"] for dag in self.get("/dags", limit=100)["dags"]}
@@ -96,6 +100,10 @@ class Deployment:
         )
         assert answer.is_success, answer.text
         return answer.json()
+
+    def unpause(self, *dag_ids: str) -> None:
+        for dag_id in dag_ids:
+            eventually(lambda dag_id=dag_id: self.client.patch(f"/dags/{dag_id}", json={"is_paused": False}).is_success)
 
     def trigger(self, dag_id: str, **conf: Any) -> str:
         """Trigger a run, and return its address."""
@@ -137,8 +145,14 @@ def eventually(condition: Any, patience_s: float = 240) -> Any:
     return found
 
 
-@pytest.fixture
-def deployment(tmp_path: Path, postgres_engine: Engine) -> Iterator[Deployment]:
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with temporary_postgres() as engine:
+        yield from started(tmp_path_factory.mktemp("deployment"), engine)
+
+
+def started(tmp_path: Path, postgres_engine: Engine) -> Iterator[Deployment]:
+    """Start an Airflow with the jobs, and stop it at the end."""
     dags = tmp_path / "dags"
     jobs = dags / "review_scoring_jobs"
     jobs.mkdir(parents=True)
@@ -175,10 +189,7 @@ def deployment(tmp_path: Path, postgres_engine: Engine) -> Iterator[Deployment]:
 def test_thirty_jobs_have_a_dag_each_and_tell_others_what_they_have_written(deployment: Deployment) -> None:
     ours = {f"score_{job}" for job in [*JOBS, WRONG]}
     eventually(lambda: {*ours, "consumer", "rescore_reviews"} <= deployment.dag_ids())
-    for dag_id in [*(f"score_{job}" for job in [*JOBS[:3], WRONG]), "consumer", "rescore_reviews"]:
-        eventually(
-            lambda dag_id=dag_id: deployment.client.patch(f"/dags/{dag_id}", json={"is_paused": False}).is_success
-        )
+    deployment.unpause(*(f"score_{job}" for job in [*JOBS[:3], WRONG]), "consumer", "rescore_reviews")
     assert deployment.get("/importErrors")["import_errors"] == []
 
     deployment.trigger(f"score_{LATE}")  # its DAG is paused, so the run waits
@@ -222,3 +233,27 @@ def test_thirty_jobs_have_a_dag_each_and_tell_others_what_they_have_written(depl
     assert "rejects failed: 200 of 200 reviews were rejected" in sent[2]
     assert f"{deployment.server.address}/plugin/review-scoring/review-scoring/run?job={PLAUSIBLE}" in sent[0]
     assert eventually(lambda: deployment.lines("late")) == [f"score_{LATE} is late"]
+
+
+@pytest.mark.services
+def test_a_model_that_has_not_passed_is_promoted_once_another_person_has_approved_it(deployment: Deployment) -> None:
+    eventually(lambda: "promote_model" in deployment.dag_ids())
+    deployment.unpause("promote_model")
+    choice = {"job": EMPTY, "model": "french-reviews-small", "reason": "to try it", "without_passing": True}
+
+    def answered(user: str) -> dict[str, Any]:
+        """Trigger a promotion, approve it as a user, and return the run."""
+        run = deployment.trigger("promote_model", **choice)
+        (asked,) = eventually(lambda: deployment.get(f"{run}/hitlDetails")["hitl_details"])
+        assert asked["subject"].startswith("Promote french-reviews-small to champion of job_03 without a passing")
+        assert "has no evaluation on any benchmark set" in asked["body"]
+        address = f"{run}/taskInstances/promote_model/-1/hitlDetails"
+        answer = {"chosen_options": ["Approve"], "params_input": {}}
+        eventually(lambda: client_of[user].patch(address, json=answer).status_code in {200, 409})
+        return deployment.ended(run)
+
+    client_of = {user: deployment.client_of(user) for user in ("admin", "colleague")}
+    assert answered("admin")["state"] == "failed"
+    assert answered("colleague")["state"] == "success"
+    promotions = query(deployment.engine, "SELECT promoted_by, approved_by, model, dag_run_id FROM promotions")
+    assert promotions == [("admin", "colleague", "french-reviews-small", f"run_{len(deployment.triggered) - 1}")]

@@ -312,6 +312,7 @@ class Tables:
             Column("revision", String(64), nullable=False),
             Column("benchmark_run_id", BigInteger, self._refers_to("benchmark_runs")),
             Column("promoted_by", String(250), nullable=False),
+            Column("approved_by", String(250)),
             Column("promoted_at", UtcDateTime, nullable=False),
             Column("reason", Text, nullable=False),
             Column("dag_id", String(250), nullable=False),

@@ -18,7 +18,7 @@ from tests.airflow.runner import ROOT, AirflowHome
 
 START_S = 300
 STOP_S = 90
-USERS = "admin:admin,reader:viewer,nobody:"
+USERS = "admin:admin,colleague:op,reader:viewer,nobody:"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""The DAG `promote_model`: promotes a model to champion of a job, which scores its new reviews from then on."""
+"""The DAG `promote_model`: promotes a model to champion of a job, which scores its new reviews from then on.
+
+The promotion of a model without a passing evaluation waits for the approval of another person.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,8 @@ def create_promote_dag(dag_file: str) -> DAG:
             False,
             type="boolean",
             title="Promote without passing",
-            description="Promote the model even if it has not passed an evaluation. Explain why in the reason.",
+            description="Promote the model even if it has not passed an evaluation. Another person has to approve it, "
+            "as a required action of the run. Explain why in the reason.",
         ),
     }
     with scoring_dag(
@@ -47,7 +51,6 @@ def create_promote_dag(dag_file: str) -> DAG:
         description="Promote a model to champion: the model that new reviews are scored with",
         schedule=None,
         resolved={"job": CHOSEN_JOB, "jobs_folder": folder},
-        max_active_runs=1,
         params=params,
         doc_md=__doc__,
     ) as (dag, run):

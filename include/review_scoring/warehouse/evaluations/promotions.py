@@ -20,12 +20,14 @@ class Promotion:
 
     :param benchmark_run_id: the evaluation that it rests on; None for a model that was promoted without one
     :param promoted_by: the user who triggered the Airflow run `dag_run_id` of `dag_id`
+    :param approved_by: the user who approved the promotion of a model that had not passed; None for one that had
     """
 
     model: str
     revision: str
     benchmark_run_id: int | None
     promoted_by: str
+    approved_by: str | None = None
     reason: str
     dag_id: str
     dag_run_id: str

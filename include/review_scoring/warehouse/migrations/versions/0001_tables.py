@@ -290,6 +290,7 @@ def _create_benchmarks() -> None:
         sa.Column("revision", sa.String(64), nullable=False),
         sa.Column("benchmark_run_id", sa.BigInteger, *_refers_to("benchmark_runs")),
         sa.Column("promoted_by", sa.String(250), nullable=False),
+        sa.Column("approved_by", sa.String(250)),
         sa.Column("promoted_at", UtcDateTime, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("dag_id", sa.String(250), nullable=False),
