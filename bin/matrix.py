@@ -43,11 +43,13 @@ USUAL = [
     "tests/airflow/test_idle_run.py",
     "tests/airflow/test_params.py",
     "tests/airflow/test_plugin.py",
+    "tests/airflow/test_promote_model.py",
     "tests/airflow/test_resolve_run.py",
     "tests/airflow/web/test_selected_job.py",
     "tests/test_public_api.py",
 ]
-"""What depends most on Airflow: DAG files, forms, the plugin, the pages, Connections, a run by `airflow dags test`."""
+"""What depends most on Airflow: DAG files, forms, the plugin, the pages, Connections, approvals, and a run by
+`airflow dags test`."""
 
 WHOLE = ["tests"]
 

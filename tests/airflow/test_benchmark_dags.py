@@ -127,8 +127,6 @@ def test_a_model_that_got_worse_fails_the_gate_is_refused_by_scoring_and_replace
 
     monkeypatch.delenv("AIRFLOW_VAR_REVIEW_SCORING_REQUIRE_BENCHMARK")
     choice: dict[str, Any] = {"model": DEFAULT_MODEL, "reason": "it needs no store", "without_passing": True}
-    asked = airflow_home.dags_test("promote_model", engine, JOB, **choice)
-    assert query(engine, "SELECT count(*) FROM promotions") == [(1,)], asked.stdout
     monkeypatch.setenv("AIRFLOW__REVIEW_SCORING__UNPASSED_PROMOTIONS", "allowed")
     assert airflow_home.dags_test("promote_model", engine, JOB, **choice).returncode == 0
     new = [{"id": 1000 + n, "text": row["text"]} for n, row in enumerate(REVIEWS[:5])]

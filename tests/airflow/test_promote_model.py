@@ -86,7 +86,13 @@ def test_the_question_says_who_asks_for_what_and_why_it_has_not_passed(promotion
         promotion.execute()
     revision = find_model(DEFAULT_MODEL).revision
     assert promotion.asked.subject == f"Promote {DEFAULT_MODEL} to champion of films without a passing evaluation?"
-    for words in ("**ada**", f"`{revision[:12]}`", "to try it", "has no evaluation on any benchmark set"):
+    for words in (
+        "    ada",
+        f"`{revision[:12]}`",
+        "    to try it",
+        "has no evaluation on any benchmark set",
+        "none; the",
+    ):
         assert words in str(promotion.asked.body)
     assert promotion.asked.assigned_users is None
     assert promotion.promoted() == []
@@ -96,9 +102,10 @@ def test_the_revision_that_was_asked_about_is_promoted_and_both_persons_are_reco
     with pytest.raises(NotAnsweredError):
         promotion.execute()
     (found,) = promotion.xcom.values()
-    assert found["model"] == f"{DEFAULT_MODEL}@{find_model(DEFAULT_MODEL).revision}"
+    revision = find_model(DEFAULT_MODEL).revision
+    assert found == {"model": f"{DEFAULT_MODEL}@{revision}", "evaluation": None, "champion": ""}
     assert promotion.answer("grace")["approved_by"] == "Grace"
-    assert promotion.promoted() == [(DEFAULT_MODEL, find_model(DEFAULT_MODEL).revision, "ada", "Grace")]
+    assert promotion.promoted() == [(DEFAULT_MODEL, revision, "ada", "Grace")]
 
 
 @pytest.mark.parametrize("user", ["ada", "Ada"])
@@ -109,6 +116,24 @@ def test_who_asks_cannot_approve(promotion: Promotion, user: str) -> None:
     with pytest.raises(AirflowFailException, match=f"{user} has triggered the run, and another person has to"):
         promotion.answer("ada")
     assert promotion.promoted() == []
+
+
+def test_a_run_of_which_airflow_does_not_say_who_triggered_it_cannot_be_approved(promotion: Promotion) -> None:
+    promotion.user = ""
+    with pytest.raises(AirflowFailException, match="Airflow does not say who triggered this run"):
+        promotion.execute()
+
+
+def test_an_approval_holds_for_the_champion_that_it_was_given_about(
+    promotion: Promotion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NotAnsweredError):
+        promotion.execute()
+    monkeypatch.setenv(SETTING, "allowed")
+    promotion.execute()
+    query(promotion.engine, "UPDATE promotions SET model = 'other', dag_run_id = 'of another'")
+    with pytest.raises(AirflowFailException, match="other@.* has become the champion since the question was asked"):
+        promotion.answer("grace")
 
 
 def test_a_rejection_and_silence_promote_nothing(promotion: Promotion) -> None:
@@ -132,6 +157,9 @@ def test_only_the_approvers_of_the_setting_are_asked_and_heard(
     with pytest.raises(AirflowFailException, match="Eve is none of the promotion_approvers"):
         promotion.answer("eve")
     assert promotion.answer("barbara")["approved_by"] == "Barbara"
+    monkeypatch.setenv(APPROVERS, "ada")
+    with pytest.raises(AirflowFailException, match="promotion_approvers names nobody but ada"):
+        promotion.execute()
 
 
 def test_the_setting_may_allow_or_refuse_such_promotions(promotion: Promotion, monkeypatch: pytest.MonkeyPatch) -> None:

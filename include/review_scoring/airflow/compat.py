@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 from airflow import __version__
 
@@ -42,6 +44,16 @@ else:
     from airflow.timetables.assets import AssetOrTimeSchedule
     from airflow.timetables.trigger import CronTriggerTimetable
 
+
+def response_timeout(wait: timedelta) -> dict[str, Any]:
+    """Return the argument of `HITLOperator` that ends its wait for an answer."""
+    from airflow.providers.standard.operators.hitl import HITLOperator
+
+    # Before its version 1.12.2, the standard provider takes it from the timeout of the task.
+    is_known = "response_timeout" in signature(HITLOperator.__init__).parameters
+    return {"response_timeout" if is_known else "execution_timeout": wait}
+
+
 __all__ = [
     "AIRFLOW",
     "AirflowException",
@@ -56,4 +68,5 @@ __all__ = [
     "ParamValidationError",
     "Stats",
     "conf",
+    "response_timeout",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from review_scoring.concurrency.cancellation import StopFlag
@@ -14,7 +14,7 @@ from review_scoring.models.catalogue import find_entry, find_model
 from review_scoring.models.settings import ModelSettings
 from review_scoring.warehouse.evaluations.benchmark_store import BenchmarkStore
 from review_scoring.warehouse.evaluations.past_evaluations import find_evaluation
-from review_scoring.warehouse.evaluations.promotions import Promotion
+from review_scoring.warehouse.evaluations.promotions import Promotion, champion
 from review_scoring.warehouse.evaluations.records import StoredEvaluation
 from review_scoring.warehouse.ledger.ledger import open_ledger
 from review_scoring.warehouse.scoring_tables import prepare_tables
@@ -54,12 +54,19 @@ class Candidate:
 
     :param benchmark_run_id: the evaluation that the promotion rests on, if there is one
     :param problem: why the revision has not passed; empty if it has
+    :param champion: `model@revision` of the present champion; empty for a job that has none
     """
 
     model: str
     revision: str
     benchmark_run_id: int | None
     problem: str = ""
+    champion: str = ""
+
+    @property
+    def name(self) -> str:
+        """Model and revision, as a request may name them."""
+        return f"{self.model}@{self.revision}"
 
 
 def find_candidate(
@@ -85,7 +92,9 @@ def find_candidate(
         raise NotApprovedError(
             f"not promoted: {found.problem}. To promote it anyway, tick 'Promote without passing' in the form"
         )
-    return found
+    with store.engine.connect() as connection:
+        present = champion(connection, store.tables, job=job.name)
+    return replace(found, champion=f"{present.model}@{present.revision}" if present else "")
 
 
 def promote_model(

@@ -34,6 +34,7 @@ def test_models_are_shown_with_their_evaluations_and_the_champion(pages: Pages, 
         revision="f" * 64,
         benchmark_run_id=evaluation,
         promoted_by="ada",
+        approved_by="grace",
         reason="<b>fast</b>",
         dag_id="promote_model",
         dag_run_id="manual",
@@ -41,7 +42,8 @@ def test_models_are_shown_with_their_evaluations_and_the_champion(pages: Pages, 
     job = warehouse.run("SELECT id FROM scoring_jobs WHERE name = 'films'")[0][0]
     BenchmarkStore(warehouse.engine).promote(job, promotion)
     listed = client.get("/models").text
-    for words in ("champion", "evaluated", "90.5", "no reference", "first run", "promoted by <bdi>ada</bdi>"):
+    who = "promoted by <bdi>ada</bdi>, approved by <bdi>grace</bdi>, on "
+    for words in ("champion", "evaluated", "90.5", "no reference", "first run", who):
         assert words in listed
     assert "<b>fast" not in listed
     shown = client.get("/model", params={"name": name}).text

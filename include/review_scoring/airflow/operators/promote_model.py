@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.exceptions import HITLTimeoutError
 from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk.definitions.param import ParamsDict
 
-from review_scoring.airflow.compat import AirflowFailException
+from review_scoring.airflow.compat import AirflowFailException, response_timeout
 from review_scoring.airflow.config import settings
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.evaluation import store_of
@@ -31,8 +32,8 @@ log = logging.getLogger(__name__)
 
 APPROVE, REJECT = "Approve", "Reject"
 
-CANDIDATE = "candidate"
-"""XCom key of the revision whose promotion waits for approval."""
+ASKED = "asked"
+"""XCom key of what waits for approval: the revision, its evaluation, and the champion that it would replace."""
 
 WAIT = timedelta(days=7)
 """How long a promotion waits for approval."""
@@ -71,8 +72,9 @@ class PromoteModelOperator(HITLOperator):
         migrate: bool = True,
         **kwargs: Any,
     ) -> None:
-        asked = {"subject": "Promote a model", "options": [APPROVE, REJECT], "response_timeout": WAIT}
-        super().__init__(**{**asked, **kwargs})
+        super().__init__(subject="", options=[APPROVE, REJECT], **response_timeout(WAIT), **kwargs)
+        # Airflow 3.1 copies the form of the DAG into that of the answer, where nobody reads what is entered.
+        self.params = ParamsDict()
         self.job = job
         self.model = model
         self.reason = reason
@@ -84,10 +86,8 @@ class PromoteModelOperator(HITLOperator):
     def execute(self, context: Context) -> Any:
         """Promote the model and return what was recorded, or ask for approval."""
         with fail_without_retry():
-            job = as_job(self.job)
-            request = self._request(context)
-            migrate = as_bool(self.migrate, "migrate")
-            candidate = find_candidate(job, store_of(job), request, settings().models, migrate_tables=migrate)
+            job, request = as_job(self.job), self._request(context)
+            candidate = self._candidate(job, request)
             if not candidate.problem or settings().unpassed_promotions == "allowed":
                 return self._promote(job, request)
             if settings().unpassed_promotions == "refused":
@@ -103,22 +103,26 @@ class PromoteModelOperator(HITLOperator):
         except HITLTimeoutError:
             raise AirflowFailException(f"not promoted: nobody has answered within {WAIT.days} days") from None
         by: Mapping[str, Any] = answer["responded_by_user"] or {}
-        name = str(by.get("name") or by.get("id") or "unknown")[:MAX_USER]
+        name = str(by.get("name") or by.get("id") or "")[:MAX_USER]
         with fail_without_retry():
             if answer["chosen_options"] != [APPROVE]:
                 raise NotApprovedError(f"not promoted: {name} has rejected it")
-            self._check_approver(context, by, name)
-            found = context["ti"].xcom_pull(task_ids=self.task_id, key=CANDIDATE)
-            return self._promote(as_job(self.job), replace(self._request(context), **found, approved_by=name))
-
-    def _check_approver(self, context: Context, by: Mapping[str, Any], name: str) -> None:
-        asked, approvers = triggered_by(context), settings().promotion_approvers
-        if asked in {by.get("id"), by.get("name")}:
-            raise NotApprovedError(
-                f"not promoted: {asked} has triggered the run, and another person has to approve it; trigger it again"
+            _check_approver(triggered_by(context), str(by.get("id", "")), name)
+            asked = context["ti"].xcom_pull(task_ids=self.task_id, key=ASKED)
+            request = replace(
+                self._request(context), model=asked["model"], evaluation=asked["evaluation"], approved_by=name
             )
-        if approvers and by.get("id") not in approvers:
-            raise NotApprovedError(f"not promoted: {name} is none of the promotion_approvers; trigger it again")
+            job = as_job(self.job)
+            present = self._candidate(job, request).champion
+            if present not in {asked["champion"], asked["model"]}:
+                raise NotApprovedError(
+                    f"not promoted: {present} has become the champion since the question was asked; trigger it again"
+                )
+            return self._promote(job, request)
+
+    def _candidate(self, job: ScoringJob, request: PromotionRequest) -> Candidate:
+        migrate = as_bool(self.migrate, "migrate")
+        return find_candidate(job, store_of(job), request, settings().models, migrate_tables=migrate)
 
     def _request(self, context: Context) -> PromotionRequest:
         run: Any = context["dag_run"]
@@ -135,18 +139,20 @@ class PromoteModelOperator(HITLOperator):
 
     def _ask(self, context: Context, job: ScoringJob, request: PromotionRequest, candidate: Candidate) -> Any:
         """Ask for approval of the revision that was found, and wait: a revision imported meanwhile is not promoted."""
-        found = {"model": f"{candidate.model}@{candidate.revision}", "evaluation": candidate.benchmark_run_id}
-        context["ti"].xcom_push(key=CANDIDATE, value=found)
+        with fail_without_retry():
+            self.assigned_users = _approvers(context, request.promoted_by)
+        asked = {"model": candidate.name, "evaluation": candidate.benchmark_run_id, "champion": candidate.champion}
+        context["ti"].xcom_push(key=ASKED, value=asked)
         self.subject = f"Promote {candidate.model} to champion of {job.name} without a passing evaluation?"
         self.body = "\n\n".join(
             (
-                f"**{request.promoted_by}** asks to promote {candidate.model} at revision `{candidate.revision[:12]}`.",
-                f"Reason: {request.reason}",
+                f"Revision: `{candidate.revision[:12]}`",
                 f"Why it needs approval: {candidate.problem}",
-                "Another person has to approve it.",
+                f"The champion now: {candidate.champion or 'none; the bundled model scores'}",
+                f"Asked by, who may not approve it:\n\n{_literal(request.promoted_by)}",
+                f"Reason:\n\n{_literal(request.reason)}",
             )
         )
-        self.assigned_users = [{"id": user, "name": user} for user in settings().promotion_approvers] or None
         return super().execute(context)
 
     def _promote(self, job: ScoringJob, request: PromotionRequest) -> dict[str, Any]:
@@ -168,3 +174,35 @@ class PromoteModelOperator(HITLOperator):
             job.name,
         )
         return vars(promotion)
+
+
+def _approvers(context: Context, asked_by: str) -> list[Any] | None:
+    """Return the users who may answer; None for all whom Airflow lets answer.
+
+    :raises NotApprovedError: if there is no way to tell another person from the one who asks, or nobody else may answer
+    """
+    if not getattr(context["dag_run"], "triggering_user_name", None):
+        raise NotApprovedError(
+            "not promoted: another person has to approve it, and Airflow does not say who triggered this run; trigger "
+            "it as a user"
+        )
+    approvers = settings().promotion_approvers
+    others = [{"id": each, "name": each} for each in approvers if each != asked_by]
+    if approvers and not others:
+        raise NotApprovedError(f"not promoted: the setting promotion_approvers names nobody but {asked_by}")
+    return others or None
+
+
+def _check_approver(asked_by: str, user_id: str, name: str) -> None:
+    if not name or asked_by in {user_id, name}:
+        raise NotApprovedError(
+            f"not promoted: {asked_by} has triggered the run, and another person has to approve it; trigger it again"
+        )
+    approvers = settings().promotion_approvers
+    if approvers and user_id not in approvers:  # with the simple auth manager, all may answer if all are administrators
+        raise NotApprovedError(f"not promoted: {name} is none of the promotion_approvers; trigger it again")
+
+
+def _literal(text: str) -> str:
+    """Return what a user has entered as a block of code in Markdown."""
+    return "\n".join(f"    {line}" for line in text.splitlines())
