@@ -11,6 +11,7 @@ from review_scoring.airflow.web.access import readable_dags
 from review_scoring.airflow.web.databases import Databases
 from review_scoring.airflow.web.error_pages import not_found
 from review_scoring.airflow.web.known_jobs import KnownJobs
+from review_scoring.airflow.web.limiter import Limiter
 from review_scoring.airflow.web.live_counts import LiveCountsCache
 from review_scoring.airflow.web.pages import models, overview, rejects, reviews, run
 from review_scoring.airflow.web.rendering import STATIC
@@ -30,5 +31,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(module.router, dependencies=[Depends(readable_dags)])
     app.add_exception_handler(StarletteHTTPException, not_found)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(Limiter)
     app.add_middleware(SecurityHeaders)
     return app

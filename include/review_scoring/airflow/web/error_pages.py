@@ -67,7 +67,7 @@ class PageRoute(APIRoute):
                 return _answer(request, failure, "", _navigation(request) if has_access else NO_NAVIGATION)
             except Exception as error:
                 reference = secrets.token_hex(4)
-                failure = _failed(error)
+                failure = failure_of(error)
                 if failure.status == 500:
                     log.exception("page %s failed, reference %s", request.url.path, reference)
                 else:
@@ -82,6 +82,14 @@ async def not_found(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, StarletteHTTPException) else 404
     failure = Failure(status, NOT_FOUND, "Check the address, or start from the overview.")
     return _answer(request, failure, "", NO_NAVIGATION)
+
+
+def too_busy(request: Request, retry_after_s: int) -> Response:
+    """Answer a request for which others have left no room."""
+    failure = Failure(503, "Too many pages are being read.", "Try again in a few seconds.")
+    answer = _answer(request, failure, "", NO_NAVIGATION)
+    answer.headers["Retry-After"] = str(retry_after_s)
+    return answer
 
 
 def named(error: Exception) -> str:
@@ -102,8 +110,8 @@ def _refused(error: HTTPException | RequestValidationError) -> Failure:
     return Failure(error.status_code, NOT_FOUND, str(error.detail))
 
 
-def _failed(error: Exception) -> Failure:
-    """Return the failure of a page that raised an error: the first entry that matches it."""
+def failure_of(error: Exception) -> Failure:
+    """Return what a page shows that raised an error: the first entry that matches it."""
     cases = [
         (
             lacks_tables(error),
