@@ -63,7 +63,7 @@ def test_a_night_that_rejects_everything_fails_the_dag_and_is_shown(
     assert sent["paragraph"].endswith(f"Checks: 1 failed, 7 skipped. rejects failed: {found}")
     assert [each["state"] for each in sent["checks"] if each["name"] == "rejects"] == ["failed"]
 
-    monkeypatch.setattr(dag_runs, "dag_state", lambda _: None)
+    monkeypatch.setattr(dag_runs, "dag_states", lambda _, **__: {})
     monkeypatch.setenv("AIRFLOW_CONN_REVIEWS", connection(sqlite_engine))
     monkeypatch.setenv(
         "AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"film_reviews": {"source_conn_id": "reviews", **JOB}})

@@ -22,7 +22,7 @@ def pages(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
     """Return a function that makes a client of the pages, without a login, with the given settings."""
     warehouse.job = warehouse.job.replace(name="films")
     job = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "body"}
-    monkeypatch.setattr(dag_runs, "dag_state", lambda _: None)  # there is no Airflow here
+    monkeypatch.setattr(dag_runs, "dag_states", lambda _, **__: {})  # there is no Airflow here
     monkeypatch.setattr(known_jobs, "jobs_in_metadata", list)
     monkeypatch.setenv("AIRFLOW_CONN_REVIEWS", connection(warehouse.engine))
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"films": job}))

@@ -53,7 +53,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert check_run(warehouse.prepare().existing_ledger, strict, RunKey("dag", "score", RUN)) is not None
     settings = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "body"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dag_runs, "dag_state", lambda _: None)  # there is no Airflow here
+        patch.setattr(dag_runs, "dag_states", lambda _, **__: {})  # there is no Airflow here
         patch.setenv("AIRFLOW_CONN_REVIEWS", connection(engine))
         patch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({LONG_JOB: settings, "series": settings}))
         with served() as found:
@@ -86,15 +86,22 @@ def page() -> Iterator[Page]:
         browser.close()
 
 
-PAGES = ("", "reviews", "rejects", "models", "review?id=nobody", "run?dag_id=a&run_id=b")
+PAGES = (f"?job={LONG_JOB}", "reviews", "rejects", "models", "review?id=nobody", "run?dag_id=a&run_id=b")
 
 
-@pytest.mark.parametrize("below", PAGES)
+@pytest.mark.parametrize("below", PAGES, ids=range(len(PAGES)))
 def test_a_long_job_name_does_not_widen_a_page_on_a_phone(page: Page, address: str, below: str) -> None:
     page.set_viewport_size(PHONE)
     page.goto(f"{address}/{below}")
     assert page.evaluate(TOO_WIDE) == []
     assert page.locator("select#job").evaluate("e => e.getBoundingClientRect().right <= innerWidth")
+
+
+def test_the_list_of_jobs_fits_a_phone(page: Page, address: str) -> None:
+    page.set_viewport_size(PHONE)
+    page.goto(address)
+    assert page.locator("tbody tr").count() == 2
+    assert page.evaluate(TOO_WIDE) == []
 
 
 @pytest.mark.parametrize("below", ["reviews", "rejects"])

@@ -197,7 +197,7 @@ def test_the_overview_shows_a_run_that_failed_in_preflight(
     date_back(warehouse, 2 * DAY)
     client = pages()
     state = dag(run("scheduled 2", "failed", datetime.now(UTC) - HOUR, "preflight"))
-    monkeypatch.setattr(dag_runs, "dag_state", lambda dag_id: state if dag_id == "dag" else None)
+    monkeypatch.setattr(dag_runs, "dag_states", lambda dag_ids: {"dag": state})
     shown = client.get("/").text
     assert re.search(r'<dt>Last run</dt>\s*<dd><span class="state state-failed">failed</span>', shown)
     assert "It failed in <code>preflight</code> before any review was scored." in shown
@@ -213,7 +213,7 @@ def test_runs_of_the_dag_of_one_job_are_not_listed_for_another(
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({"books": job, "films": job}))
     client = pages()
     states = {"score_books": dag(run("scheduled 1", "failed", DUE, "preflight"))}
-    monkeypatch.setattr(dag_runs, "dag_state", states.get)
+    monkeypatch.setattr(dag_runs, "dag_states", lambda ids: {each: states[each] for each in ids if each in states})
     assert "It failed in" in client.get("/?job=books").text
     assert "It failed in" not in client.get("/?job=films").text
 

@@ -31,7 +31,7 @@ JOB = {"source_conn_id": "reviews", "source_table": "reviews", "text_column": "b
         ("/reviews?label=neg", "reviews"),
         ("/rejects?reason=null_text", "rejects"),
         ("/models", "models"),
-        ("/", "./"),
+        ("/?job=films", "./"),
     ],
 )
 def test_every_page_can_switch_to_another_job(
@@ -53,7 +53,7 @@ def test_every_page_can_switch_to_another_job(
 BROKEN = {"source_conn_id": "reviews", "tabel": "reviews"}
 
 
-@pytest.mark.parametrize("asked", ["/", "/reviews", "/models", "/live-counts"])
+@pytest.mark.parametrize("asked", ["/?job=broken", "/reviews", "/models", "/live-counts"])
 def test_an_invalid_job_does_not_hide_the_others(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, asked: str
 ) -> None:

@@ -13,7 +13,7 @@ from review_scoring.airflow.web.error_pages import not_found
 from review_scoring.airflow.web.known_jobs import KnownJobs
 from review_scoring.airflow.web.limiter import Limiter
 from review_scoring.airflow.web.live_counts import LiveCountsCache
-from review_scoring.airflow.web.pages import models, overview, rejects, reviews, run
+from review_scoring.airflow.web.pages import jobs, models, overview, rejects, reviews, run
 from review_scoring.airflow.web.rendering import STATIC
 from review_scoring.airflow.web.security import SecurityHeaders
 from review_scoring.settings import Settings
@@ -27,7 +27,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.known_jobs = KnownJobs()
     app.state.databases = Databases()
     app.state.live_counts = LiveCountsCache()
-    for module in (overview, run, reviews, rejects, models):
+    for module in (overview, jobs, run, reviews, rejects, models):
         app.include_router(module.router, dependencies=[Depends(readable_dags)])
     app.add_exception_handler(StarletteHTTPException, not_found)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Query, Request
@@ -9,6 +10,7 @@ from fastapi.responses import HTMLResponse
 
 from review_scoring.airflow.jobs import no_jobs, score_dag_id
 from review_scoring.airflow.web.access import Readable
+from review_scoring.airflow.web.known_jobs import KnownJob
 from review_scoring.airflow.web.rendering import html
 from review_scoring.airflow.web.selected_job import SelectedJob
 from review_scoring.errors import NoSuchJobError
@@ -27,28 +29,37 @@ def settings_of(request: Request) -> Settings:
 PageSettings = Annotated[Settings, Depends(settings_of)]
 
 
-def selected_job(
-    request: Request, readable: Readable, job: Annotated[str | None, Query(max_length=200)] = None
-) -> SelectedJob:
-    """Return the job that the query names, or the first one that the user may see.
+AskedJob = Annotated[str | None, Query(alias="job", max_length=200)]
 
-    :raises HTTPException: 403 if the user may not read the DAG of the job, whether it exists or not; without a name, if
-        the user may read no DAG of a job
+
+def readable_jobs(request: Request, readable: Readable, job: AskedJob = None) -> Mapping[str, KnownJob]:
+    """Return the jobs that the user may see, by name.
+
+    :raises HTTPException: 403 if the user may not read the DAG of the job that the query names, whether it exists or
+        not; without a name, if the user may read no DAG of a job
     :raises NoSuchJobError: if no job is defined, or none of this name
     """
-    known = request.app.state.known_jobs.all()
+    known: Mapping[str, KnownJob] = request.app.state.known_jobs.all()
     readable_ids = readable({*(each.dag_id for each in known.values()), *([score_dag_id(job)] if job else [])})
-    names = tuple(name for name, each in known.items() if each.dag_id in readable_ids)
-    request.state.jobs = names  # for the navigation of an error page
-    if job and job not in names and (job in known or score_dag_id(job) not in readable_ids):
+    found = {name: each for name, each in known.items() if each.dag_id in readable_ids}
+    request.state.jobs = tuple(found)  # for the navigation of an error page
+    if job and job not in found and (job in known or score_dag_id(job) not in readable_ids):
         raise HTTPException(403)
     if not known:
         raise NoSuchJobError(no_jobs())
-    if not names:
+    if not found:
         raise HTTPException(403)
     if job and job not in known:
-        raise NoSuchJobError(f"there is no scoring job {job!r}; there are {', '.join(names)}")
-    return SelectedJob(known[job or names[0]], names, request.app.state.databases, readable)
+        raise NoSuchJobError(f"there is no scoring job {job!r}; there are {', '.join(found)}")
+    return found
+
+
+ReadableJobs = Annotated[Mapping[str, KnownJob], Depends(readable_jobs)]
+
+
+def selected_job(request: Request, readable: Readable, jobs: ReadableJobs, job: AskedJob = None) -> SelectedJob:
+    """Return the job that the query names, or the first one that the user may see."""
+    return SelectedJob(jobs[job or next(iter(jobs))], tuple(jobs), request.app.state.databases, readable)
 
 
 Selected = Annotated[SelectedJob, Depends(selected_job)]

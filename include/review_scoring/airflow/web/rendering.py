@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,15 @@ def duration(seconds: float) -> str:
     return (
         f"{hours}:{minutes:02}:{rest:02}\N{NO-BREAK SPACE}h" if hours else f"{minutes}:{rest:02}\N{NO-BREAK SPACE}min"
     )
+
+
+def age(elapsed: timedelta) -> str:
+    """Return `5 min`, `3 h` or `2 days`, rounded down."""
+    minutes = max(int(elapsed.total_seconds() // 60), 0)
+    if minutes < 60:
+        return f"{minutes}\N{NO-BREAK SPACE}min"
+    hours, days = minutes // 60, minutes // (24 * 60)
+    return f"{hours}\N{NO-BREAK SPACE}h" if days < 2 else f"{days}\N{NO-BREAK SPACE}days"
 
 
 def moment(value: datetime | None) -> Markup:
@@ -98,7 +107,7 @@ _environment = Environment(
     lstrip_blocks=True,
 )
 _environment.filters.update(
-    {each.__name__: each for each in (number, percent, duration, moment, moment_of, row_name, query, inline_code)}
+    {each.__name__: each for each in (number, percent, duration, age, moment, moment_of, row_name, query, inline_code)}
 )
 _environment.globals["static_version"] = static_version()
 _environment.globals["up"] = ""  # an error page sets it to the relative path to the root of the app

@@ -6,18 +6,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, Row, or_, select
 
 from review_scoring.job import Rescore
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger.counts import LabelCounts, add_labels, labelled, shares_of
 from review_scoring.warehouse.ledger.held_lease import in_progress
 from review_scoring.warehouse.ledger.jobs import JobRecord
-from review_scoring.warehouse.schema import RUNNING
+from review_scoring.warehouse.schema import RUNNING, Tables
 
 MOST_TASKS = 20_000
-"""The most rows of `scoring_shards` that are read. A job with more of them gets fewer days."""
+"""The most rows of `scoring_shards` that are read. Jobs with more of them get fewer days."""
 
 
 @dataclass(frozen=True)
@@ -56,25 +57,41 @@ def daily_labels(connection: Connection, job: JobRecord, *, back: timedelta) -> 
 
     :param back: how far to look back; the oldest day is complete
     """
-    runs, shards = job.tables.runs, job.tables.shards
+    return daily_labels_of(connection, job.tables, [job.id], back=back).get(job.id, [])
+
+
+def daily_labels_of(
+    connection: Connection, tables: Tables, job_ids: Sequence[int], *, back: timedelta
+) -> Mapping[int, Sequence[DailyLabels]]:
+    """Return job id -> :func:`daily_labels`, in one query. Jobs without scores are left out."""
+    runs, shards = tables.runs, tables.shards
     now = dialect_of(connection).now(connection)
     since = (now - back).replace(hour=0, minute=0, second=0, microsecond=0)
     statement = (
-        select(runs.c.dag_id, runs.c.dag_run_id, runs.c.started_at)
-        .add_columns(shards.c.label_counts, in_progress(job.tables, now).label("in_progress"))
+        select(runs.c.job_id, runs.c.dag_id, runs.c.dag_run_id, runs.c.started_at)
+        .add_columns(shards.c.label_counts, in_progress(tables, now).label("in_progress"))
         .join_from(runs, shards, runs.c.id == shards.c.run_id)
-        .where(runs.c.job_id == job.id, runs.c.started_at >= since, runs.c.rescore == Rescore.NOTHING.value)
+        .where(runs.c.job_id.in_(job_ids), runs.c.started_at >= since, runs.c.rescore == Rescore.NOTHING.value)
         .where(or_(shards.c.scored > 0, shards.c.state == RUNNING))
         .order_by(shards.c.id.desc())
         .limit(MOST_TASKS)
     )
     rows = connection.execute(statement).all()
-    unfinished = {(row.dag_id, row.dag_run_id) for row in rows if row.in_progress}
-    found: dict[date, LabelCounts] = {}
+    unfinished = {_run_key(row) for row in rows if row.in_progress}
+    found: dict[int, dict[date, LabelCounts]] = {}
     for row in rows:
-        if (row.dag_id, row.dag_run_id) not in unfinished:
-            day = row.started_at.date()
-            found[day] = add_labels(found.get(day, {}), json.loads(row.label_counts))
+        if _run_key(row) not in unfinished:
+            days, day = found.setdefault(row.job_id, {}), row.started_at.date()
+            days[day] = add_labels(days.get(day, {}), json.loads(row.label_counts))
     if len(rows) == MOST_TASKS:
-        found.pop(min(found, default=date.min), None)
-    return [DailyLabels(day, labels) for day, labels in sorted(found.items()) if labelled(labels)]
+        incomplete = rows[-1].started_at.date()
+        for days in found.values():
+            days.pop(incomplete, None)
+    return {
+        job_id: [DailyLabels(day, labels) for day, labels in sorted(days.items()) if labelled(labels)]
+        for job_id, days in found.items()
+    }
+
+
+def _run_key(row: Row[Any]) -> tuple[int, str, str]:
+    return row.job_id, row.dag_id, row.dag_run_id

@@ -10,7 +10,7 @@ from itertools import chain, groupby
 from operator import add
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, select
+from sqlalchemy import Connection, Row, Select, and_, func, select, union
 
 from review_scoring.job import Rescore
 from review_scoring.warehouse.dialects import dialect_of
@@ -19,7 +19,7 @@ from review_scoring.warehouse.ledger.held_lease import in_progress
 from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.runs import of_plan
 from review_scoring.warehouse.ledger.verdicts import Verdict, verdicts_in
-from review_scoring.warehouse.schema import FAILED, RUNNING, SUCCESS, YIELDED
+from review_scoring.warehouse.schema import FAILED, RUNNING, SUCCESS, YIELDED, Tables
 
 STALLED = "stalled"
 """State of a run that is recorded as `running`, and is not in progress: a task stopped sending heartbeats, no task has
@@ -99,9 +99,38 @@ def last_runs(connection: Connection, job: JobRecord, *, limit: int) -> list[Run
     )
     same = and_(newest.c.dag_id == runs.c.dag_id, newest.c.dag_run_id == runs.c.dag_run_id)
     now = dialect_of(connection).now(connection)
-    statement = _shards(job, now).join(newest, same).order_by(newest.c.newest.desc(), shards.c.id)
+    statement = _shards(job.tables, [job.id], now).join(newest, same).order_by(newest.c.newest.desc(), shards.c.id)
     found = _grouped(connection.execute(statement).all(), now)
-    return _with_verdicts(connection, found, _checked(job).join(newest, same))
+    return _with_verdicts(connection, job, found, _checked(job.tables, [job.id]).join(newest, same))
+
+
+def newest_runs(connection: Connection, tables: Tables, job_ids: Sequence[int]) -> Mapping[int, list[Run]]:
+    """Return job id -> up to three runs, the newest first: the last run, the last nightly one and its last success.
+
+    Two queries read those of all jobs. Jobs that have never run are left out.
+    """
+    runs, shards = tables.runs, tables.shards
+    of_jobs = (runs.c.job_id.in_(job_ids), select(shards.c.id).where(shards.c.run_id == runs.c.id).exists())
+    nightly = runs.c.rescore == Rescore.NOTHING.value
+    wanted = [
+        select(func.max(runs.c.id).label("id")).where(*of_jobs, *more).group_by(runs.c.job_id)
+        for more in ((), (nightly,), (nightly, runs.c.state == SUCCESS))
+    ]
+    newest = union(*wanted).subquery()
+    of_run = select(runs.c.job_id, runs.c.dag_id, runs.c.dag_run_id).distinct()  # a run may have several tasks
+    keys = of_run.join(newest, newest.c.id == runs.c.id).subquery()
+    same = and_(*(keys.c[name] == runs.c[name] for name in ("job_id", "dag_id", "dag_run_id")))
+    now = dialect_of(connection).now(connection)
+    statement = _shards(tables, job_ids, now).join(keys, same)
+    ordered = statement.order_by(runs.c.job_id, runs.c.dag_id, runs.c.dag_run_id, shards.c.id)
+    found: dict[int, list[Run]] = {}
+    for job_id, rows in groupby(connection.execute(ordered).all(), key=lambda row: int(row.job_id)):
+        found[job_id] = sorted(_grouped(list(rows), now), key=lambda run: run.started_at, reverse=True)
+    verdicts = _verdicts(connection, _checked(tables, job_ids).join(keys, same))
+    return {
+        job_id: [replace(run, verdicts=verdicts.get((job_id, run.dag_id, run.dag_run_id), ())) for run in of_job]
+        for job_id, of_job in found.items()
+    }
 
 
 def find_run(connection: Connection, job: JobRecord, *, dag_id: str, dag_run_id: str) -> Run | None:
@@ -109,15 +138,16 @@ def find_run(connection: Connection, job: JobRecord, *, dag_id: str, dag_run_id:
     runs = job.tables.runs
     now = dialect_of(connection).now(connection)
     mine = and_(runs.c.dag_id == dag_id, runs.c.dag_run_id == dag_run_id)
-    statement = _shards(job, now).where(mine).order_by(job.tables.shards.c.id)
+    statement = _shards(job.tables, [job.id], now).where(mine).order_by(job.tables.shards.c.id)
     found = _grouped(connection.execute(statement).all(), now)
-    return next(iter(_with_verdicts(connection, found, _checked(job).where(mine))), None)
+    return next(iter(_with_verdicts(connection, job, found, _checked(job.tables, [job.id]).where(mine))), None)
 
 
-def _shards(job: JobRecord, now: datetime) -> Select[Any]:
-    """Return the statement of the shards of a job, each with its run and its model."""
-    runs, shards, models = job.tables.runs, job.tables.shards, job.tables.models
+def _shards(tables: Tables, job_ids: Sequence[int], now: datetime) -> Select[Any]:
+    """Return the statement of the shards of jobs, each with its run and its model."""
+    runs, shards, models = tables.runs, tables.shards, tables.models
     of_run = (
+        runs.c.job_id,
         runs.c.dag_id,
         runs.c.dag_run_id,
         runs.c.rescore,
@@ -127,26 +157,32 @@ def _shards(job: JobRecord, now: datetime) -> Select[Any]:
     )
     renamed = (runs.c.shards.label("planned"), runs.c.state.label("run_state"), models.c.name.label("model"))
     return (
-        select(shards, *of_run, *renamed, models.c.revision, in_progress(job.tables, now).label("in_progress"))
+        select(shards, *of_run, *renamed, models.c.revision, in_progress(tables, now).label("in_progress"))
         .join(runs, runs.c.id == shards.c.run_id)
         .join(models, models.c.id == shards.c.model_id)
-        .where(runs.c.job_id == job.id)
+        .where(runs.c.job_id.in_(job_ids))
     )
 
 
-def _checked(job: JobRecord) -> Select[Any]:
-    """Return the statement of what the checks of a job's runs said: once for each run, and not for each shard."""
-    runs = job.tables.runs
-    checked = select(runs.c.dag_id, runs.c.dag_run_id, runs.c.checks).select_from(runs)
-    return checked.where(runs.c.job_id == job.id, runs.c.checks.is_not(None))
+def _checked(tables: Tables, job_ids: Sequence[int]) -> Select[Any]:
+    """Return the statement of what the checks of jobs' runs said: once for each run, and not for each shard."""
+    runs = tables.runs
+    checked = select(runs.c.job_id, runs.c.dag_id, runs.c.dag_run_id, runs.c.checks).select_from(runs)
+    return checked.where(runs.c.job_id.in_(job_ids), runs.c.checks.is_not(None))
 
 
-def _with_verdicts(connection: Connection, found: Sequence[Run], checked: Select[Any]) -> list[Run]:
-    verdicts: dict[tuple[str, str], tuple[Verdict, ...]] = {}
+def _verdicts(connection: Connection, checked: Select[Any]) -> Mapping[tuple[int, str, str], tuple[Verdict, ...]]:
+    """Return what the checks said, by job id, DAG id and run id."""
+    found: dict[tuple[int, str, str], tuple[Verdict, ...]] = {}
     for row in connection.execute(checked):
-        key = (row.dag_id, row.dag_run_id)
-        verdicts[key] = verdicts.get(key, ()) + verdicts_in(row.checks)
-    return [replace(run, verdicts=verdicts.get((run.dag_id, run.dag_run_id), ())) for run in found]
+        key = (int(row.job_id), row.dag_id, row.dag_run_id)
+        found[key] = found.get(key, ()) + verdicts_in(row.checks)
+    return found
+
+
+def _with_verdicts(connection: Connection, job: JobRecord, found: Sequence[Run], checked: Select[Any]) -> list[Run]:
+    verdicts = _verdicts(connection, checked)
+    return [replace(run, verdicts=verdicts.get((job.id, run.dag_id, run.dag_run_id), ())) for run in found]
 
 
 def _grouped(rows: Sequence[Row[Any]], now: datetime) -> list[Run]:

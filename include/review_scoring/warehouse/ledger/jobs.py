@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,12 +34,17 @@ class JobRecord:
 
 def find_job(connection: Connection, tables_: Tables, name: str) -> JobRecord | None:
     """Return a job's record, or None for a job that has never run."""
+    return next(iter(find_jobs(connection, tables_, [name])), None)
+
+
+def find_jobs(connection: Connection, tables_: Tables, names: Collection[str]) -> list[JobRecord]:
+    """Return the records of those jobs that have run."""
     jobs = tables_.jobs
     # Columns by name: a dry run may meet tables of an earlier version, which lack the later columns.
-    row = connection.execute(
-        select(jobs.c.id, jobs.c.name, jobs.c.source, jobs.c.id_type).where(jobs.c.name == name)
-    ).one_or_none()
-    return None if row is None else JobRecord(*row, tables=tables_)
+    rows = connection.execute(
+        select(jobs.c.id, jobs.c.name, jobs.c.source, jobs.c.id_type).where(jobs.c.name.in_(names))
+    )
+    return [JobRecord(*row, tables=tables_) for row in rows]
 
 
 def register_job(engine: Engine, job: ScoringJob, source: ReviewSource, *, create: bool = True) -> JobRecord | None:

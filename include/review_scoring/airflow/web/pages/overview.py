@@ -13,7 +13,8 @@ from review_scoring.airflow.web import dag_runs, overview_charts
 from review_scoring.airflow.web.dag_runs import DagState
 from review_scoring.airflow.web.error_pages import PageRoute
 from review_scoring.airflow.web.live_counts import LiveCountsCache
-from review_scoring.airflow.web.page import Selected, page
+from review_scoring.airflow.web.page import ReadableJobs, Selected, page
+from review_scoring.airflow.web.pages.jobs import show_jobs
 from review_scoring.airflow.web.run_history import overdue, run_lines
 from review_scoring.airflow.web.selected_job import SelectedJob
 from review_scoring.reviews import help_for
@@ -37,8 +38,15 @@ DAGS = 3
 
 
 @router.get("/", response_class=HTMLResponse)
-def show_overview(selected: Selected) -> HTMLResponse:
-    """Show the overview."""
+def show_start(request: Request, jobs: ReadableJobs, selected: Selected) -> HTMLResponse:
+    """Show the overview of a job, or the list of jobs if the query names none of several."""
+    if len(jobs) > 1 and not request.query_params.get("job"):
+        return show_jobs(request, jobs)
+    return show_overview(selected)
+
+
+def show_overview(selected: SelectedJob) -> HTMLResponse:
+    """Show the overview of a job."""
     with selected.open() as (connection, job):
         newest_first = last_runs(connection, job, limit=CHARTED_RUNS) if job else []
         days = daily_labels(connection, job, back=BACK) if job else []
@@ -109,6 +117,5 @@ def show_progress(selected: Selected) -> Mapping[str, Any]:
 def _dags(selected: SelectedJob, newest_first: Sequence[Run]) -> list[DagState]:
     """Return the DAGs that score a job, as far as the user may read them: its own, and those of its last runs."""
     names = list(dict.fromkeys([selected.dag_id, *(run.dag_id for run in newest_first if not run.is_rescore)]))[:DAGS]
-    readable = selected.readable(names)
-    found = [dag_runs.dag_state(name) for name in names if name in readable]
-    return [dag for dag in found if dag is not None]
+    states = dag_runs.dag_states(selected.readable(names))
+    return [states[name] for name in names if name in states]

@@ -1,0 +1,153 @@
+"""The lines of the list of jobs: how each job is doing, those that need attention first.
+
+The jobs whose scores are in the same schema of a database are read together, with six statements however many they are.
+A database that does not answer affects the lines of its own jobs only.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from review_scoring.airflow.web.dag_runs import DagState
+from review_scoring.airflow.web.databases import Databases
+from review_scoring.airflow.web.error_pages import failure_of, named
+from review_scoring.airflow.web.known_jobs import KnownJob
+from review_scoring.airflow.web.run_history import Overdue, RunLine, overdue, run_lines
+from review_scoring.errors import ReviewScoringError
+from review_scoring.job import target_conn_id
+from review_scoring.warehouse.errors import lacks_tables
+from review_scoring.warehouse.history.daily_labels import DailyLabels, daily_labels_of
+from review_scoring.warehouse.history.runs import STALLED, Run, newest_runs
+from review_scoring.warehouse.ledger.counts import Tally
+from review_scoring.warehouse.ledger.jobs import find_jobs
+from review_scoring.warehouse.ledger.verdicts import FAILED as CHECK_FAILED
+from review_scoring.warehouse.schema import FAILED, RUNNING, SUCCESS, tables
+
+log = logging.getLogger(__name__)
+
+BACK = timedelta(days=30)
+"""How far back the label shares go."""
+
+PATIENCE_S = 10.0
+"""Seconds after which no further database is read."""
+
+NEWEST = 5
+"""The number of newest runs of each DAG that are read from Airflow."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the warehouse has of a job.
+
+    :param newest_first: the last run, the last nightly one, and the last that succeeded
+    :param days: the labels of each day
+    """
+
+    newest_first: Sequence[Run] = ()
+    days: Sequence[DailyLabels] = ()
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """A job in the list of jobs.
+
+    :param succeeded_at: when its last nightly run began that succeeded
+    :param problem: why nothing is known about it; empty if that is not so
+    """
+
+    name: str
+    dag_id: str
+    last: RunLine | None = None
+    overdue: Overdue | None = None
+    succeeded_at: datetime | None = None
+    days: Sequence[DailyLabels] = ()
+    problem: str = ""
+
+    @property
+    def waiting(self) -> Tally | None:
+        """How many reviews the last run left waiting beyond its budget; None if that is unknown."""
+        return self.last.recorded.waiting if self.last and self.last.recorded else None
+
+    @property
+    def attention(self) -> int:
+        """How urgently somebody should look at it: 0 is the most urgent."""
+        state = self.last.state if self.last else ""
+        checks = {each.state for each in self.last.implausible} if self.last else set()
+        urgent = (
+            self.problem,
+            state == FAILED or CHECK_FAILED in checks,
+            self.overdue,
+            state == STALLED,
+            checks,
+            state == RUNNING,
+        )
+        return next((rank for rank, holds in enumerate(urgent) if holds), len(urgent))
+
+
+def job_lines(
+    jobs: Mapping[str, KnownJob], dags: Mapping[str, DagState], databases: Databases, now: datetime
+) -> list[JobLine]:
+    """Return a line for each job, those that need attention first.
+
+    :param dags: the DAGs of the jobs, as far as they are known
+    """
+    found: dict[str, Recorded | str] = {}
+    places: dict[tuple[str, str | None], list[str]] = {}
+    for name, known in jobs.items():
+        try:
+            job = known.definition().job
+            places.setdefault((target_conn_id(job), job.target_schema), []).append(name)
+        except ReviewScoringError as error:
+            found[name] = failure_of(error).heading
+    deadline = time.monotonic() + PATIENCE_S
+    for (conn_id, schema), names in places.items():
+        if time.monotonic() > deadline:
+            found |= dict.fromkeys(names, "Not read: another database took too long to answer.")
+            continue
+        try:
+            found |= dict(_recorded(databases, conn_id, schema, names))
+        except (SQLAlchemyError, ReviewScoringError) as error:
+            log.warning("jobs %s: %s", ", ".join(names), named(error))
+            found |= dict.fromkeys(names, failure_of(error).heading)
+    lines = [_line(jobs[name], found.get(name, Recorded()), dags, now) for name in jobs]
+    return sorted(lines, key=lambda line: (line.attention, line.name))
+
+
+def _recorded(
+    databases: Databases, conn_id: str, schema: str | None, names: Collection[str]
+) -> Iterator[tuple[str, Recorded]]:
+    """Yield what a database has of jobs. Those that have never run are left out."""
+    tables_ = tables(schema)
+    try:
+        with databases.engine(conn_id).connect() as connection:
+            records = find_jobs(connection, tables_, names)
+            ids = [record.id for record in records]
+            runs = newest_runs(connection, tables_, ids)
+            days = daily_labels_of(connection, tables_, ids, back=BACK)
+    except SQLAlchemyError as error:
+        if lacks_tables(error):
+            return
+        raise
+    for record in records:
+        yield record.name, Recorded(runs.get(record.id, ()), days.get(record.id, ()))
+
+
+def _line(known: KnownJob, found: Recorded | str, dags: Mapping[str, DagState], now: datetime) -> JobLine:
+    if isinstance(found, str):
+        return JobLine(known.name, known.dag_id, problem=found)
+    own = [dags[known.dag_id]] if known.dag_id in dags else []
+    lines = run_lines(found.newest_first, own)
+    return JobLine(
+        known.name,
+        known.dag_id,
+        last=lines[0] if lines else None,
+        overdue=overdue(lines, own, now),
+        succeeded_at=next((line.started_at for line in lines if line.state == SUCCESS and not line.is_rescore), None),
+        days=found.days,
+    )
