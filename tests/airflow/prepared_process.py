@@ -40,15 +40,17 @@ class PreparedProcess:
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
         self._fixed = _fixed(environment)
         self._output = folder / "output_of_command"
-        self._process: subprocess.Popen[str] = subprocess.Popen(
-            [sys.executable, __file__],
-            env=dict(environment),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-        )
+        self._log = folder / "prepared_process.log"
+        with self._log.open("w") as log:
+            self._process: subprocess.Popen[str] = subprocess.Popen(
+                [sys.executable, __file__],
+                env=dict(environment),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
 
     @property
     def has_ended(self) -> bool:
@@ -67,7 +69,9 @@ class PreparedProcess:
         try:
             self._process.stdin.write(json.dumps(asked) + "\n")
             self._process.stdin.flush()
-            code = int(self._process.stdout.readline())
+            answer = self._process.stdout.readline()
+            assert answer, f"the prepared process of Airflow has ended:\n{self._log.read_text()}"
+            code = int(answer)
         except BaseException:  # a test's time is up: the answer would be taken for that of the next command
             self.close()
             raise

@@ -30,6 +30,9 @@ class AirflowHome:
     folder: Path
     _prepared: PreparedProcess | None = field(default=None, init=False)
 
+    def __post_init__(self) -> None:
+        self._usual = self.environment()  # before a test changes it
+
     def migrate(self) -> None:
         """Create the metadata database."""
         subprocess.run([airflow(), "db", "migrate"], env=self.environment(), check=True, capture_output=True)
@@ -71,7 +74,7 @@ class AirflowHome:
         if dags is not None:
             environment["AIRFLOW__CORE__DAGS_FOLDER"] = str(dags)
         if self._prepared is None or self._prepared.has_ended:
-            self._prepared = PreparedProcess(self.environment(), self.folder)
+            self._prepared = PreparedProcess(self._usual, self.folder)
         if self._prepared.can_run(environment):
             return self._prepared.run(command, environment)
         return subprocess.run(

@@ -29,8 +29,12 @@ JOBS = {
 PARSE = """
 import json, sys, time
 import airflow.sdk, airflow.sdk.exceptions
-from airflow.dag_processing.dagbag import DagBag
-from airflow.serialization.serialized_objects import DagSerialization
+try:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.serialization.serialized_objects import DagSerialization
+except ModuleNotFoundError:  # Airflow 3.1
+    from airflow.models.dagbag import DagBag
+    from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
 started = time.process_time()
 bag = DagBag(sys.argv[1], bundle_path=sys.argv[1])
 seconds = time.process_time() - started

@@ -83,6 +83,9 @@ class PromoteModelOperator(HITLOperator):
         self.require_benchmark = require_benchmark
         self.migrate = migrate
 
+    def validate_params(self) -> None:
+        """Accept the form of the DAG, whose fields have no values yet: Airflow 3.1 takes it for that of the answer."""
+
     def execute(self, context: Context) -> Any:
         """Promote the model and return what was recorded, or ask for approval."""
         with fail_without_retry():
