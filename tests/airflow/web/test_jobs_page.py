@@ -143,6 +143,20 @@ def test_a_database_that_does_not_answer_affects_its_own_jobs_only(
     assert "Not read: another database took too long" in rows(client)["films"]
 
 
+def test_tables_of_an_earlier_version_are_said_and_tables_that_are_missing_are_no_problem(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.create()
+    define(monkeypatch, "books", "films")
+    client = pages()
+    assert "has not run yet" in rows(client)["films"]
+    warehouse.fill(5)
+    score(warehouse, "films")
+    warehouse.run("DROP VIEW review_labels")
+    warehouse.run("ALTER TABLE scoring_shards RENAME TO of_an_earlier_version")
+    assert "The scoring tables do not exist, or are from an earlier version." in rows(client)["films"]
+
+
 def test_only_the_jobs_whose_dags_the_user_may_read_are_listed_and_asked_about(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

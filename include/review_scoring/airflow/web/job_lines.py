@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from review_scoring.airflow.web.dag_runs import DagState
 from review_scoring.airflow.web.databases import Databases
@@ -124,16 +124,16 @@ def _recorded(
 ) -> Iterator[tuple[str, Recorded]]:
     """Yield what a database has of jobs. Those that have never run are left out."""
     tables_ = tables(schema)
-    try:
-        with databases.engine(conn_id).connect() as connection:
+    with databases.engine(conn_id).connect() as connection:
+        try:
             records = find_jobs(connection, tables_, names)
-            ids = [record.id for record in records]
-            runs = newest_runs(connection, tables_, ids)
-            days = daily_labels_of(connection, tables_, ids, back=BACK)
-    except SQLAlchemyError as error:
-        if lacks_tables(error):
-            return
-        raise
+        except DBAPIError as error:
+            if lacks_tables(error):  # before the first run
+                return
+            raise
+        ids = [record.id for record in records]
+        runs = newest_runs(connection, tables_, ids)
+        days = daily_labels_of(connection, tables_, ids, back=BACK)
     for record in records:
         yield record.name, Recorded(runs.get(record.id, ()), days.get(record.id, ()))
 
