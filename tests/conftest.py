@@ -53,6 +53,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
         params = getattr(getattr(item, "callspec", None), "params", {})
+        # DuckDB takes three times as long as SQLite. What it does otherwise, tests/warehouse and test_loop show.
+        if "duckdb" in params.values() and item.path.parent.name == "run" and item.path.name != "test_loop.py":
+            for mark in LONG_FORM:
+                item.add_marker(mark)
         services = {"postgres_engine", "mariadb_engine", "allocine", "french"}
         if names & services or any(word in str(params) for word in ("mariadb", "postgres")):
             item.add_marker(pytest.mark.services)

@@ -208,8 +208,9 @@ def test_what_a_dag_run_emits_equals_the_counts_of_the_tables(
     monkeypatch.setenv("AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED", str(tags == "influxdb"))
     rows: list[tuple[int, str | None]] = [(int(r["id"]), r["text"]) for r in sample_reviews()[:40]]
     fill(sqlite_engine, [*rows, (1000, None)])
-    dry = airflow_home.dags_test("score_film_reviews", sqlite_engine, {"source_table": "reviews"}, dry_run=True)
-    assert dry.returncode == 0, dry.stdout
+    if tags == "influxdb":  # a dry run emits nothing; once is enough
+        dry = airflow_home.dags_test("score_film_reviews", sqlite_engine, {"source_table": "reviews"}, dry_run=True)
+        assert dry.returncode == 0, dry.stdout
     run = airflow_home.dags_test("score_film_reviews", sqlite_engine, {"source_table": "reviews"})
     assert run.returncode == 0, run.stdout
     listener.close()

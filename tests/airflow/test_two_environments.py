@@ -20,6 +20,7 @@ from sqlalchemy import Engine
 from tests.airflow.runner import AirflowHome, airflow, connection
 from tests.airflow.test_score_reviews_dag import fill, query
 from tests.airflow.web.server import free_ports
+from tests.conftest import long_form
 from tests.requirements import require_torch
 
 FILMS = {"source_conn_id": "reviews", "source_table": "reviews"}
@@ -55,6 +56,7 @@ def ended(answer: httpx.Response) -> Any:
     return answer.json() if answer.is_success and answer.json()["state"] in {"success", "failed"} else None
 
 
+@long_form
 @pytest.mark.timeout(600)
 def test_the_job_does_not_depend_on_the_environment_of_the_workers(tmp_path: Path, sqlite_engine: Engine) -> None:
     require_torch()

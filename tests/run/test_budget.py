@@ -104,7 +104,7 @@ def test_two_hundred_million_reviews_are_planned_as_shards_of_two_hundred_thousa
     assert sum(shard.limit or 0 for shard in shards) == most
 
 
-@pytest.mark.parametrize("seed", seeds(2, 6))
+@pytest.mark.parametrize("seed", seeds(1, 6))
 def test_any_budgets_in_any_order_score_each_review_once(warehouse: Warehouse, seed: int) -> None:
     draw = random.Random(seed)  # noqa: S311 reproducible, not secret
     has_cursor = seed % 2 == 0
