@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, event, update
+from sqlalchemy import ColumnElement, Engine, event, update
 
 from review_scoring.airflow.web import dag_runs, job_lines
 from review_scoring.airflow.web.dag_runs import DagRunState, DagState
@@ -33,18 +33,20 @@ def define(monkeypatch: pytest.MonkeyPatch, *names: str, **others: dict[str, str
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps(jobs))
 
 
-def score(warehouse: Warehouse, job: str, run_id: str = "run 1", rescore: Rescore = Rescore.NOTHING) -> None:
+def score(
+    warehouse: Warehouse, job: str, run_id: str = "run 1", rescore: Rescore = Rescore.NOTHING, limit: int | None = None
+) -> None:
     warehouse.job = warehouse.job.replace(name=job)
-    warehouse.score(run_id, rescore, dag_id=f"score_{job}")
+    warehouse.score(run_id, rescore, dag_id=f"score_{job}", limit=limit)
 
 
-def set_runs(warehouse: Warehouse, job: str, **values: object) -> None:
-    """Change the runs of a job."""
+def set_runs(warehouse: Warehouse, job: str, *which: ColumnElement[bool], **values: object) -> None:
+    """Change those runs of a job for which conditions hold."""
     with writing(warehouse.engine).begin() as connection:
         record = find_job(connection, warehouse.tables, job)
         assert record is not None
         runs = warehouse.tables.runs
-        connection.execute(update(runs).where(runs.c.job_id == record.id).values(values))
+        connection.execute(update(runs).where(runs.c.job_id == record.id, *which).values(values))
 
 
 def date_back(warehouse: Warehouse, job: str, by: timedelta) -> None:
@@ -93,12 +95,44 @@ def test_a_rescore_hides_neither_the_last_success_nor_what_it_left_waiting(
     warehouse.create()
     warehouse.fill(10)
     define(monkeypatch, "books", "films")
-    score(warehouse, "films")
+    score(warehouse, "films", limit=4)
     date_back(warehouse, "films", timedelta(days=3))
     score(warehouse, "films", "again", Rescore.ALL)
     found = rows(pages())["films"]
     assert "rescore" in found
-    assert "3 days ago" in found
+    assert "3 days ago 6 Label shares" in found
+
+
+def test_a_run_whose_checks_failed_is_not_the_last_success(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.create()
+    warehouse.fill(10)
+    define(monkeypatch, "books", "films")
+    score(warehouse, "films")
+    date_back(warehouse, "films", timedelta(days=3))
+    checked = warehouse.tables.runs.c
+    for n in range(2):
+        warehouse.fill(10, first=20 + 10 * n)
+        score(warehouse, "films", f"run {n + 2}", limit=6 + n)
+        set_runs(warehouse, "films", checked.dag_run_id == f"run {n + 2}", checks=CHECKS.replace("STATE", "failed"))
+    found = rows(pages())["films"]
+    assert "success 1 check failed" in found
+    assert "3 days ago 7 Label shares" in found
+
+
+def test_what_a_run_left_is_a_lower_bound_if_its_minutes_ended_it_and_unknown_if_it_was_not_counted(
+    pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.create()
+    warehouse.fill(10)
+    define(monkeypatch, "books", "films")
+    score(warehouse, "films", limit=4)
+    warehouse.run("UPDATE scoring_shards SET ended_early = true, scored = 3, unchanged = unchanged + 1")
+    client = pages()
+    assert "ago more than 6 Label shares" in rows(client)["films"]
+    set_runs(warehouse, "films", waiting=None)
+    assert "ago \N{EN DASH} Label shares" in rows(client)["films"]
 
 
 def test_the_page_takes_as_many_statements_for_six_jobs_as_for_two(

@@ -58,6 +58,7 @@ class JobLine:
     """A job in the list of jobs.
 
     :param succeeded_at: when its last nightly run began that succeeded
+    :param waiting: how many reviews its last nightly run that finished left beyond its budget; None if that is unknown
     :param problem: why nothing is known about it; empty if that is not so
     """
 
@@ -66,19 +67,15 @@ class JobLine:
     last: RunLine | None = None
     overdue: Overdue | None = None
     succeeded_at: datetime | None = None
+    waiting: Tally | None = None
     days: Sequence[DailyLabels] = ()
     problem: str = ""
-
-    @property
-    def waiting(self) -> Tally | None:
-        """How many reviews the last run left waiting beyond its budget; None if that is unknown."""
-        return self.last.recorded.waiting if self.last and self.last.recorded else None
 
     @property
     def attention(self) -> int:
         """How urgently somebody should look at it: 0 is the most urgent."""
         state = self.last.state if self.last else ""
-        checks = {each.state for each in self.last.implausible} if self.last else set()
+        checks = _checks_beyond(self.last) if self.last else set()
         urgent = (
             self.problem,
             state == FAILED or CHECK_FAILED in checks,
@@ -143,11 +140,23 @@ def _line(known: KnownJob, found: Recorded | str, dags: Mapping[str, DagState], 
         return JobLine(known.name, known.dag_id, problem=found)
     own = [dags[known.dag_id]] if known.dag_id in dags else []
     lines = run_lines(found.newest_first, own)
+    finished = (run for run in found.newest_first if run.state == SUCCESS and not run.is_rescore)
     return JobLine(
         known.name,
         known.dag_id,
         last=lines[0] if lines else None,
         overdue=overdue(lines, own, now),
-        succeeded_at=next((line.started_at for line in lines if line.state == SUCCESS and not line.is_rescore), None),
+        succeeded_at=next((line.started_at for line in lines if _has_succeeded(line)), None),
+        waiting=next((run.waiting for run in finished), None),
         days=found.days,
     )
+
+
+def _has_succeeded(line: RunLine) -> bool:
+    """Return whether a nightly run has succeeded. Airflow says so of its checks, too, but may not be readable."""
+    return line.state == SUCCESS and not line.is_rescore and CHECK_FAILED not in _checks_beyond(line)
+
+
+def _checks_beyond(line: RunLine) -> set[str]:
+    """Return the states of the checks of a run that failed or warned."""
+    return {each.state for each in line.implausible}

@@ -10,15 +10,15 @@ from itertools import chain, groupby
 from operator import add
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, select, union
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, union
 
 from review_scoring.job import Rescore
 from review_scoring.warehouse.dialects import dialect_of
-from review_scoring.warehouse.ledger.counts import NONE, Counts, Tally, labelled, shares_of
+from review_scoring.warehouse.ledger.counts import Counts, Tally, labelled, shares_of
 from review_scoring.warehouse.ledger.held_lease import in_progress
 from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.runs import of_plan
-from review_scoring.warehouse.ledger.verdicts import Verdict, verdicts_in
+from review_scoring.warehouse.ledger.verdicts import Verdict, no_check_failed, verdicts_in
 from review_scoring.warehouse.schema import FAILED, RUNNING, SUCCESS, YIELDED, Tables
 
 STALLED = "stalled"
@@ -40,7 +40,8 @@ class Run:
     :param is_rescore: whether all its shards scored reviews again, rather than new ones
     :param limit: the most reviews that the run scores; None for a run without a limit
     :param verdicts: what its checks said; none until it was checked
-    :param waiting: how many reviews waited beyond its budget when it was planned
+    :param waiting: how many reviews it leaves: those beyond its budget when it was planned, and more if its minutes
+        ended it; None if they were not counted
     """
 
     dag_id: str
@@ -58,7 +59,7 @@ class Run:
     is_rescore: bool
     limit: int | None
     verdicts: tuple[Verdict, ...] = ()
-    waiting: Tally = NONE
+    waiting: Tally | None = None
 
     @property
     def seconds(self) -> float:
@@ -107,15 +108,13 @@ def last_runs(connection: Connection, job: JobRecord, *, limit: int) -> list[Run
 def newest_runs(connection: Connection, tables: Tables, job_ids: Sequence[int]) -> Mapping[int, list[Run]]:
     """Return job id -> up to three runs, the newest first: the last run, the last nightly one and its last success.
 
-    Two queries read those of all jobs. Jobs that have never run are left out.
+    A run is a success here if none of its checks failed. Two queries read those of all jobs. Jobs that have never run
+    are left out.
     """
     runs, shards = tables.runs, tables.shards
-    of_jobs = (runs.c.job_id.in_(job_ids), select(shards.c.id).where(shards.c.run_id == runs.c.id).exists())
     nightly = runs.c.rescore == Rescore.NOTHING.value
-    wanted = [
-        select(func.max(runs.c.id).label("id")).where(*of_jobs, *more).group_by(runs.c.job_id)
-        for more in ((), (nightly,), (nightly, runs.c.state == SUCCESS))
-    ]
+    succeeded = (nightly, runs.c.state == SUCCESS, no_check_failed(runs.c.checks))
+    wanted = (_newest_of_each(tables, job_ids, *which) for which in ((), (nightly,), succeeded))
     newest = union(*wanted).subquery()
     of_run = select(runs.c.job_id, runs.c.dag_id, runs.c.dag_run_id).distinct()  # a run may have several tasks
     keys = of_run.join(newest, newest.c.id == runs.c.id).subquery()
@@ -131,6 +130,18 @@ def newest_runs(connection: Connection, tables: Tables, job_ids: Sequence[int]) 
         job_id: [replace(run, verdicts=verdicts.get((job_id, run.dag_id, run.dag_run_id), ())) for run in of_job]
         for job_id, of_job in found.items()
     }
+
+
+def _newest_of_each(tables: Tables, job_ids: Sequence[int], *which: ColumnElement[bool]) -> Select[Any]:
+    """Return the statement of the newest id of each job's runs for which conditions hold.
+
+    It looks at the newest runs first, and at no more than it needs: years of runs may be recorded.
+    """
+    jobs, runs, shards = tables.jobs, tables.runs, tables.shards
+    has_begun = select(shards.c.id).where(shards.c.run_id == runs.c.id).exists()
+    of_job = select(runs.c.id).where(runs.c.job_id == jobs.c.id, has_begun, *which)
+    newest = of_job.order_by(runs.c.id.desc()).limit(1).correlate(jobs).scalar_subquery()
+    return select(newest.label("id")).select_from(jobs).where(jobs.c.id.in_(job_ids))
 
 
 def find_run(connection: Connection, job: JobRecord, *, dag_id: str, dag_run_id: str) -> Run | None:
@@ -200,6 +211,8 @@ def _run(rows: Sequence[Row[Any]], now: datetime) -> Run:
     else:
         states = {STALLED if RUNNING in {row.state, row.run_state} else row.run_state for row in rows}
         state = next(each for each in (STALLED, FAILED, YIELDED, SUCCESS) if each in states)
+    counts = reduce(add, (Counts.from_row(row) for row in rows))
+    limit = max((row.max_reviews for row in rows if row.max_reviews is not None), default=None)
     return Run(
         dag_id=rows[0].dag_id,
         dag_run_id=rows[0].dag_run_id,
@@ -207,13 +220,22 @@ def _run(rows: Sequence[Row[Any]], now: datetime) -> Run:
         started_at=min(row.started_at for row in rows),
         ended_at=None if state == RUNNING else max(ends),
         seen_at=now,
-        counts=reduce(add, (Counts.from_row(row) for row in rows)),
+        counts=counts,
         models=tuple(dict.fromkeys((row.model, row.revision) for row in rows)),
         devices=tuple(dict.fromkeys(row.device for row in rows if row.device)),
         shards=sum(planned.values()),
         shards_done=done,
         shards_running=len(running),
         is_rescore=all(row.rescore != Rescore.NOTHING for row in rows),
-        limit=max((row.max_reviews for row in rows if row.max_reviews is not None), default=None),
-        waiting=Tally(max(row.waiting or 0 for row in rows), all(row.waiting_is_exact is not False for row in rows)),
+        limit=limit,
+        waiting=_left_waiting(rows, is_at_limit=limit is not None and counts.done >= limit),
     )
+
+
+def _left_waiting(rows: Sequence[Row[Any]], *, is_at_limit: bool) -> Tally | None:
+    counted = [row for row in rows if row.waiting is not None]
+    if not counted:
+        return None
+    is_out_of_time = not is_at_limit and any(row.ended_early for row in rows)
+    is_exact = all(row.waiting_is_exact for row in counted) and not is_out_of_time
+    return Tally(max(row.waiting for row in counted), is_exact)

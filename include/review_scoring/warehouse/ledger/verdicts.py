@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import ColumnElement, Connection, or_, update
 
 from review_scoring.request import RunKey
 from review_scoring.warehouse.ledger.runs import of_task
@@ -65,6 +65,14 @@ def beyond_limit(verdicts: Sequence[Verdict]) -> list[Verdict]:
 def verdicts_in(kept: str | None) -> tuple[Verdict, ...]:
     """Read the verdicts of the column `checks`; none for a run that was not checked."""
     return tuple(Verdict(**each) for each in json.loads(kept)["verdicts"]) if kept else ()
+
+
+def no_check_failed(kept: ColumnElement[str | None]) -> ColumnElement[bool]:
+    """Return the condition that no check of a run failed; true for a run that was not checked.
+
+    :param kept: the column `checks`; quotes in its texts are escaped, so that none of them looks like a state
+    """
+    return or_(kept.is_(None), kept.not_like(f'%"state": "{FAILED}"%'))
 
 
 def figures_in(kept: str | None) -> Mapping[str, Any]:
