@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 import uuid
 from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
-import uvicorn
 from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from review_scoring.airflow.web import dag_runs
@@ -21,9 +18,8 @@ from review_scoring.request import RunKey
 from review_scoring.run.checking import check_run
 from review_scoring.warehouse.engine import make_engine
 from tests.airflow.runner import connection
-from tests.airflow.web.app_state import without_login
+from tests.airflow.web.app_state import served, without_login
 from tests.airflow.web.browser import TOO_WIDE, chromium
-from tests.airflow.web.server import free_ports
 from tests.stubs import Warehouse
 
 pytestmark = pytest.mark.services
@@ -56,26 +52,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setattr(dag_runs, "dag_states", lambda _, **__: {})  # there is no Airflow here
         patch.setenv("AIRFLOW_CONN_REVIEWS", connection(engine))
         patch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", json.dumps({LONG_JOB: settings, "series": settings}))
-        with served() as found:
+        with served(without_login(create_app())) as found:
             yield found
-
-
-class served:  # noqa: N801 used as a context manager
-    """The web app, served on a port."""
-
-    def __enter__(self) -> str:
-        app = without_login(create_app())
-        (port,) = free_ports(1)
-        self._server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.05)
-        return f"http://127.0.0.1:{port}"
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join()
 
 
 @pytest.fixture(scope="module")

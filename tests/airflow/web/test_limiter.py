@@ -10,12 +10,15 @@ from http import HTTPStatus
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import Connection, Engine, text
 
 from review_scoring.airflow.web import known_jobs, limiter
 from review_scoring.airflow.web.app import create_app
 from review_scoring.airflow.web.databases import Databases
 from review_scoring.errors import WarehouseUnavailableError
-from tests.airflow.web.app_state import without_login
+from tests.airflow.runner import connection
+from tests.airflow.web.app_state import served, without_login
+from tests.stubs import Warehouse
 
 VARIABLE = (
     '{"books": {"source_conn_id": "a", "source_table": "t"}, "films": {"source_conn_id": "b", "source_table": "t"}}'
@@ -51,17 +54,23 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> SlowWarehouse:
     return found
 
 
-def run(test: Callable[[Client], Awaitable[None]]) -> None:
-    """Run a test with a client of an app that has the pages, and a route that stands in for Airflow's own."""
+def beside(pages: FastAPI) -> FastAPI:
+    """Return an app that has the pages, and a route that stands in for Airflow's own: it runs in the same threads."""
     outer = FastAPI()
-    outer.mount("/review-scoring", without_login(create_app()))
+    outer.mount("/review-scoring", pages)
 
     @outer.get("/dags")
     def dags() -> str:
         return "dags"
 
+    return outer
+
+
+def run(test: Callable[[Client], Awaitable[None]]) -> None:
+    """Run a test with a client of the pages."""
+
     async def with_client() -> None:
-        transport = httpx.ASGITransport(app=outer)
+        transport = httpx.ASGITransport(app=beside(without_login(create_app())))
         async with Client(transport=transport, base_url="http://airflow", headers={"Accept": "text/html"}) as client:
             await test(client)
 
@@ -126,3 +135,45 @@ def test_a_request_that_waited_in_vain_is_asked_to_come_again(
         assert static.status_code == HTTPStatus.OK
 
     run(test)
+
+
+BLOCKED = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'scoring_jobs'::regclass")
+
+
+def test_airflow_answers_while_200_requests_wait_for_a_locked_table(
+    postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = Warehouse(postgres_engine)
+    warehouse.create()
+    warehouse.fill(3)
+    warehouse.score()
+    monkeypatch.setattr(known_jobs, "jobs_in_metadata", list)
+    for conn_id in "AB":
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id}", connection(postgres_engine))
+    monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", VARIABLE)
+    monkeypatch.setattr(limiter.Limiter.__init__, "__defaults__", (60.0,))  # none is refused meanwhile
+    pages = without_login(create_app())
+
+    async def ask(address: str, locking: Connection, watching: Connection) -> list[httpx.Response]:
+        async with Client(base_url=address, limits=httpx.Limits(max_connections=None), timeout=100) as client:
+            asked = [
+                asyncio.create_task(client.get("/review-scoring/progress", params={"job": job}))
+                for job in ("books", "films") * 100
+            ]
+            async with asyncio.timeout(20):
+                while not watching.scalar(BLOCKED):
+                    await asyncio.sleep(0.01)
+            for _ in range(20):
+                assert (await client.get("/dags")).json() == "dags"
+            pending = sum(not each.done() for each in asked)
+            locking.rollback()
+            answers = await asyncio.gather(*asked)
+        assert pending > len(asked) / 2, "Airflow did not wait for the pages"
+        return answers
+
+    with postgres_engine.connect() as locking, postgres_engine.connect() as watching, served(beside(pages)) as address:
+        locking.execute(text("LOCK TABLE scoring_jobs IN ACCESS EXCLUSIVE MODE"))
+        answers = asyncio.run(ask(address, locking, watching))
+    pages.state.databases.dispose()
+    assert {answer.status_code for answer in answers} <= {HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE}
+    assert any(answer.is_success for answer in answers)
