@@ -263,6 +263,12 @@ def test_a_sparkline_has_a_column_for_each_day_in_which_shares_fill_the_height()
     assert sparkline([], date(2026, 11, 25), 3).summary == "No labels."
 
 
+def test_labels_of_other_names_have_different_colours_in_a_sparkline() -> None:
+    stars = {f"{n} stars": (10, 9.0) for n in range(1, 5)}
+    drawn = sparkline([DailyLabels(date(2026, 11, 25), stars)], date(2026, 11, 25), 3)
+    assert [bar.colour for bar in drawn.bars] == ["c1", "c2", "c3", "c4"]
+
+
 def test_the_order_of_attention_is_total() -> None:
     assert JobLine("a", "score_a", problem="gone").attention == 0
     assert JobLine("a", "score_a").attention == 6
