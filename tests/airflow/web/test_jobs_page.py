@@ -242,13 +242,13 @@ def test_the_navigation_leads_to_the_list_only_if_there_are_several_jobs(
     pages: Pages, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warehouse.create()
-    link = '<a href="./">Jobs</a>'
+    link = '<a href="./">All jobs</a>'
     assert link not in pages().get("/reviews").text
     define(monkeypatch, "books", "films")
     client = pages()
     assert link in client.get("/reviews?job=films").text
     assert "<h1>Overview</h1>" in client.get("/?job=films").text
-    assert '<a href="./" aria-current="page">Jobs</a>' in client.get("/").text
+    assert '<a href="./" aria-current="page">All jobs</a>' in client.get("/").text
 
 
 def test_a_sparkline_has_a_column_for_each_day_in_which_shares_fill_the_height() -> None:
