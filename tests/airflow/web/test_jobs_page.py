@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Engine, event, update
 from review_scoring.airflow.web import dag_runs, job_lines
 from review_scoring.airflow.web.dag_runs import DagRunState, DagState
 from review_scoring.airflow.web.job_lines import JobLine
+from review_scoring.airflow.web.run_history import Overdue, RunLine
 from review_scoring.airflow.web.sparkline import Bar, sparkline
 from review_scoring.job import Rescore
 from review_scoring.warehouse.engine import writing
@@ -72,18 +73,18 @@ def test_jobs_that_need_attention_come_first(
 ) -> None:
     warehouse.create()
     warehouse.fill(40)
-    names = ("a_fine", "b_warned", "c_new", "d_failed", "e_unlikely", "f_fine")
+    names = ("a_fine", "b_warned", "c_new", "d_unlikely", "e_failed", "h_fine")
     define(monkeypatch, *names, g_wrong={"source_conn_id": "reviews", "tabel": "reviews"})
     for name in names:
         if name != "c_new":
             score(warehouse, name)
-    set_runs(warehouse, "d_failed", state="failed")
+    set_runs(warehouse, "e_failed", state="failed")
     set_runs(warehouse, "b_warned", checks=CHECKS.replace("STATE", "warned"))
-    set_runs(warehouse, "e_unlikely", checks=CHECKS.replace("STATE", "failed"))
+    set_runs(warehouse, "d_unlikely", checks=CHECKS.replace("STATE", "failed"))
     found = rows(pages())
-    assert list(found) == ["g_wrong", "d_failed", "e_unlikely", "b_warned", "a_fine", "c_new", "f_fine"]
+    assert list(found) == ["g_wrong", "e_failed", "d_unlikely", "b_warned", "a_fine", "c_new", "h_fine"]
     assert "The scoring setup is incomplete." in found["g_wrong"]
-    assert "1 check failed" in found["e_unlikely"]
+    assert "1 check failed" in found["d_unlikely"]
     assert "1 check warned" in found["b_warned"]
     assert "has not run yet" in found["c_new"]
     assert re.search(r"success .* 0 min ago 0 Label shares on 1 of 30 days; on the newest: ", found["a_fine"])
@@ -270,5 +271,18 @@ def test_labels_of_other_names_have_different_colours_in_a_sparkline() -> None:
 
 
 def test_the_order_of_attention_is_total() -> None:
-    assert JobLine("a", "score_a", problem="gone").attention == 0
-    assert JobLine("a", "score_a").attention == 6
+    now = datetime.now(UTC)
+    late = Overdue("score_a", now, None, "The DAG is paused.")
+    runs = {
+        state: RunLine("score_a", "1", state, now, (), None) for state in ("failed", "stalled", "running", "success")
+    }
+    ordered = [
+        JobLine("a", "score_a", problem="gone"),
+        JobLine("a", "score_a", last=runs["failed"]),
+        JobLine("a", "score_a", last=runs["stalled"], overdue=late),
+        JobLine("a", "score_a", last=runs["stalled"]),
+        JobLine("a", "score_a", last=runs["running"]),
+        JobLine("a", "score_a", last=runs["success"]),
+    ]
+    assert [line.attention for line in ordered] == [0, 1, 2, 3, 6, 7]
+    assert JobLine("a", "score_a").attention == 7

@@ -78,9 +78,10 @@ class JobLine:
         checks = _checks_beyond(self.last) if self.last else set()
         urgent = (
             self.problem,
-            state == FAILED or CHECK_FAILED in checks,
+            state == FAILED,  # in Airflow also if a check failed
             self.overdue,
             state == STALLED,
+            CHECK_FAILED in checks,
             checks,
             state == RUNNING,
         )
