@@ -82,6 +82,13 @@ def test_the_list_of_jobs_fits_a_phone(page: Page, address: str) -> None:
     assert page.evaluate(TOO_WIDE) == []
 
 
+def test_the_navigation_of_a_job_beside_others_fits_a_phone(page: Page, address: str) -> None:
+    page.set_viewport_size(PHONE)
+    page.goto(f"{address}/reviews")
+    assert page.locator(".top nav").evaluate("e => e.scrollWidth <= e.clientWidth")
+    assert set(page.locator(".top nav a").evaluate_all(LINES)) == {2}, "one line and its padding"
+
+
 @pytest.mark.parametrize("below", ["reviews", "rejects"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_a_uuid_takes_two_lines_at_most(page: Page, address: str, below: str, size: ViewportSize) -> None:
