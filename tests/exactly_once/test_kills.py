@@ -85,7 +85,11 @@ def test_a_killed_worker_leaves_nothing_that_a_rerun_does_not_make_whole(
 ) -> None:
     expected, duration = undisturbed(filled)
     killed: list[Telemetry] = []
-    for number, part in enumerate(moments(KILLS, 1.0, seed=20260101)):
+    # On a machine that is busy meanwhile, most kills come before the first commit: then there are more of them.
+    for number, part in enumerate(moments(4 * KILLS, 1.0, seed=20260101)):
+        committed = sum(telemetry.commits.value > 0 for telemetry in killed)
+        if number >= KILLS and committed * 4 >= KILLS:
+            break
         telemetry, duration = killed_at(filled, f"night {number}", part, duration)
         killed.append(telemetry)
         finish(start(filled, f"night {number}", Telemetry.fresh()))
@@ -94,11 +98,11 @@ def test_a_killed_worker_leaves_nothing_that_a_rerun_does_not_make_whole(
     committed = sum(telemetry.commits.value > 0 for telemetry in killed)
     stages = Counter(worker.STAGES[telemetry.stage.value] for telemetry in killed)
     with capsys.disabled():
-        print(f"\n{filled.engine.dialect.name}: {KILLS} kills in {duration:.2f} s of work, {committed} after a commit")
+        name = filled.engine.dialect.name
+        print(f"\n{name}: {len(killed)} kills in {duration:.2f} s of work, {committed} after a commit")
         print("  " + ", ".join(f"{count} while {stage}" for stage, count in stages.most_common()))
         print("  chunks committed before each: " + " ".join(str(telemetry.commits.value) for telemetry in killed))
-    least = KILLS // 4 if PROVE else 1  # ten kills on a busy machine may come early
-    assert committed >= least, "most kills came before the first commit, and tried little"
+    assert committed * 4 >= KILLS, "most kills came before the first commit, and tried little"
 
 
 def test_a_kill_at_each_commit_of_a_budget_ends_as_an_undisturbed_run_does(filled: Warehouse) -> None:
