@@ -53,10 +53,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
         params = getattr(getattr(item, "callspec", None), "params", {})
-        # DuckDB takes three times as long as SQLite. What it does otherwise, tests/warehouse and test_loop show.
-        if "duckdb" in params.values() and item.path.parent.name == "run" and item.path.name != "test_loop.py":
-            for mark in LONG_FORM:
-                item.add_marker(mark)
         services = {"postgres_engine", "mariadb_engine", "allocine", "french"}
         if names & services or any(word in str(params) for word in ("mariadb", "postgres")):
             item.add_marker(pytest.mark.services)
@@ -103,12 +99,24 @@ def duckdb_engine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[En
     engine.dispose()
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb", "duckdb"])
+ENGINES = {
+    "sqlite": "sqlite_engine",
+    "postgresql": "postgres_engine",
+    "mariadb": "mariadb_engine",
+    "duckdb": "duckdb_engine",
+}
+"""Kind of database -> the fixture with an empty one."""
+
+
+@pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:
     """An empty database, once of each kind."""
-    fixtures = {"sqlite": "sqlite_engine", "postgresql": "postgres_engine", "mariadb": "mariadb_engine"}
-    fixtures["duckdb"] = "duckdb_engine"
-    found: Engine = request.getfixturevalue(fixtures[request.param])
+    return engine_of_kind(request)
+
+
+def engine_of_kind(request: pytest.FixtureRequest) -> Engine:
+    """Return an empty database of the kind that a fixture is asked for."""
+    found: Engine = request.getfixturevalue(ENGINES[request.param])
     return found
 
 

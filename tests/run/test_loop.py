@@ -27,7 +27,14 @@ from review_scoring.warehouse.ledger.jobs import find_job
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.ledger.writing import ChunkWriter
 from review_scoring.warehouse.selection.candidates import Candidates
+from tests.conftest import ENGINES, engine_of_kind
 from tests.stubs import StubClassifier, Warehouse, asked, predicted
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """An empty database, once of each kind, which the other tests of runs leave to the long form for DuckDB."""
+    return engine_of_kind(request)
 
 
 def test_every_new_review_gets_the_score_of_its_text(warehouse: Warehouse) -> None:
