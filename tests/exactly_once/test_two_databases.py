@@ -13,7 +13,7 @@ from sqlalchemy import text
 from review_scoring.warehouse.engine import writing
 from tests.conftest import PROVE
 from tests.exactly_once.test_kills import differences
-from tests.exactly_once.worker import Telemetry, finish, kill_after, moments, start
+from tests.exactly_once.worker import Telemetry, finish, kill_at, moments, start
 from tests.stubs import Warehouse, predicted
 
 ROWS = 3000 if PROVE else 400
@@ -71,9 +71,9 @@ def test_late_rows_and_killed_workers_between_two_databases_leave_every_review_s
     batches = [ids[n : n + 20] for n in range(0, ROWS, 20)]
     killed: list[Telemetry] = []
     with arriving(apart, batches) as all_committed:
-        for number, moment in enumerate(moments(KILLS, 0.3, seed=11)):
+        for number, progress in enumerate(moments(KILLS, 6, seed=11)):
             process = start(apart, f"night {number // 3}", telemetry := Telemetry.fresh(), chunk_rows=5, batch_s=0.02)
-            if kill_after(process, telemetry, moment):
+            if kill_at(process, telemetry, progress):
                 killed.append(telemetry)
             expire(apart)
         all_committed()
@@ -109,7 +109,7 @@ def test_the_tables_are_those_of_an_undisturbed_run(apart: Warehouse) -> None:
     target = Warehouse(apart.target or apart.engine)
     for table in ("review_scores", "review_rejects", "scoring_shards", "scoring_runs"):
         target.run(f"DELETE FROM {table}")
-    for moment in moments(4, 0.4, seed=3):
-        kill_after(start(apart, "night", telemetry := Telemetry.fresh(), batch_s=0.03), telemetry, moment)
+    for progress in moments(4, 5, seed=3):
+        kill_at(start(apart, "night", telemetry := Telemetry.fresh(), batch_s=0.03), telemetry, progress)
     finish(start(apart, "night", Telemetry.fresh()))
     assert differences(apart.contents(), expected) == []

@@ -168,10 +168,16 @@ def wait_for(condition: Any, seconds: float = 60.0) -> None:
         time.sleep(0.0002)
 
 
-def kill_after(process: BaseProcess, telemetry: Telemetry, seconds: float) -> bool:
-    """Kill a worker some time after its first read; False if it had ended by then."""
-    wait_for(lambda: telemetry.began.value or not process.is_alive())
-    time.sleep(max(0.0, telemetry.began.value + seconds - time.monotonic()))
+def kill_at(process: BaseProcess, telemetry: Telemetry, progress: float) -> bool:
+    """Kill a worker at a progress, in chunks; False if it had ended by then.
+
+    Chunks are counted, and not seconds, so that a busy machine is killed where an idle one is: 2.5 is
+    after the second commit, half as long as the two took on average.
+    """
+    chunks, part = divmod(progress, 1)
+    wait_for(lambda: (telemetry.began.value and telemetry.commits.value >= chunks) or not process.is_alive())
+    chunk_s = (telemetry.ended.value - telemetry.began.value) / chunks if chunks else 2 * BATCH_S
+    time.sleep(part * max(0.0, chunk_s))
     assert process.pid is not None
     if process.is_alive():
         os.kill(process.pid, signal.SIGKILL)
@@ -179,7 +185,7 @@ def kill_after(process: BaseProcess, telemetry: Telemetry, seconds: float) -> bo
     return process.exitcode == -signal.SIGKILL
 
 
-def moments(count: int, duration: float, seed: int) -> list[float]:
-    """Draw moments uniformly between the first read and the last commit, in seconds after the first read."""
+def moments(count: int, chunks: int, seed: int) -> list[float]:
+    """Draw moments uniformly between the first read and the last of so many commits, as `kill_at` takes them."""
     draw = random.Random(seed)  # noqa: S311 reproducible, not secret
-    return [draw.uniform(0, duration) for _ in range(count)]
+    return [draw.uniform(0, chunks) for _ in range(count)]
