@@ -8,6 +8,8 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any
 
@@ -19,7 +21,7 @@ from review_scoring.airflow import metrics
 from review_scoring.airflow.metrics import METRICS, Sample, check_samples, run_samples
 from review_scoring.demo import sample_reviews
 from review_scoring.run.report import RunReport
-from review_scoring.warehouse.ledger.counts import Counts, Tally
+from review_scoring.warehouse.ledger.counts import NONE, Counts, Tally
 from review_scoring.warehouse.ledger.verdicts import FAILED, PASSED, SKIPPED, Verdict
 from tests.airflow.runner import AirflowHome
 from tests.airflow.test_score_reviews_dag import fill, query
@@ -37,6 +39,7 @@ REPORT = RunReport(
     seconds=2.5,
     reviews_per_second=100.0,
     waiting=Tally(7),
+    waiting_since=datetime.fromtimestamp(1_799_900_000, UTC),
 )
 VERDICTS = [
     Verdict("labels", FAILED, 0.9, 0.8, "90.0% are neg."),
@@ -61,11 +64,22 @@ def test_a_run_emits_what_its_report_says() -> None:
         "unchanged": 1,
         "relabelled": 2,
         "waiting": 7,
+        "oldest_waiting_seconds": 100_000,
         "seconds": 2.5,
         "reviews_per_second": 100.0,
         "tokens": 99,
         "ended": 1_800_000_000,
     }
+
+
+def test_the_age_of_the_oldest_waiting_review_is_emitted_where_it_is_known() -> None:
+    def emitted(**changes: Any) -> list[float]:
+        found = run_samples(replace(REPORT, **changes), 1_800_000_000.4)
+        return [each.value for each in found if each.name == "review_scoring.run.oldest_waiting_seconds"]
+
+    assert emitted(waiting_since=None) == []
+    assert emitted(waiting_since=None, waiting=NONE) == [0]
+    assert emitted(waiting_since=datetime(2030, 1, 1, tzinfo=UTC)) == [0]  # written by a clock that is ahead
 
 
 def test_every_metric_is_listed_with_its_tags_and_every_listed_one_is_emitted() -> None:
@@ -194,6 +208,7 @@ def in_the_tables(engine: Engine) -> dict[str, float]:
         "scored": scored,
         "rejected": rejected,
         "waiting": waiting,
+        "oldest_waiting_seconds": 0,
         "tokens": tokens,
         "unchanged": 0,
         "relabelled": 0,

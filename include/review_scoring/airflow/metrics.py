@@ -57,6 +57,12 @@ METRICS = (
         "Reviews that wait for the next run, beyond the budget of this one; at least so many, if they were too many to "
         "count.",
     ),
+    Metric(
+        "review_scoring.run.oldest_waiting_seconds",
+        "seconds",
+        "Age of the oldest review that waits for the next run, by the job's `cursor_column`; 0 if none waits, nothing "
+        "if that column is not set or has no times.",
+    ),
     Metric("review_scoring.run.seconds", "seconds", "From the first shard's start to the last one's end."),
     Metric(
         "review_scoring.run.reviews_per_second",
@@ -134,6 +140,9 @@ def run_samples(report: RunReport, ended: float) -> Iterator[Sample]:
     }
     for name, value in values.items():
         yield Sample(f"review_scoring.run.{name}", value, tags)
+    if report.waiting_since is not None or not report.waiting:
+        since = ended if report.waiting_since is None else report.waiting_since.timestamp()
+        yield Sample("review_scoring.run.oldest_waiting_seconds", max(round(ended - since), 0), tags)
     for label, share in shares_of(counts.labels).items():
         yield Sample("review_scoring.run.label_share", round(share, 6), {**tags, "label": label})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import reduce
 from operator import add
 
@@ -12,8 +13,9 @@ from review_scoring.request import RunKey, RunRequest
 from review_scoring.run.report import RunReport
 from review_scoring.warehouse.ledger.counts import Counts
 from review_scoring.warehouse.ledger.ledger import Ledger
-from review_scoring.warehouse.ledger.shards import ShardRecord
+from review_scoring.warehouse.ledger.shards import BeyondBudget, ShardRecord
 from review_scoring.warehouse.schema import SUCCESS
+from review_scoring.warehouse.selection.cursor_values import as_utc
 from review_scoring.warehouse.selection.scan import Scan
 from review_scoring.warehouse.selection.shards import Shard
 from review_scoring.warehouse.source.stretches import Position
@@ -64,7 +66,8 @@ def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Seque
     counts = reduce(add, (run.counts for run in found), Counts())
     _compare_with_tables(ledger, found, counts)
     ended_early = [run for run in found if run.ended_early and run.map_index in plan]
-    _advance_cursor(ledger, plan, min(ended_early, key=lambda run: run.map_index, default=None))
+    ended_first = min(ended_early, key=lambda run: run.map_index, default=None)
+    _advance_cursor(ledger, plan, ended_first)
     beyond = ledger.shards.beyond_budget(key)
     left = sum(max((plan[run.map_index].planned or 0) - _looked_at(run.counts), 0) for run in ended_early)
     waiting = replace(beyond.waiting, reviews=beyond.waiting.reviews + left)
@@ -83,6 +86,7 @@ def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Seque
         reviews_per_second=round(counts.speed, 1),
         is_rescore=first.selection.is_rescore,
         waiting=waiting,
+        waiting_since=_waiting_since(beyond, plan, ended_first) if waiting else None,
         excluded=beyond.excluded,
     )
 
@@ -90,6 +94,18 @@ def _finish(ledger: Ledger, key: RunKey, plan: Mapping[int, Shard], found: Seque
 def _looked_at(counts: Counts) -> int:
     """Return how many of the planned reviews a shard has done or found unchanged."""
     return counts.done + counts.unchanged
+
+
+def _waiting_since(beyond: BeyondBudget, plan: Mapping[int, Shard], ended_early: ShardRecord | None) -> datetime | None:
+    """Return the time of the oldest review that a run leaves; None if unknown.
+
+    :param ended_early: the first shard that ended before its reviews did: where the oldest are scored first, these wait
+    """
+    if ended_early is None or ended_early.read_to is None:
+        return beyond.waiting_since
+    read_to = ended_early.read_to
+    is_oldest_first = not plan[ended_early.map_index].stretches[read_to.stretch].newest_first
+    return as_utc(read_to.value) if is_oldest_first and isinstance(read_to.value, datetime) else beyond.waiting_since
 
 
 def _advance_cursor(ledger: Ledger, plan: Mapping[int, Shard], ended_early: ShardRecord | None) -> None:

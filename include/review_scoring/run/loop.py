@@ -44,7 +44,7 @@ def score_run(
     shard = plan_alone(prepared, request)
     report = score_shard(prepared, request, shard, load_classifier, stop)
     finished = finish_one_shard(prepared.existing_ledger, request, shard)
-    return replace(report, waiting=finished.waiting, excluded=finished.excluded)
+    return replace(report, waiting=finished.waiting, waiting_since=finished.waiting_since, excluded=finished.excluded)
 
 
 def score_shard(

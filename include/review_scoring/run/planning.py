@@ -19,7 +19,7 @@ from review_scoring.warehouse.selection.cursor import next_scan
 from review_scoring.warehouse.selection.cursor_values import before_start, start_of
 from review_scoring.warehouse.selection.scan import FULL_SCAN, Scan
 from review_scoring.warehouse.selection.shards import OneShard, Shard, ShardLimits, has_one_writer, split
-from review_scoring.warehouse.selection.waiting import Waiting, count_in_time, find_waiting
+from review_scoring.warehouse.selection.waiting import Waiting, count_in_time, find_oldest, find_waiting
 from review_scoring.warehouse.source.stretches import WHOLE, Stretch
 
 MOST_REVIEWS_PER_SECOND = 2_000
@@ -48,11 +48,13 @@ def plan_run(prepared: PreparedJob, request: RunRequest, limits: ShardLimits, sc
     left = _budget_left(request, limits, candidates, sum(done.values()))
     waiting = find_waiting(replace(candidates, limit=left))
     scan = _scan_until(whole.scan, candidates.stretches, waiting)
+    may_leave_some = waiting.more or request.budget.minutes is not None
+    since = find_oldest(candidates, waiting.end) if may_leave_some else None
     is_limited = waiting.end is not None or request.budget.reviews is not None
     waiting = _with_usable_end(waiting, candidates)
     shards = split(replace(candidates, limit=left if is_limited else None), waiting, limits, done)
     more = _estimated(prepared, request, ledger, waiting)
-    ledger.shards.plan(request, len(shards), BeyondBudget(more, _count_excluded(prepared, candidates)))
+    ledger.shards.plan(request, len(shards), BeyondBudget(more, _count_excluded(prepared, candidates), since))
     return [replace(shard, scan=scan, deadline=whole.deadline) for shard in shards]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from review_scoring.warehouse.erasure import Erased
@@ -24,6 +25,7 @@ class RunReport:
         which would make a small run look slow
     :param is_rescore: whether reviews that had a score were scored again
     :param waiting: reviews that wait for the next run, beyond the budget of this one
+    :param waiting_since: the time of the oldest of these, by the job's cursor column; None if unknown
     :param excluded: reviews that the job's `start_after` excludes; None without one
     """
 
@@ -37,6 +39,7 @@ class RunReport:
     shards: int = 1
     is_rescore: bool = False
     waiting: Tally = NONE
+    waiting_since: datetime | None = None
     excluded: Tally | None = None
 
     def as_xcom(self) -> dict[str, Any]:
@@ -54,6 +57,7 @@ class RunReport:
             "written": counts.done,
             "waiting": self.waiting.reviews,
             "waiting_is_exact": self.waiting.is_exact,
+            **({} if self.waiting_since is None else {"waiting_since": self.waiting_since.isoformat()}),
             **({} if self.excluded is None else {"excluded": self.excluded.reviews}),
             "tokens": counts.tokens,
             "shards": self.shards,

@@ -113,6 +113,7 @@ class Tables:
             Column("max_minutes", Integer),
             Column("waiting", BigInteger),
             Column("waiting_is_exact", Boolean),
+            Column("waiting_since", UtcDateTime),
             Column("excluded", BigInteger),
             Column("excluded_is_exact", Boolean),
             Column("model_id", Integer, self._refers_to("scored_models"), nullable=False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, func, select, true
@@ -18,6 +18,7 @@ from review_scoring.warehouse.ledger.jobs import JobRecord
 from review_scoring.warehouse.ledger.runs import of_task
 from review_scoring.warehouse.ledger.verdicts import FAILED, figures_in, verdicts_in
 from review_scoring.warehouse.schema import RUNNING
+from review_scoring.warehouse.selection.cursor_values import as_utc
 from review_scoring.warehouse.selection.scan import Scan
 
 SCORE_EDGES = tuple(n / 20 for n in range(10, 21))
@@ -190,5 +191,4 @@ def _newest_at(scan: str | None) -> datetime | None:
     value = json.loads(highest)[1] if highest else None
     if not isinstance(value, str):
         return None
-    at = datetime.fromisoformat(value)
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return as_utc(datetime.fromisoformat(value))

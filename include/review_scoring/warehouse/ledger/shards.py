@@ -48,10 +48,12 @@ class BeyondBudget:
 
     :param waiting: reviews beyond its budget
     :param excluded: reviews that the job's `start_after` excludes; None without one
+    :param waiting_since: the time of the oldest review that waits; None if unknown
     """
 
     waiting: Tally = NONE
     excluded: Tally | None = None
+    waiting_since: datetime | None = None
 
 
 NOTHING_LEFT = BeyondBudget()
@@ -167,12 +169,12 @@ class ShardRecords(JobTransactions):
 
     def _beyond(self, connection: Connection, key: RunKey) -> BeyondBudget:
         runs = self.job.tables.runs
-        columns = (runs.c.waiting, runs.c.waiting_is_exact, runs.c.excluded, runs.c.excluded_is_exact)
-        row = connection.execute(select(*columns).where(of_task(self.job, key))).one_or_none()
+        counted = (runs.c.waiting, runs.c.waiting_is_exact, runs.c.excluded, runs.c.excluded_is_exact)
+        row = connection.execute(select(*counted, runs.c.waiting_since).where(of_task(self.job, key))).one_or_none()
         if row is None or row.waiting is None:
             return BeyondBudget()
         excluded = None if row.excluded is None else Tally(row.excluded, row.excluded_is_exact)
-        return BeyondBudget(Tally(row.waiting, row.waiting_is_exact), excluded)
+        return BeyondBudget(Tally(row.waiting, row.waiting_is_exact), excluded, row.waiting_since)
 
     def _plan(
         self, connection: Connection, request: RunRequest, model_id: int, planned: int, left: BeyondBudget
@@ -181,9 +183,11 @@ class ShardRecords(JobTransactions):
         lock_job(connection, self.job)
         now = dialect_of(connection).now(connection)
         run_id = begin_run(connection, self.job, request, model_id, now, shards=planned)
-        values: dict[str, Any] = {"waiting": left.waiting.reviews, "waiting_is_exact": left.waiting.is_exact}
         excluded = left.excluded
-        values |= {
+        values: dict[str, Any] = {
+            "waiting": left.waiting.reviews,
+            "waiting_is_exact": left.waiting.is_exact,
+            "waiting_since": left.waiting_since,
             "excluded": None if excluded is None else excluded.reviews,
             "excluded_is_exact": None if excluded is None else excluded.is_exact,
         }

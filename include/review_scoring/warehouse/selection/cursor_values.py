@@ -80,8 +80,13 @@ def _as_bigint(text: str) -> int:
 
 def _in_zone(moment: datetime, cursor: ColumnClause[Any]) -> datetime:
     """Return a time with a zone where the column has one, and without one elsewhere; UTC if it has none."""
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    aware = as_utc(moment)
     return aware if getattr(cursor.type, "timezone", False) else aware.astimezone(UTC).replace(tzinfo=None)
+
+
+def as_utc(moment: datetime) -> datetime:
+    """Return a time with its zone: UTC if it has none."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def highest_value(source: SourceTable, cursor: ColumnClause[Any], now: datetime) -> CursorValue | None:

@@ -9,11 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from sqlalchemy import ColumnElement
 
 from review_scoring.warehouse.ledger.counts import NONE, Tally
 from review_scoring.warehouse.selection.candidates import Candidates
+from review_scoring.warehouse.selection.cursor_values import as_utc
 from review_scoring.warehouse.source.ranges import marks
 from review_scoring.warehouse.source.stretches import Position, Stretch
 
@@ -68,6 +70,24 @@ def find_waiting(candidates: Candidates) -> Waiting:
             return walk.found(place)
     more = count_in_time(replace(candidates, stretches=_beyond(candidates.stretches, place)))
     return walk.found(place, end=place if more else None, more=more)
+
+
+def find_oldest(candidates: Candidates, end: Place | None) -> datetime | None:
+    """Return the time of the oldest review that waits behind a place, by the cursor; None if it has no times.
+
+    :param end: None for the oldest of all
+    """
+    found = []
+    for stretch in _beyond(candidates.stretches, end):
+        if not stretch.by_cursor or stretch.changed or isinstance(stretch.until, int):
+            continue
+        upwards = stretch
+        if stretch.newest_first:
+            upwards = replace(stretch, newest_first=False, after=stretch.upto, upto=stretch.after)
+        place = next(_Walk(replace(candidates, stretches=(upwards,), limit=1)).places(), None)
+        if place is not None and place.position != stretch.after and isinstance(place.position.value, datetime):
+            found.append(as_utc(place.position.value))
+    return min(found, default=None)
 
 
 def count_in_time(candidates: Candidates) -> Tally:

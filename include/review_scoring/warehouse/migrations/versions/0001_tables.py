@@ -84,6 +84,7 @@ def _create_runs() -> None:
         sa.Column("max_minutes", sa.Integer),
         sa.Column("waiting", sa.BigInteger),
         sa.Column("waiting_is_exact", sa.Boolean),
+        sa.Column("waiting_since", UtcDateTime),
         sa.Column("excluded", sa.BigInteger),
         sa.Column("excluded_is_exact", sa.Boolean),
         sa.Column("model_id", sa.Integer, *_refers_to("scored_models"), nullable=False),

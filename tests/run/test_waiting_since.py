@@ -1,0 +1,108 @@
+"""A run says since when the oldest review waits that it leaves, by the times of the job's cursor column."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from review_scoring.job import Order
+from review_scoring.run import loop
+from review_scoring.warehouse.engine import make_engine
+from tests.conftest import LONG_FORM, engine_of_kind
+from tests.run.nights import finish, night, plan
+from tests.stubs import Warehouse
+
+FIRST = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def day(number: int) -> datetime:
+    """Return when a review of :func:`written` was written."""
+    return FIRST + timedelta(days=number)
+
+
+@pytest.fixture(params=["postgresql", "mariadb", pytest.param("duckdb", marks=LONG_FORM)])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """An empty database of a kind that has times: SQLite keeps them as text, and takes none as a cursor."""
+    return engine_of_kind(request)
+
+
+@pytest.fixture(params=["one database", "two databases"])
+def written(request: pytest.FixtureRequest, warehouse: Warehouse, tmp_path: Path) -> Warehouse:
+    """Thirty reviews, one a day, of which the one of each even day has the higher id."""
+    if request.param == "two databases":
+        warehouse = Warehouse(warehouse.engine, make_engine(f"sqlite:///{tmp_path / 'scores.db'}"))
+    column_type = "DATETIME" if warehouse.engine.dialect.name == "mysql" else "TIMESTAMP"
+    warehouse.job = warehouse.job.replace(cursor_column="written", cursor_lookback=0)
+    warehouse.create(extra=f", written {column_type}")
+    warehouse.fill(30)
+    for number in range(30):
+        moment = f"{day(number):%Y-%m-%d %H:%M:%S}"
+        warehouse.run(
+            f"UPDATE reviews SET written = '{moment}' WHERE id = :id", id=1 + (number // 2 + 15 * (number % 2 == 0))
+        )
+    return warehouse
+
+
+@pytest.mark.parametrize(("order", "nights"), [(Order.NEWEST, [0, 0, None]), (Order.OLDEST, [10, 20, None])])
+def test_the_oldest_review_beyond_the_budget_waits_since_it_was_written(
+    written: Warehouse, order: Order, nights: list[int | None]
+) -> None:
+    for number, oldest in enumerate(nights):
+        report = night(written, str(number), limit=10, order=order)
+        assert report.counts.scored == 10
+        assert report.waiting_since == (None if oldest is None else day(oldest))
+    assert "waiting_since" not in report.as_xcom()
+
+
+def test_a_new_review_beyond_the_budget_is_older_than_none_of_the_backlog(written: Warehouse) -> None:
+    night(written, "1", limit=10, order=Order.NEWEST)
+    written.run(f"INSERT INTO reviews VALUES (99, 'encore', '{day(40):%Y-%m-%d %H:%M:%S}')")
+    written.run("DELETE FROM reviews WHERE written < '2026-03-04'")
+    report = night(written, "2", limit=5, order=Order.NEWEST)
+    assert (report.waiting.reviews, report.waiting_since) == (30 - 10 - 3 + 1 - 5, day(3))
+    assert report.as_xcom()["waiting_since"] == "2026-03-04T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(("order", "oldest"), [(Order.NEWEST, 0), (Order.OLDEST, 9)])
+def test_what_a_run_leaves_that_its_minutes_end_waits_too(
+    written: Warehouse, order: Order, oldest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shard,) = plan(written, minutes=10, order=order)
+    done = 0
+
+    class Clock:
+        """Time is over after ten reviews."""
+
+        @staticmethod
+        def now(zone: object) -> datetime:
+            del zone
+            return (datetime.max if done >= 10 else datetime.min).replace(tzinfo=UTC)
+
+    def count(texts: object) -> None:
+        nonlocal done
+        del texts
+        done += 5
+
+    monkeypatch.setattr(loop, "datetime", Clock)
+    written.classifier.before_batch = count
+    written.score("night", shard=shard, map_index=0, chunk_rows=5)
+    report = finish(written, [shard])
+    assert (report.counts.scored, report.waiting.reviews) == (10, 20)
+    # The run has read up to day 9; another review of that day could come later.
+    assert report.waiting_since == day(oldest)
+
+
+@pytest.mark.parametrize("column", ["id", None])
+def test_it_is_unknown_without_times(written: Warehouse, column: str | None) -> None:
+    written.job = written.job.replace(cursor_column=column)
+    report = night(written, limit=10, order=Order.NEWEST)
+    assert (report.waiting.reviews, report.waiting_since) == (20, None)
+
+
+def test_reviews_without_a_time_have_no_age(written: Warehouse) -> None:
+    written.run("UPDATE reviews SET written = NULL WHERE written < '2026-03-21'")
+    report = night(written, limit=10, order=Order.NEWEST)
+    assert (report.waiting.reviews, report.waiting_since) == (20, None)
