@@ -236,7 +236,7 @@ def test_a_run_that_is_overdue_or_failed_before_it_scored_is_known_from_airflow(
     found = rows(pages())
     assert list(found) == ["posts", "films", "books"]
     assert "failed" in found["posts"]
-    assert "overdue" in found["films"]
+    assert "overdue The DAG is paused." in found["films"]
 
 
 def test_the_navigation_leads_to_the_list_only_if_there_are_several_jobs(
