@@ -79,3 +79,18 @@ def test_a_rescore_goes_on_after_a_night_that_was_killed_when_its_wish_has_run_o
     left = OLD + NEW - len(scored.scores())
     assert 0 < left < NEW
     assert scored.score("next").counts.scored == left
+
+
+def test_two_rescores_of_a_job_at_once_take_turns_and_each_scores_all(scored: Warehouse) -> None:
+    first = Telemetry.fresh()
+    held = rescoring(scored, first)
+    second = start(scored, "another", told := Telemetry.fresh(), rescore=Rescore.ALL, yields=True)
+    worker.wait_for(lambda: told.tries.value >= 2)
+    assert (told.commits.value, states(scored)["again"]) == (0, "running")
+    first.hold.value = -1
+    finish(held)
+    finish(second)
+    done = {run.dag_run_id: run for run in scored.shards()}
+    assert (done["again"].state, done["again"].scored) == ("success", OLD)
+    assert (done["another"].state, done["another"].scored) == ("success", OLD)
+    assert scored.score("night").counts.scored == NEW

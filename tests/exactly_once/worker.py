@@ -37,7 +37,8 @@ forks.set_forkserver_preload(["tests.exactly_once.worker"])
 class Telemetry:
     """Shared memory: what the worker is doing, how often it has committed, and when it began and ended.
 
-    After `hold` commits the worker stays at its next batch, as long as `hold` says so; -1 lets it go on.
+    A run that yields tries again while the job is busy; `tries` counts that. After `hold` commits the worker stays at
+    its next batch, as long as `hold` says so; -1 lets it go on.
     """
 
     stage: Any
@@ -45,6 +46,7 @@ class Telemetry:
     began: Any
     ended: Any
     texts: Any
+    tries: Any
     hold: Any
 
     @classmethod
@@ -57,6 +59,7 @@ class Telemetry:
             began=raw("d", 0),
             ended=raw("d", 0),
             texts=raw("i", 0),
+            tries=raw("i", 0),
             hold=raw("i", -1),
         )
 
@@ -122,6 +125,7 @@ def work(
     warehouse = Warehouse(engine, target, classifier=StubClassifier(before_batch=classifying))
     options: dict[str, Any] = {"yields": True} if yields else {"wait_s": 60, "order": Order.NEWEST}
     while True:
+        telemetry.tries.value += 1
         try:
             warehouse.score(run_id, Rescore(rescore), keys=keys, chunk_rows=chunk_rows, limit=limit, **options)
         except JobBusyError:

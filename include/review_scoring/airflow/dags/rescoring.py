@@ -96,7 +96,6 @@ def create_rescore_dag(dag_file: str) -> DAG:
         description="Score reviews again; yields to the nightly run",
         schedule=None,
         resolved={"job": CHOSEN_JOB, "jobs_folder": folder},
-        max_active_runs=1,
         params=params,
         default_args=RETRIES,
         doc_md=__doc__,
