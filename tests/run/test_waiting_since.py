@@ -6,12 +6,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
 
 from review_scoring.job import Order
 from review_scoring.run import loop
 from review_scoring.warehouse.engine import make_engine
-from tests.conftest import LONG_FORM, engine_of_kind
+from tests.conftest import ENGINES, LONG_FORM
 from tests.run.nights import finish, night, plan
 from tests.stubs import Warehouse
 
@@ -23,17 +22,15 @@ def day(number: int) -> datetime:
     return FIRST + timedelta(days=number)
 
 
-@pytest.fixture(params=["postgresql", "mariadb", pytest.param("duckdb", marks=LONG_FORM)])
-def engine(request: pytest.FixtureRequest) -> Engine:
-    """An empty database of a kind that has times: SQLite keeps them as text, and takes none as a cursor."""
-    return engine_of_kind(request)
+@pytest.fixture(params=["postgresql", "mariadb", "postgresql to sqlite", pytest.param("duckdb", marks=LONG_FORM)])
+def written(request: pytest.FixtureRequest, tmp_path: Path) -> Warehouse:
+    """Thirty reviews, one a day, of which the one of each even day has the higher id.
 
-
-@pytest.fixture(params=["one database", "two databases"])
-def written(request: pytest.FixtureRequest, warehouse: Warehouse, tmp_path: Path) -> Warehouse:
-    """Thirty reviews, one a day, of which the one of each even day has the higher id."""
-    if request.param == "two databases":
-        warehouse = Warehouse(warehouse.engine, make_engine(f"sqlite:///{tmp_path / 'scores.db'}"))
+    They are not in SQLite, which keeps times as text and takes none as a cursor.
+    """
+    kind, _, target = request.param.partition(" to ")
+    scores = make_engine(f"sqlite:///{tmp_path / 'scores.db'}") if target else None
+    warehouse = Warehouse(request.getfixturevalue(ENGINES[kind]), scores)
     column_type = "DATETIME" if warehouse.engine.dialect.name == "mysql" else "TIMESTAMP"
     warehouse.job = warehouse.job.replace(cursor_column="written", cursor_lookback=0)
     warehouse.create(extra=f", written {column_type}")
@@ -66,15 +63,12 @@ def test_a_new_review_beyond_the_budget_is_older_than_none_of_the_backlog(writte
     assert report.as_xcom()["waiting_since"] == "2026-03-04T00:00:00+00:00"
 
 
-@pytest.mark.parametrize(("order", "oldest"), [(Order.NEWEST, 0), (Order.OLDEST, 9)])
-def test_what_a_run_leaves_that_its_minutes_end_waits_too(
-    written: Warehouse, order: Order, oldest: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (shard,) = plan(written, minutes=10, order=order)
+def end_after_ten_reviews(written: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the minutes of runs end after ten reviews."""
     done = 0
 
     class Clock:
-        """Time is over after ten reviews."""
+        """A clock for the loop."""
 
         @staticmethod
         def now(zone: object) -> datetime:
@@ -88,6 +82,14 @@ def test_what_a_run_leaves_that_its_minutes_end_waits_too(
 
     monkeypatch.setattr(loop, "datetime", Clock)
     written.classifier.before_batch = count
+
+
+@pytest.mark.parametrize(("order", "oldest"), [(Order.NEWEST, 0), (Order.OLDEST, 9)])
+def test_what_a_run_leaves_that_its_minutes_end_waits_too(
+    written: Warehouse, order: Order, oldest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_after_ten_reviews(written, monkeypatch)
+    (shard,) = plan(written, minutes=10, order=order)
     written.score("night", shard=shard, map_index=0, chunk_rows=5)
     report = finish(written, [shard])
     assert (report.counts.scored, report.waiting.reviews) == (10, 20)
@@ -106,3 +108,21 @@ def test_reviews_without_a_time_have_no_age(written: Warehouse) -> None:
     written.run("UPDATE reviews SET written = NULL WHERE written < '2026-03-21'")
     report = night(written, limit=10, order=Order.NEWEST)
     assert (report.waiting.reviews, report.waiting_since) == (20, None)
+
+
+@pytest.mark.parametrize("order", list(Order))
+def test_changed_reviews_that_wait_have_no_age(
+    written: Warehouse, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written.run(
+        f"ALTER TABLE reviews ADD edited {'DATETIME' if written.engine.dialect.name == 'mysql' else 'TIMESTAMP'}"
+    )
+    written.run("UPDATE reviews SET edited = '2026-03-01 00:00:00'")
+    written.job = written.job.replace(updated_at_column="edited")
+    assert night(written, "before", order=order).counts.scored == 30
+    written.run("UPDATE reviews SET body = 'changed', edited = '2026-04-01 00:00:00' WHERE id <= 12")
+    end_after_ten_reviews(written, monkeypatch)
+    (shard,) = plan(written, minutes=10, order=order)
+    written.score("night", shard=shard, map_index=0, chunk_rows=5)
+    report = finish(written, [shard])
+    assert (report.waiting.reviews > 0, report.waiting_since) == (True, None)

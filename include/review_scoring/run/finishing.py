@@ -99,13 +99,14 @@ def _looked_at(counts: Counts) -> int:
 def _waiting_since(beyond: BeyondBudget, plan: Mapping[int, Shard], ended_early: ShardRecord | None) -> datetime | None:
     """Return the time of the oldest review that a run leaves; None if unknown.
 
-    :param ended_early: the first shard that ended before its reviews did: where the oldest are scored first, these wait
+    :param ended_early: the first shard that ended before its reviews did
     """
-    if ended_early is None or ended_early.read_to is None:
+    if ended_early is None or plan[ended_early.map_index].scan.is_newest_first:
         return beyond.waiting_since
-    read_to = ended_early.read_to
-    is_oldest_first = not plan[ended_early.map_index].stretches[read_to.stretch].newest_first
-    return as_utc(read_to.value) if is_oldest_first and isinstance(read_to.value, datetime) else beyond.waiting_since
+    stretches, read_to = plan[ended_early.map_index].stretches, ended_early.read_to
+    if read_to is None or stretches[read_to.stretch].changed or not isinstance(read_to.value, datetime):
+        return None
+    return as_utc(read_to.value)
 
 
 def _advance_cursor(ledger: Ledger, plan: Mapping[int, Shard], ended_early: ShardRecord | None) -> None:
