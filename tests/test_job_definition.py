@@ -45,6 +45,15 @@ def test_a_definition_without_a_dag_table_has_its_defaults() -> None:
             {"notifications": [{**MAIL, "on": ["never"]}]},
             r"'dag.notifications\[0\].on': it must be a list of 'success'",
         ),
+        (
+            {"notifications": [{**MAIL, "dags": []}]},
+            r"'dag.notifications\[0\].dags': it must name at least one of score",
+        ),
+        ({"notifications": [{**MAIL, "dags": ["import_model"]}]}, r"\[0\].dags': it must be a list of 'score', 'resc"),
+        (
+            {"notifications": [{**MAIL, "on": ["deadline"], "dags": ["promote_model"]}], "deadline_minutes": 9},
+            r"\[0\].dags': a deadline is one of the job's own DAG",
+        ),
         ({"notifications": [{**MAIL, "notifier": "rm -rf"}]}, r"\[0\].notifier': it must be the import path"),
         ({"notifications": [{"on": ["failure"]}]}, r"'dag.notifications\[0\].notifier': it is missing"),
         ("@daily", "'dag': it must be a table of keys"),

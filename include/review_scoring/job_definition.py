@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from review_scoring.job import ScoringJob
 from review_scoring.validation import CheckedModel, Must, Problem, Text
@@ -18,6 +18,8 @@ NO_SCHEDULE = "none"
 
 MOST_MINUTES = 1440
 """Celery redelivers a task after its visibility timeout of one day, so tasks end before."""
+
+Chosen = TypeVar("Chosen", bound=StrEnum)
 
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
@@ -29,6 +31,17 @@ class Event(StrEnum):
     WARNING = "warning"
     FAILURE = "failure"
     DEADLINE = "deadline"
+
+
+class JobDag(StrEnum):
+    """A DAG whose runs are about a job: the job's own, or one that takes the job in its form."""
+
+    SCORE = "score"
+    RESCORE = "rescore_reviews"
+    RECONCILE = "reconcile_reviews"
+    FORGET = "forget_reviews"
+    BENCHMARK = "benchmark_models"
+    PROMOTE = "promote_model"
 
 
 class AssetsMode(StrEnum):
@@ -52,10 +65,10 @@ def _checked_path(path: str) -> str:
     return path
 
 
-def _not_empty(events: tuple[Event, ...]) -> tuple[Event, ...]:
-    if not events:
-        raise ValueError(f"it must name at least one of {', '.join(Event)}")
-    return events
+def _not_empty(names: tuple[Chosen, ...], info: ValidationInfo) -> tuple[Chosen, ...]:
+    if not names:
+        raise ValueError(f"it must name at least one of {', '.join(JobDag if info.field_name == 'dags' else Event)}")
+    return names
 
 
 Minutes: TypeAlias = Annotated[
@@ -68,13 +81,20 @@ Tag: TypeAlias = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class Notification(CheckedModel):
-    """A message that is sent when the DAG run of a job has ended, or is late."""
+    """A message that is sent when a DAG run that is about a job has ended, or is late."""
 
     on: Annotated[
         tuple[Event, ...], AfterValidator(_not_empty), Must("a list of 'success', 'warning', 'failure' and 'deadline'")
     ] = Field(
         description="When it is sent: if all went well, if a check has warned, if a task has failed, or if the run has "
         "not succeeded within `deadline_minutes`."
+    )
+    dags: Annotated[
+        tuple[JobDag, ...], AfterValidator(_not_empty), Must(f"a list of {', '.join(map(repr, map(str, JobDag)))}")
+    ] = Field(
+        default=(JobDag.SCORE,),
+        description="The DAGs whose runs it is sent about: `score` for the job's own DAG, and those that take the job "
+        f"in their form, {', '.join(f'`{each}`' for each in JobDag if each is not JobDag.SCORE)}.",
     )
     notifier: Annotated[str, AfterValidator(_checked_path), Must("the import path of a notifier")] = Field(
         description="Import path of an Airflow notifier, such as "
@@ -85,6 +105,13 @@ class Notification(CheckedModel):
         description="Arguments of the notifier. Texts are templates, which can use `paragraph`, the report of the run, "
         "and what Airflow's templates have. Put secrets into the Connection that the notifier uses.",
     )
+
+    @classmethod
+    def cross_checks(cls, values: Mapping[str, Any]) -> Iterator[Problem]:
+        """Yield problems of keys together."""
+        on, dags = values.get("on"), values.get("dags")
+        if isinstance(on, list | tuple) and Event.DEADLINE in on and dags and JobDag.SCORE not in dags:
+            yield Problem("dags", "a deadline is one of the job's own DAG, 'score'")
 
 
 class DagSettings(CheckedModel):

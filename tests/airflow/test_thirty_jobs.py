@@ -62,6 +62,7 @@ class FileNotifier(BaseNotifier):
 NOTIFICATION = """
 [[dag.notifications]]
 on = ["success", "warning", "failure"]
+dags = ["score", "rescore_reviews", "promote_model"]
 notifier = "notifier_of_the_tests.FileNotifier"
 [dag.notifications.arguments]
 file = "{file}"
@@ -227,7 +228,9 @@ def test_thirty_jobs_have_a_dag_each_and_tell_others_what_they_have_written(depl
         f"{PLAUSIBLE} success []",
         f"{IMPLAUSIBLE} failure ['check_run']",
         f"{EMPTY} success []",
+        f"{PLAUSIBLE} success []",
     ]
+    assert f"{PLAUSIBLE}: 6 reviews read, 5 scored" in sent[4]
     assert f"{PLAUSIBLE}: 6 reviews read, 5 scored" in sent[0]
     assert "Checks: " in sent[0]
     assert "rejects failed: 200 of 200 reviews were rejected" in sent[2]
@@ -256,7 +259,12 @@ def test_a_model_that_has_not_passed_is_promoted_once_another_person_has_approve
         return deployment.ended(run)
 
     client_of = {user: deployment.client_of(user) for user in ("admin", "colleague")}
+    before = deployment.lines("sent")
     assert answered("admin")["state"] == "failed"
     assert answered("colleague")["state"] == "success"
+    refused, promoted = deployment.lines("sent")[len(before) :]
+    assert refused.startswith(f"{EMPTY} failure ['promote_model']: {EMPTY}: the run failed in promote_model.")
+    assert promoted.startswith(f"{EMPTY} success []: {EMPTY}: admin has promoted french-reviews-small at revision")
+    assert "to champion, approved by colleague. " in promoted
     promotions = query(deployment.engine, "SELECT promoted_by, approved_by, model, dag_run_id FROM promotions")
     assert promotions == [("admin", "colleague", "french-reviews-small", f"run_{len(deployment.triggered) - 1}")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
@@ -39,8 +39,17 @@ def run_page(job: str, dag_id: str, run_id: str) -> str:
 
 def run_page_url(job: str, dag_id: str, run_id: str) -> str:
     """Return the whole URL of the page of a run, for messages; it begins with `[api] base_url`."""
+    return _host() + run_page(job, dag_id, run_id)
+
+
+def airflow_run_url(dag_id: str, run_id: str) -> str:
+    """Return the whole URL of Airflow's own page of a DAG run, for messages."""
+    return f"{_host()}{airflow_path()}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
+
+
+def _host() -> str:
     base = urlsplit(conf.get("api", "base_url", fallback="") or "http://localhost:8080")
-    return f"{base.scheme}://{base.netloc}{run_page(job, dag_id, run_id)}"
+    return f"{base.scheme}://{base.netloc}"
 
 
 def airflow_path() -> str:

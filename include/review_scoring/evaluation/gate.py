@@ -14,6 +14,17 @@ def passes(reference: ReferenceVerdict, last_run: LastRunVerdict, *, below_chanc
     return good_enough and not below_chance
 
 
+def paragraph_of(results: Sequence[Result], problems: Sequence[str]) -> str:
+    """Return what a run has found, for people.
+
+    :param problems: what :func:`failures` has returned
+    """
+    if problems:
+        return f"The evaluation has failed: {'; '.join(problems)}."
+    passed = [each for each in results if isinstance(each, EvaluationResult)]
+    return f"Evaluated on {passed[0].set_name}, and passed: {', '.join(each.model for each in passed)}."
+
+
 def failures(results: Sequence[Result], expected: int) -> list[str]:
     """Return why a run fails, one line for each reason; an empty list if it passes.
 

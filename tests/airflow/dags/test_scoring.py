@@ -51,15 +51,15 @@ print(json.dumps({"errors": bag.import_errors, "dags": found, "seconds": seconds
 """
 
 
-def parse(home: AirflowHome, folder: Path, jobs: dict[str, str], **environment: str) -> dict[str, Any]:
+def parse(
+    home: AirflowHome, folder: Path, jobs: dict[str, str], create: str = "create_score_dags", **environment: str
+) -> dict[str, Any]:
     """Write a DAG folder with jobs, and return what Airflow makes of it."""
     definitions = folder / "review_scoring_jobs"
     definitions.mkdir()
     (folder / "broken_package").mkdir()
     (folder / "broken_package" / "__init__.py").write_text("raise RuntimeError('no such device')")
-    (folder / "ours.py").write_text(
-        "from review_scoring.airflow.dags import create_score_dags\ncreate_score_dags(__file__)\n"
-    )
+    (folder / "ours.py").write_text(f"from review_scoring.airflow.dags import {create}\n{create}(__file__)\n")
     for name, dag in jobs.items():
         keys = f'source_conn_id = "no_such_connection"\nsource_table = "reviews"\n[dag]\n{dag}\n'
         (definitions / f"{name}.toml").write_text(keys)
@@ -150,3 +150,17 @@ def test_thirty_jobs_are_parsed_without_a_connection_and_a_task_builds_its_own_d
     (tmp_path / "of_a_task").mkdir()
     of_a_task = parse(airflow_home, tmp_path / "of_a_task", jobs, _AIRFLOW_PARSING_CONTEXT_DAG_ID="score_job_7")
     assert list(of_a_task["dags"]) == ["score_job_7"]
+
+
+def test_a_dag_of_several_jobs_notifies_if_one_of_them_asks_for_it(airflow_home: AirflowHome, tmp_path: Path) -> None:
+    notification = (
+        '{on = ["failure"], notifier = "broken_package.Notifier", dags = ["reconcile_reviews", "promote_model"]}'
+    )
+    jobs = {"silent": "", "told": f"notifications = [{notification}]", "wrong": 'pol = "gpu"'}
+    (tmp_path / "dags").mkdir()
+    dags = parse(airflow_home, tmp_path / "dags", jobs, "create_dags")["dags"]
+    notifying = {dag_id for dag_id, dag in dags.items() if "notify" in dag["tasks"]}
+    assert notifying == {"reconcile_reviews", "promote_model"}
+    tasks = dags["reconcile_reviews"]["tasks"].items()
+    before = {name for name, task in tasks if "notify" in task.get("downstream_task_ids", ())}
+    assert before == {"reconcile", "apply_retention", "update_asset"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
@@ -12,7 +13,8 @@ from airflow.sdk import DAG, task
 
 from review_scoring.airflow.compat import AirflowFailException, CronTriggerTimetable
 from review_scoring.airflow.config import refuse_unknown_environment, settings
-from review_scoring.airflow.jobs import TAG
+from review_scoring.airflow.jobs import TAG, defined_jobs
+from review_scoring.airflow.operators.notify import NotifyOperator
 from review_scoring.airflow.operators.resolve_run import ResolveRunOperator
 from review_scoring.errors import ConfigurationError
 from review_scoring.job_definition import MOST_MINUTES, NO_SCHEDULE
@@ -28,6 +30,7 @@ RETRIES: Mapping[str, Any] = {"retries": 3, "retry_delay": timedelta(minutes=1),
 
 DRY_RUN = "{{ params.dry_run }}"
 CHOSEN_JOB = "{{ params.job or '' }}"
+RESOLVED_JOB = f"{{{{ (ti.xcom_pull(task_ids='{RESOLVE}', key='job') or {{}}).get('name', '') }}}}"
 
 
 @contextmanager
@@ -38,6 +41,7 @@ def scoring_dag(
     params: Mapping[str, Any],
     resolve: type[ResolveRunOperator] = ResolveRunOperator,
     resolved: Mapping[str, Any],
+    reports: Sequence[str] = (),
     tags: Sequence[str] = (),
     **settings: Any,
 ) -> Iterator[tuple[DAG, ResolveRunOperator]]:
@@ -50,6 +54,8 @@ def scoring_dag(
     :param resolve: the operator of the first task
     :param resolved: its arguments. With `each_job`, a run that names no job starts one run of the DAG for each job, and
         skips the tasks of the block
+    :param reports: the tasks of the block that report what a run did. Jobs whose notifications name the DAG are sent
+        these reports at its end
     :param settings: further arguments of the DAG
     :raises ConfigurationError: for environment variables that look like a setting but are not read
     """
@@ -69,11 +75,32 @@ def scoring_dag(
         yield dag, run
         # What uses an XCom of the first task is below it already.
         first_tasks = [each for each in dag.tasks if each is not run and each.upstream_task_ids <= {RESOLVE}]
+        last_tasks = [each for each in dag.tasks if not each.downstream_task_ids]
         before = _one_job(run) if run.each_job else run
         for each in first_tasks:
             before >> each
+        if reports and _is_notified(dag_id, run.jobs_folder):
+            (
+                last_tasks
+                >> NotifyOperator(
+                    task_id="notify", job_name=RESOLVED_JOB, jobs_folder=run.jobs_folder, reports=reports
+                ).as_teardown()
+            )
         if run.each_job:
             TriggerDagRunOperator.partial(task_id="start_run_of_job", trigger_dag_id=dag_id).expand(conf=run.output)
+
+
+def _is_notified(dag_id: str, folder: Path | None) -> bool:
+    """Return whether a job has notifications about runs of a DAG. A job whose definition is wrong has none."""
+    jobs = defined_jobs(folder)
+    for name in jobs:
+        try:
+            notifications = jobs.definition(name).dag.notifications
+        except ConfigurationError:
+            continue
+        if any(dag_id in each.dags for each in notifications):
+            return True
+    return False
 
 
 def _one_job(run: ResolveRunOperator) -> Any:

@@ -21,7 +21,7 @@ from review_scoring.airflow.operators import BenchmarkModelOperator, LoadBenchma
 from review_scoring.airflow.operators.evaluate_models import ResolveEvaluationOperator, models_to_evaluate
 from review_scoring.airflow.params import job_param, long_texts_param, offered_models
 from review_scoring.evaluation.benchmark_sets import benchmark_sets
-from review_scoring.evaluation.gate import failures
+from review_scoring.evaluation.gate import failures, paragraph_of
 from review_scoring.evaluation.result import results_from_xcom
 from review_scoring.evaluation.text_tables import comparison
 from review_scoring.job import CHAMPION
@@ -38,6 +38,7 @@ def create_benchmark_dag(dag_file: str) -> DAG:
         resolve=ResolveEvaluationOperator,
         resolved={"job": CHOSEN_JOB, "jobs_folder": folder, "each_job": True},
         max_active_runs=1,
+        reports=("gate",),
         params=_params(defined_jobs(folder)),
         default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
         doc_md=__doc__,
@@ -69,9 +70,12 @@ def create_benchmark_dag(dag_file: str) -> DAG:
             logging.getLogger("review_scoring").info("%s", comparison(results_from_xcom(evaluations[:])))
 
         @task(trigger_rule="all_done_min_one_success", retries=0)
-        def gate(evaluations: Any, models: list[str]) -> None:
+        def gate(evaluations: Any, models: list[str], ti: Any = None) -> None:
             """Fail the run if a model is below its published figures, worse than before or worse than chance."""
-            if found := failures(results_from_xcom(evaluations[:]), len(models)):
+            results = results_from_xcom(evaluations[:])
+            found = failures(results, len(models))
+            ti.xcom_push(key="paragraph", value=paragraph_of(results, found))
+            if found:
                 raise AirflowFailException("\n".join(found))
 
         compare(evaluate.output) >> gate(evaluate.output, cast("list[str]", chosen))

@@ -43,6 +43,7 @@ def create_forget_dag(dag_file: str) -> DAG:
         description="Erase what is recorded of given reviews",
         schedule=None,
         resolved={"job": CHOSEN_JOB, "jobs_folder": folder},
+        reports=("forget",),
         params=params,
         doc_md=__doc__,
     ) as (dag, run):

@@ -51,6 +51,7 @@ def create_promote_dag(dag_file: str) -> DAG:
         description="Promote a model to champion: the model that new reviews are scored with",
         schedule=None,
         resolved={"job": CHOSEN_JOB, "jobs_folder": folder},
+        reports=("promote_model",),
         params=params,
         doc_md=__doc__,
     ) as (dag, run):

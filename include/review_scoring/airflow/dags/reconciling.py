@@ -62,6 +62,7 @@ def create_reconcile_dag(dag_file: str) -> DAG:
         schedule=cron(settings().reconcile_schedule, "UTC", key="setting 'reconcile_schedule'"),
         resolved={"job": CHOSEN_JOB, "jobs_folder": folder, "each_job": True},
         max_active_runs=1,
+        reports=("reconcile", "summarise"),
         params=params,
         default_args=RETRIES,
         doc_md=__doc__,

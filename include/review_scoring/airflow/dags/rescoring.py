@@ -96,6 +96,7 @@ def create_rescore_dag(dag_file: str) -> DAG:
         description="Score reviews again; yields to the nightly run",
         schedule=None,
         resolved={"job": CHOSEN_JOB, "jobs_folder": folder},
+        reports=("summarise",),
         params=params,
         default_args=RETRIES,
         doc_md=__doc__,

@@ -28,7 +28,7 @@ from review_scoring.airflow.params import (
     shards_param,
 )
 from review_scoring.errors import ConfigurationError
-from review_scoring.job_definition import AssetsMode, DagSettings, Event, JobDefinition
+from review_scoring.job_definition import AssetsMode, DagSettings, Event, JobDag, JobDefinition
 
 
 def create_score_dags(dag_file: str) -> None:
@@ -113,7 +113,8 @@ def create_score_dag(definition: JobDefinition) -> DAG:
         check = CheckRunOperator(task_id="check_run", job=run.job_settings, report=summarise.output)
         update = UpdateAssetOperator(task_id="update_asset", job_name=job.name, report=summarise.output)
         summarise >> check >> update
-        sent = [each for each in dag_settings.notifications if set(each.on) != {Event.DEADLINE}]
+        own = [each for each in dag_settings.notifications if JobDag.SCORE in each.dags]
+        sent = [each for each in own if set(each.on) != {Event.DEADLINE}]
         if sent:
             update >> NotifyOperator(task_id="notify", job_name=job.name, notifications=sent).as_teardown()
     return dag

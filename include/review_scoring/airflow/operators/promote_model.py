@@ -167,16 +167,13 @@ class PromoteModelOperator(HITLOperator):
             settings=settings().models,
             migrate_tables=as_bool(self.migrate, "migrate"),
         )
-        approval = f", approved by {promotion.approved_by}," if promotion.approved_by else ""
-        log.info(
-            "%s%s promoted %s at revision %s to champion of job %s",
-            promotion.promoted_by,
-            approval,
-            promotion.model,
-            promotion.revision[:12],
-            job.name,
+        approval = f", approved by {promotion.approved_by}" if promotion.approved_by else ""
+        paragraph = (
+            f"{job.name}: {promotion.promoted_by} has promoted {promotion.model} at revision {promotion.revision[:12]} "
+            f"to champion{approval}."
         )
-        return vars(promotion)
+        log.info("%s", paragraph)
+        return {**vars(promotion), "paragraph": paragraph}
 
 
 def _approvers(context: Context, asked_by: str) -> list[Any] | None:
