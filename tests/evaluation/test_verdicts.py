@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, fisher_exact
 
-from review_scoring.evaluation.gate import failures, passes
+from review_scoring.evaluation.gate import failures, paragraph_of, passes
 from review_scoring.evaluation.published import Reference, references_of
 from review_scoring.evaluation.result import EvaluationResult, SkippedModel, results_from_xcom
 from review_scoring.evaluation.verdicts import (
@@ -308,6 +308,13 @@ def test_a_run_in_which_nothing_was_evaluated_or_a_task_failed_does_not_pass() -
     assert failures([good, bad], 2) == ["m at revision rrrrrrrrrrrr on set 's': accuracy fell"]
     assert failures([good], 2) == ["1 of 2 evaluations failed; see the logs of their tasks"]
     assert failures([skipped], 1) == ["no model was evaluated: not imported"]
+
+
+def test_a_paragraph_names_the_models_that_passed_or_what_failed() -> None:
+    good = EvaluationResult.from_xcom(XCOM)
+    skipped = SkippedModel("n", "not imported")
+    assert paragraph_of([good, skipped, replace(good, model="o")], []) == "Evaluated on s, and passed: m, o."
+    assert paragraph_of([good], ["m fell", "o fell"]) == "The evaluation has failed: m fell; o fell."
 
 
 def row(n: int, *, right: bool) -> LabelledPrediction:
