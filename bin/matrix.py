@@ -32,6 +32,10 @@ RELEASED = {"3.1.8": "2026-03-12", "3.2.2": "2026-05-30"}
 CONSTRAINTS = "https://raw.githubusercontent.com/apache/airflow/constraints-{airflow}/constraints-{python}.txt"
 TOOLS = ["httpx", "hypothesis", "import-linter", "psutil", "pytest", "pytest-timeout", "pytest-xdist", "pyyaml"]
 EXTRAS = ["benchmark", "duckdb", "mysql", "postgres"]
+EXTRAS_OF_ALL_TESTS = ["dev", "inference", "statsd"]
+EXTRAS_OF_NEW_PROVIDERS = ["celery", "openlineage"]
+"""Their providers are newer than the constraints of the earlier versions of Airflow."""
+
 FAB = "apache-airflow-providers-fab"
 FAB_EXCLUDES = {"deprecated", "python-dateutil"}
 """Packages of the lock that are too new for the FAB provider 3.10."""
@@ -141,13 +145,16 @@ def install(cell: Cell, output: int) -> None:
         subprocess.run([find_uv(), *words], cwd=ROOT, stdout=into, stderr=output, check=True)
 
     if not cell.interpreter.exists():
-        uv("venv", "--python", find_python(cell.python), str(FOLDER / cell.name))
+        uv("venv", "--seed", "--python", find_python(cell.python), str(FOLDER / cell.name))
     constraints = FOLDER / f"{cell.name}.txt"
     if cell.airflow == LOCKED:
         constraints.write_text(without(LOCK.read_text(), FAB_EXCLUDES if cell.fab else set()))
     elif not constraints.exists():
         constraints.write_bytes(published(cell) or resolved(cell, output))
-    extras = [*EXTRAS, "inference"] if PROVE and not cell.fab else EXTRAS
+    extras = list(EXTRAS)
+    if PROVE and not cell.fab:
+        extras += EXTRAS_OF_ALL_TESTS
+        extras += EXTRAS_OF_NEW_PROVIDERS if cell.airflow == LOCKED else []
     more = [FAB] if cell.fab else []
     uv(
         *("pip", "install", "--python", str(cell.interpreter), "--constraints", str(constraints)),

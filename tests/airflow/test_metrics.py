@@ -14,10 +14,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
-from airflow.sdk.observability.stats import Stats
 from sqlalchemy import Engine
 
 from review_scoring.airflow import metrics
+from review_scoring.airflow.compat import Stats
 from review_scoring.airflow.metrics import METRICS, Sample, check_samples, run_samples
 from review_scoring.demo import sample_reviews
 from review_scoring.run.report import RunReport

@@ -24,7 +24,10 @@ LOOK = """
 import json, sys
 import review_scoring
 from importlib.metadata import entry_points
-from airflow.dag_processing.dagbag import DagBag
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ModuleNotFoundError:  # Airflow 3.1
+    from airflow.models.dagbag import DagBag
 from fastapi.testclient import TestClient
 bag = DagBag(sys.argv[1], bundle_path=sys.argv[1])
 (plugin,) = {entry.value: entry for entry in entry_points(group="airflow.plugins", name="review_scoring")}.values()
