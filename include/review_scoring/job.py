@@ -19,6 +19,9 @@ DEFAULT_BUDGET = 100_000
 CHAMPION = "champion"
 """In place of a model's name: the model that was promoted last for the job."""
 
+TABLE_NAME = r"^[A-Za-z][A-Za-z0-9_]{0,62}$"
+"""A table that is published to, as every database takes it: PostgreSQL has the shortest names."""
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 
 
@@ -67,6 +70,25 @@ def _checked_name(name: str) -> str:
 
 
 Amount: TypeAlias = Annotated[int, Field(strict=True, ge=0), Must("a whole number of at least 0")]
+
+
+class Publication(CheckedModel):
+    """A table of another database that the scores of a job are published to."""
+
+    conn_id: Text = Field(description="Airflow Connection of the database with the table.")
+    table: Annotated[
+        str, Field(pattern=TABLE_NAME), Must("a name of letters, digits and '_', 63 at most, that begins with a letter")
+    ] = Field(description="The table. It is created if it does not exist; several jobs may share one.")
+    table_schema: Text | None = Field(
+        default=None,
+        description="Its schema (on BigQuery, its dataset); the connection's default schema if not set. Publications "
+        "create staging tables there.",
+    )
+
+    @property
+    def name(self) -> str:
+        """Connection and table, as messages and the table `publications` name them."""
+        return f"{self.conn_id}/{f'{self.table_schema}.' if self.table_schema else ''}{self.table}"
 
 
 class ScoringJob(CheckedModel):
@@ -151,6 +173,11 @@ class ScoringJob(CheckedModel):
         description="Where the same reviews were under the same ids before: `table.id_column` or "
         "`schema.table.id_column`. Reviews scored there are not scored again.",
     )
+    publish: Annotated[tuple[Publication, ...], Must("a list of tables")] = Field(
+        default=(),
+        description="Tables of other databases, such as an analytical warehouse, that the scores are copied to after "
+        "the checks of a run have passed: the keys below.",
+    )
     model: Text = Field(
         default=CHAMPION,
         description="Model of the job's runs: a name or alias of the catalogue, `name@revision`, or `champion`, the "
@@ -188,6 +215,10 @@ class ScoringJob(CheckedModel):
         columns = (values.get("id_column", "id"), values.get("text_column", "text"))
         if columns[0] == columns[1]:
             yield Problem("text_column", f"it and id_column are both {columns[0]!r}")
+        published = values.get("publish")
+        names = list(map(_place, published)) if isinstance(published, list | tuple) else []
+        for place in dict.fromkeys(each for each in names if each is not None and names.count(each) > 1):
+            yield Problem("publish", f"table {place[1]!r} of connection {place[0]!r} is there twice")
 
     def replace(self, **changes: Any) -> Self:
         """Return the job with some settings changed.
@@ -225,6 +256,14 @@ class ScoringJob(CheckedModel):
 def target_conn_id(job: ScoringJob) -> str:
     """Return the id of the connection for the scores."""
     return job.target_conn_id or job.source_conn_id
+
+
+def _place(publication: object) -> tuple[object, ...] | None:
+    """Return what tells a publication from others; it is not validated yet."""
+    keys = ("conn_id", "table", "table_schema")
+    if isinstance(publication, Publication):
+        return tuple(getattr(publication, key) for key in keys)
+    return tuple(map(publication.get, keys)) if isinstance(publication, Mapping) else None
 
 
 def _shown(name: object) -> str:

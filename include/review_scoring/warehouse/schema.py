@@ -57,6 +57,7 @@ class Tables:
         self._add_runs()
         self._add_reviews()
         self._add_erasures()
+        self._add_publications()
         self._add_benchmarks()
 
     def _add_runs(self) -> None:
@@ -211,6 +212,30 @@ class Tables:
             Index("erasures_review", "review_hash"),
             Index("erasures_time", "job_id", "erased_at"),
             Index("erasures_shard", "shard_id"),
+        )
+
+    def _add_publications(self) -> None:
+        """Add the table of what was published where."""
+        # `attempts` counts publications that have begun, `published_attempt` is the last one that has succeeded. Of
+        # that one are the other columns: the highest fencing token of the shards and the highest erasure that it has
+        # published, the shards up to there that it has left out (JSON), and the number of rows of the job afterwards.
+        self.publications = Table(
+            "publications",
+            self.metadata,
+            Column("id", surrogate_id_type(), primary_key=True),
+            Column("job_id", BigInteger, self._refers_to("scoring_jobs"), nullable=False),
+            Column("destination", String(500), nullable=False),
+            Column("attempts", BigInteger, nullable=False),
+            Column("lease_holder", String(510), nullable=False),
+            Column("lease_until", UtcDateTime, nullable=False),
+            Column("published_attempt", BigInteger),
+            Column("published_token", BigInteger),
+            Column("published_erasure", BigInteger),
+            Column("withheld_shards", long_text_type()),
+            Column("table_rows", BigInteger),
+            Column("published_in", String(510)),
+            Column("published_at", UtcDateTime),
+            UniqueConstraint("job_id", "destination", name="publications_destination"),
         )
 
     def _add_benchmarks(self) -> None:

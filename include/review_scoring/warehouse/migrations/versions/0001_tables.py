@@ -1,4 +1,4 @@
-"""Jobs, models, runs, shards, scores, rejects, erasures, benchmark sets, evaluations, promotions; the view of labels.
+"""Jobs, models, runs, shards, scores, rejects, erasures, publications, benchmarks, promotions; the view of labels.
 
 Written out rather than taken from `schema.py`: a migration describes the tables of its time, whatever the schema
 becomes. How later migrations are written stands in `docs/decisions/0012-migrations-beside-running-workers.md`.
@@ -32,6 +32,7 @@ def upgrade() -> None:
     _create_runs()
     _create_reviews()
     _create_erasures()
+    _create_publications()
     _create_benchmarks()
     _create_view()
 
@@ -189,6 +190,28 @@ def _create_erasures() -> None:
     _create_index("erasures_review", "erasures", ["review_hash"])
     _create_index("erasures_time", "erasures", ["job_id", "erased_at"])
     _create_index("erasures_shard", "erasures", ["shard_id"])
+
+
+def _create_publications() -> None:
+    op.create_table(
+        "publications",
+        sa.Column("id", _serial(), primary_key=True),
+        sa.Column("job_id", sa.BigInteger, *_refers_to("scoring_jobs"), nullable=False),
+        sa.Column("destination", sa.String(500), nullable=False),
+        sa.Column("attempts", sa.BigInteger, nullable=False),
+        sa.Column("lease_holder", sa.String(510), nullable=False),
+        sa.Column("lease_until", UtcDateTime, nullable=False),
+        sa.Column("published_attempt", sa.BigInteger),
+        sa.Column("published_token", sa.BigInteger),
+        sa.Column("published_erasure", sa.BigInteger),
+        sa.Column("withheld_shards", _long_text()),
+        sa.Column("table_rows", sa.BigInteger),
+        sa.Column("published_in", sa.String(510)),
+        sa.Column("published_at", UtcDateTime),
+        sa.UniqueConstraint("job_id", "destination", name="publications_destination"),
+        schema=_schema(),
+        **MYSQL,
+    )
 
 
 def _create_benchmarks() -> None:

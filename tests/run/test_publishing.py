@@ -1,0 +1,166 @@
+"""A published table ends with what the ledger has: new, relabelled, rejected and erased reviews, whatever happened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Engine
+
+from review_scoring.errors import ConfigurationError, JobBusyError
+from review_scoring.job import Publication, Rescore
+from tests.conftest import engine_of_kind
+from tests.run.publications import Mart
+from tests.run.reconciliations import forgotten
+from tests.stubs import MODEL, Warehouse
+
+OTHER = replace(MODEL, revision="1" * 64)
+
+
+@pytest.fixture
+def engine(sqlite_engine: Engine) -> Engine:
+    """The ledger's database."""
+    return sqlite_engine
+
+
+@pytest.fixture(params=["duckdb", "postgresql", "mariadb"])
+def mart(request: pytest.FixtureRequest, warehouse: Warehouse) -> Mart:
+    """A hundred scored reviews, and a database without a table for them."""
+    warehouse.create()
+    warehouse.fill(100)
+    warehouse.score("1")
+    return Mart(warehouse, engine_of_kind(request))
+
+
+def test_a_nights_scores_are_published_once(mart: Mart) -> None:
+    first = mart.publish("1")
+    assert (first.written, first.removed, first.rows) == (100, 0, 100)
+    assert mart.is_equal()
+    mart.warehouse.fill(20, first=101)
+    mart.warehouse.score("2")
+    second = mart.publish("2")
+    assert (second.written, second.removed, second.rows, second.why_full) == (20, 0, 120, None)
+    assert mart.is_equal()
+    assert mart.publish("2").written == 0
+
+
+def test_relabelled_rejected_and_erased_reviews_are_published(mart: Mart) -> None:
+    mart.publish("1")
+    mart.warehouse.run("UPDATE reviews SET body = 'tout autre chose !' WHERE id <= 5")
+    mart.warehouse.run("UPDATE reviews SET body = ' ' WHERE id = 6")
+    mart.warehouse.run("DELETE FROM reviews WHERE id IN (7, 8)")
+    mart.warehouse.score("2", Rescore.CHANGED)
+    forgotten(mart.warehouse, "7", "8")
+    report = mart.publish("2")
+    assert (report.written, report.removed, report.rows) == (5, 3, 97)
+    assert mart.is_equal()
+
+
+def test_a_review_that_is_erased_and_scored_again_stays(mart: Mart) -> None:
+    mart.publish("1")
+    forgotten(mart.warehouse, "7", even_if_in_source=True)
+    mart.warehouse.score("2")
+    assert mart.publish("2").rows == 100
+    assert mart.is_equal()
+
+
+def test_everything_is_published_again_if_the_table_was_dropped(mart: Mart) -> None:
+    mart.publish("1")
+    mart.run("DROP TABLE film_labels")
+    report = mart.publish()
+    assert (report.written, report.why_full) == (100, "the table is missing")
+    assert mart.is_equal()
+
+
+def test_everything_is_published_again_if_the_table_lost_rows(mart: Mart) -> None:
+    mart.publish("1")
+    mart.run("DELETE FROM film_labels WHERE review_id = '3'")
+    report = mart.publish()
+    assert report.why_full == "the table had 99 rows of the job, and 100 after the last publication"
+    assert mart.is_equal()
+
+
+def test_a_full_publication_removes_what_the_ledger_does_not_have(mart: Mart) -> None:
+    mart.publish("1")
+    mart.run("UPDATE film_labels SET review_id = 'x' WHERE review_id = '3'")
+    mart.run("UPDATE film_labels SET label = 'x' WHERE review_id = '4'")
+    assert mart.publish().written == 0
+    report = mart.publish(resync=True)
+    assert (report.written, report.why_full) == (100, "that was requested")
+    assert mart.is_equal()
+
+
+def test_two_jobs_share_a_table(mart: Mart) -> None:
+    mart.publish("1")
+    first = mart.rows()
+    mart.warehouse.job = mart.warehouse.job.replace(name="again")
+    mart.warehouse.score("2", model=OTHER)
+    assert mart.publish("2").rows == 100
+    mart.publish(resync=True)
+    assert [row for row in mart.rows() if row.job == "films"] == first
+    assert len(mart.rows()) == 200
+
+
+def test_ids_and_labels_of_any_characters_are_published(mart: Mart) -> None:
+    mart.warehouse.run("DROP TABLE reviews")
+    mart.warehouse.job = mart.warehouse.job.replace(name="odd")
+    mart.warehouse.create("TEXT PRIMARY KEY")
+    ids = [
+        "a1",
+        "A1",
+        "a1 ",
+        "é",
+        "e\u0301",
+        "it's",
+        'a "b"',
+        "back\\slash",
+        "tab\there",
+        "line\nbreak",
+        "\\N",
+        "😀",
+        "{}",
+    ]
+    mart.warehouse.insert(*((each, f"texte de {n}") for n, each in enumerate(ids)))
+    mart.warehouse.score("2")
+    mart.publish("2")
+    assert mart.is_equal()
+    assert {row.review_id for row in mart.rows()} == set(ids)
+    mart.warehouse.run("DELETE FROM reviews")
+    forgotten(mart.warehouse, *ids)
+    assert mart.publish("3").rows == 0
+
+
+def test_a_table_that_lacks_a_column_is_refused_by_its_name(mart: Mart) -> None:
+    mart.run("CREATE TABLE film_labels (job VARCHAR(200), review_id VARCHAR(255), label VARCHAR(50))")
+    with pytest.raises(ConfigurationError, match="table 'film_labels' has no column 'score'"):
+        mart.publish("1")
+
+
+def test_a_missing_table_is_refused_if_a_dba_creates_it(mart: Mart) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"no table 'film_labels': create it with the SQL that `review-scoring"
+    ):
+        mart.publisher("1", creates_table=False).publish()
+
+
+def test_a_second_publication_waits_for_the_first_one(mart: Mart) -> None:
+    first = mart.publisher("1")
+    first._publications.begin(mart.to.name, str(first.holder))
+    with pytest.raises(JobBusyError, match="publishes scores of job 'films' to mart/film_labels"):
+        mart.publisher("2").publish()
+    assert mart.publish("1").written == 100  # another try of the task that holds the lease
+
+
+def test_a_dry_run_counts_and_writes_nothing(mart: Mart) -> None:
+    report = mart.publisher("1").estimate()
+    assert (report.written, report.rows, report.why_full) == (100, None, "it is the first publication")
+    assert not mart.destination.exists()
+
+
+def test_a_schema_is_where_the_table_is_made(mart: Mart) -> None:
+    if mart.engine.dialect.name == "mysql":
+        pytest.skip("a schema of MySQL is a database")
+    mart.run("CREATE SCHEMA shop")
+    mart.to = Publication(conn_id="mart", table="film_labels", table_schema="shop")
+    mart.publish("1")
+    assert mart.is_equal()
