@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         WarehouseUnavailableError,
         YieldedError,
     )
-    from review_scoring.job import Rescore, ScoringJob
+    from review_scoring.job import Publication, Rescore, ScoringJob
     from review_scoring.job_definition import DagSettings, JobDefinition, Notification
 
 __version__ = "0.1.0"
@@ -62,6 +62,7 @@ __all__ = [
     "NotApprovedError",
     "Notification",
     "PreflightError",
+    "Publication",
     "Rescore",
     "ReviewScoringError",
     "ScoringInterruptedError",
@@ -79,6 +80,7 @@ _HOMES = {
     "DagSettings": "job_definition",
     "JobDefinition": "job_definition",
     "Notification": "job_definition",
+    "Publication": "job",
     "Rescore": "job",
     "ScoringJob": "job",
 }

@@ -17,6 +17,8 @@ from review_scoring.errors import ConfigurationError, ErasureRefusedError, Prefl
 from review_scoring.job import target_conn_id
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.preflight_errors import explained
+from review_scoring.warehouse.publishing.destinations import DESTINATIONS, publication_ddl
+from review_scoring.warehouse.schema import LABELS_VIEW
 
 DIALECTS = ("postgresql", "sqlite", "mariadb", "mysql")
 
@@ -26,11 +28,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="review-scoring", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     ddl = commands.add_parser("ddl", help="print the SQL that creates the scoring tables, for a DBA to run")
-    ddl.add_argument("dialect", choices=DIALECTS)
+    ddl.add_argument("dialect", choices=DIALECTS, nargs="?")
     ddl.add_argument(
         "--from", dest="since", metavar="REVISION", help="revision of the existing tables, to print only the upgrade"
     )
-    ddl.set_defaults(run=lambda given: print(migrate.ddl(given.dialect, given.schema, since=given.since)))
+    ddl.add_argument(
+        "--publish",
+        choices=sorted(DESTINATIONS),
+        metavar="DATABASE",
+        help=f"print the table that scores are published to instead, for one of {', '.join(sorted(DESTINATIONS))}",
+    )
+    ddl.add_argument("--table", default=LABELS_VIEW, help="name of that table (default: %(default)s)")
+    ddl.set_defaults(run=partial(_print_ddl, ddl))
     downgrade = commands.add_parser(
         "downgrade", help="bring the scoring tables back to the revision of an earlier version of the package"
     )
@@ -48,6 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"review-scoring: {'; '.join(error.problems)}") from None
     except ReviewScoringError as error:
         raise SystemExit(f"review-scoring: {error}") from None
+
+
+def _print_ddl(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    if bool(given.publish) == bool(given.dialect):
+        parser.error("name a database: as DIALECT for the scoring tables, or with --publish for a published table")
+    if given.publish:
+        print(publication_ddl(given.publish, given.table, given.schema), end="")
+    else:
+        print(migrate.ddl(given.dialect, given.schema, since=given.since))
 
 
 def _add_jobs(commands: Any) -> None:

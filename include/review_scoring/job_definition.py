@@ -40,6 +40,7 @@ class JobDag(StrEnum):
     RESCORE = "rescore_reviews"
     RECONCILE = "reconcile_reviews"
     FORGET = "forget_reviews"
+    PUBLISH = "publish_scores"
     BENCHMARK = "benchmark_models"
     PROMOTE = "promote_model"
 

@@ -9,6 +9,9 @@ from sqlalchemy import Engine
 
 from review_scoring.errors import ConfigurationError, JobBusyError
 from review_scoring.job import Publication, Rescore
+from review_scoring.request import RunKey
+from review_scoring.warehouse.ledger.ledger import find_ledger
+from review_scoring.warehouse.ledger.verdicts import FAILED, PASSED, Verdict
 from tests.conftest import engine_of_kind
 from tests.run.publications import Mart
 from tests.run.reconciliations import forgotten
@@ -164,3 +167,55 @@ def test_a_schema_is_where_the_table_is_made(mart: Mart) -> None:
     mart.to = Publication(conn_id="mart", table="film_labels", table_schema="shop")
     mart.publish("1")
     assert mart.is_equal()
+
+
+def test_a_view_is_refused(mart: Mart) -> None:
+    columns = "'a' AS job, 'b' AS review_id, 'c' AS label, 1 AS score, 'd' AS model, 'e' AS revision, 'f' AS scored_at"
+    mart.run(f"CREATE VIEW film_labels AS SELECT {columns}")
+    with pytest.raises(ConfigurationError, match="'film_labels' is a view"):
+        mart.publish("1")
+
+
+def test_a_run_whose_checks_failed_is_left_out_until_somebody_publishes_it(mart: Mart) -> None:
+    mart.publish("1")
+    mart.warehouse.fill(10, first=101)
+    mart.warehouse.score("2")
+    judge(mart, "2", FAILED)
+    mart.warehouse.fill(10, first=111)
+    mart.warehouse.score("3")
+    report = mart.publish("3")
+    assert (report.written, report.left, report.rows) == (10, 1, 110)
+    assert report.paragraph.endswith("the table has 110 rows of the job. 1 shard left to a later publication.")
+    assert mart.publish("2").written == 10  # somebody has marked its checks as passed
+    assert mart.is_equal()
+
+
+def test_a_run_whose_checks_pass_later_is_published(mart: Mart) -> None:
+    judge(mart, "1", FAILED)
+    assert mart.publish("2").rows == 0
+    judge(mart, "1", PASSED)
+    assert mart.publish("2").rows == 100
+    assert mart.is_equal()
+
+
+def test_a_full_publication_has_also_what_failed_its_checks(mart: Mart) -> None:
+    judge(mart, "1", FAILED)
+    assert mart.publish(resync=True).rows == 100
+
+
+def test_the_rows_of_a_running_shard_are_left_to_its_own_run(mart: Mart) -> None:
+    mart.publish("1")
+    mart.warehouse.fill(10, first=101)
+    mart.warehouse.score("2")
+    mart.warehouse.run("UPDATE scoring_shards SET state = 'running' WHERE id = 2")
+    assert mart.publish("3").left == 1
+    mart.warehouse.run("UPDATE scoring_shards SET state = 'success' WHERE id = 2")
+    assert mart.publish("2").written == 10
+    assert mart.is_equal()
+
+
+def judge(mart: Mart, night: str, state: str) -> None:
+    """Record a verdict on a run."""
+    verdict = Verdict("rejects", state, 0.5, 0.1, "half of the reviews were rejected")
+    ledger = find_ledger(mart.warehouse.engine, mart.warehouse.job)
+    ledger.verdicts.write(RunKey("dag", "score", night), [verdict], {})

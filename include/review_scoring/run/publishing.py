@@ -6,17 +6,18 @@ anywhere and run again: it is recorded as published at the end, and until then t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from review_scoring.concurrency.background_thread import BackgroundThread
 from review_scoring.concurrency.cancellation import StopFlag
-from review_scoring.errors import ConfigurationError, PreflightError, ReviewScoringError
-from review_scoring.job import Publication
+from review_scoring.errors import ConfigurationError, PreflightError, ReviewScoringError, WarehouseUnavailableError
+from review_scoring.job import Publication, ScoringJob
 from review_scoring.request import RunKey
 from review_scoring.run.heartbeat import Heartbeat
 from review_scoring.run.report import counted
@@ -24,9 +25,13 @@ from review_scoring.settings import FEWEST_RUN_DAYS
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.preflight_errors import with_explained_errors
 from review_scoring.warehouse.publishing.changes import Changes, LedgerChanges
-from review_scoring.warehouse.publishing.destinations import Destination
+from review_scoring.warehouse.publishing.destinations import Destination, destination_of
 from review_scoring.warehouse.publishing.publications import Attempt, Publications, Published
 
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -173,18 +178,7 @@ class Publisher:
         return None
 
     def _explained(self, call: Callable[[], T]) -> T:
-        """Use the destination's database: retry transient errors, and explain others."""
-        try:
-            return with_explained_errors(
-                call,
-                where=f"connection {self.to.conn_id!r}",
-                cannot=f"cannot publish to {self.destination.name!r}",
-                otherwise="its user needs privileges to create tables in that schema, and to read and write this one",
-                stop=self.stop,
-                endless=True,
-            )
-        except PreflightError as error:
-            raise ConfigurationError("; ".join(error.problems)) from None
+        return _explained(call, self.to, self.stop)
 
     def _report(
         self, changes: Changes, written: int, removed: int, *, rows: int | None, why_full: str | None
@@ -198,6 +192,41 @@ class Publisher:
             why_full=why_full,
             left=len(changes.left),
         )
+
+
+def check_publications(job: ScoringJob, engine_of: Callable[[str], Engine], stop: StopFlag) -> None:
+    """Check the Connections and tables that scores of a job are published to; they may not exist yet.
+
+    :param engine_of: returns the engine of a Connection
+    :raises PreflightError: with all problems, but for databases that do not answer
+    """
+    problems: list[str] = []
+    for to in job.publish:
+        try:
+            destination = destination_of(engine_of(to.conn_id), job.name, to.table, to.table_schema)
+            _explained(destination.exists, to, stop)
+        except WarehouseUnavailableError as error:
+            log.warning("%s", error)
+        except ConfigurationError as error:
+            problems.append(str(error))
+    if problems:
+        raise PreflightError(problems)
+
+
+def _explained(call: Callable[[], T], to: Publication, stop: StopFlag) -> T:
+    """Use the database of a publication: retry transient errors, and explain others."""
+    place = f"{to.table_schema}.{to.table}" if to.table_schema else to.table
+    try:
+        return with_explained_errors(
+            call,
+            where=f"connection {to.conn_id!r}",
+            cannot=f"cannot publish to {place!r}",
+            otherwise="its user needs privileges to create tables in that schema, and to read and write this one",
+            stop=stop,
+            endless=True,
+        )
+    except PreflightError as error:
+        raise ConfigurationError("; ".join(error.problems)) from None
 
 
 class _Loader:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, DateTime, Integer, LargeBinary, String, Text
+from sqlalchemy import TIMESTAMP, BigInteger, DateTime, Integer, LargeBinary, String, Text
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -13,7 +13,10 @@ from review_scoring.reviews import HASH_BYTES, MAX_ID_LENGTH
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC time: `timestamptz` on PostgreSQL, a naive UTC column elsewhere, microseconds kept everywhere."""
+    """An aware UTC time: `timestamptz` on PostgreSQL, TIMESTAMP on BigQuery, a naive UTC column elsewhere.
+
+    Microseconds are kept everywhere.
+    """
 
     impl = DateTime
     cache_ok = True
@@ -22,6 +25,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Return the column type of the database."""
         if dialect.name == "postgresql":
             return dialect.type_descriptor(DateTime(timezone=True))
+        if dialect.name == "bigquery":
+            return TIMESTAMP(timezone=True)  # the dialect's own descriptor of it has no name for DDL
         if dialect.name in {"mysql", "mariadb"}:
             return dialect.type_descriptor(mysql.DATETIME(fsp=6))
         return dialect.type_descriptor(DateTime())
@@ -33,7 +38,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise ValueError(f"{value!r} has no time zone")
         utc = value.astimezone(UTC)
-        return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
+        return utc if dialect.name in {"postgresql", "bigquery"} else utc.replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Return every time aware, in UTC."""

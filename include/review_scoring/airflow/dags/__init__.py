@@ -20,7 +20,8 @@ __all__ = ["create_dags", "create_score_dag", "create_score_dags"]
 
 
 def create_dags(dag_file: str) -> None:
-    """Create all DAGs: one for each job, and those for rescores, reconciliation, erasure, imports and evaluation.
+    """Create all DAGs: one for each job, and those for rescores, reconciliation, erasure, publication, imports and
+    evaluation.
 
     Jobs are read from the folder `review_scoring_jobs` beside the DAG file, and from the Variable of that name.
 
@@ -32,6 +33,7 @@ def create_dags(dag_file: str) -> None:
     from review_scoring.airflow.dags.forgetting import create_forget_dag
     from review_scoring.airflow.dags.importing import create_import_dag
     from review_scoring.airflow.dags.promoting import create_promote_dag
+    from review_scoring.airflow.dags.publishing import create_publish_dag
     from review_scoring.airflow.dags.reconciling import create_reconcile_dag
     from review_scoring.airflow.dags.rescoring import create_rescore_dag
     from review_scoring.airflow.dags.scoring import create_score_dags
@@ -41,6 +43,7 @@ def create_dags(dag_file: str) -> None:
         "rescore_reviews": lambda: create_rescore_dag(dag_file),
         "reconcile_reviews": lambda: create_reconcile_dag(dag_file),
         "forget_reviews": lambda: create_forget_dag(dag_file),
+        "publish_scores": lambda: create_publish_dag(dag_file),
         "import_model": create_import_dag,
         "promote_model": lambda: create_promote_dag(dag_file),
         "benchmark_models": lambda: create_benchmark_dag(dag_file),

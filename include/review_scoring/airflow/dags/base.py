@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from review_scoring.airflow.jobs import TAG, defined_jobs
 from review_scoring.airflow.operators.notify import NotifyOperator
 from review_scoring.airflow.operators.resolve_run import ResolveRunOperator
 from review_scoring.errors import ConfigurationError
-from review_scoring.job_definition import MOST_MINUTES, NO_SCHEDULE
+from review_scoring.job_definition import MOST_MINUTES, NO_SCHEDULE, JobDefinition
 
 RESOLVE = "resolve_run"
 """Id of the first task of every DAG."""
@@ -80,27 +80,31 @@ def scoring_dag(
         for each in first_tasks:
             before >> each
         if reports and _is_notified(dag_id, run.jobs_folder):
-            (
-                last_tasks
-                >> NotifyOperator(
-                    task_id="notify", job_name=RESOLVED_JOB, jobs_folder=run.jobs_folder, reports=reports
-                ).as_teardown()
+            notify = NotifyOperator(
+                task_id="notify", job_name=RESOLVED_JOB, jobs_folder=run.jobs_folder, reports=reports
             )
+            last_tasks >> notify.as_teardown()
         if run.each_job:
             TriggerDagRunOperator.partial(task_id="start_run_of_job", trigger_dag_id=dag_id).expand(conf=run.output)
 
 
+def publishes(folder: Path | None) -> bool:
+    """Return whether the scores of a job are published. A job whose definition is wrong is left out."""
+    return any(definition.publish for definition in _definitions(folder))
+
+
 def _is_notified(dag_id: str, folder: Path | None) -> bool:
     """Return whether a job has notifications about runs of a DAG. A job whose definition is wrong has none."""
+    notifications = (each for definition in _definitions(folder) for each in definition.dag.notifications)
+    return any(dag_id in each.dags for each in notifications)
+
+
+def _definitions(folder: Path | None) -> Iterator[JobDefinition]:
+    """Yield the definitions of jobs that are valid."""
     jobs = defined_jobs(folder)
     for name in jobs:
-        try:
-            notifications = jobs.definition(name).dag.notifications
-        except ConfigurationError:
-            continue
-        if any(dag_id in each.dags for each in notifications):
-            return True
-    return False
+        with suppress(ConfigurationError):
+            yield jobs.definition(name)
 
 
 def _one_job(run: ResolveRunOperator) -> Any:

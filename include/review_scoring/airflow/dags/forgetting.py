@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
-from review_scoring.airflow.dags.base import CHOSEN_JOB, DRY_RUN, scoring_dag
+from review_scoring.airflow.dags.base import CHOSEN_JOB, DRY_RUN, publishes, scoring_dag
 from review_scoring.airflow.jobs import defined_jobs, jobs_folder
-from review_scoring.airflow.operators import ForgetReviewsOperator
+from review_scoring.airflow.operators import ForgetReviewsOperator, PublishScoresOperator
 from review_scoring.airflow.params import job_param
 
 
@@ -43,15 +43,17 @@ def create_forget_dag(dag_file: str) -> DAG:
         description="Erase what is recorded of given reviews",
         schedule=None,
         resolved={"job": CHOSEN_JOB, "jobs_folder": folder},
-        reports=("forget",),
+        reports=("forget", "publish"),
         params=params,
         doc_md=__doc__,
     ) as (dag, run):
-        ForgetReviewsOperator(
+        forget = ForgetReviewsOperator(
             task_id="forget",
             job=run.job_settings,
             ids="{{ params.ids | join('\n') }}",
             even_if_in_source="{{ params.even_if_in_source }}",
             estimate_only=DRY_RUN,
         )
+        if publishes(folder):
+            forget >> PublishScoresOperator(task_id="publish", job=run.job_settings, estimate_only=DRY_RUN)
     return dag

@@ -5,7 +5,7 @@ older than the settings say. A run that names no job starts one run for each job
 
 resolve run -> reconcile
             -> apply retention
-            -> preflight -> plan comparison -> score each shard -> summarise -> update asset
+            -> preflight -> plan comparison -> score each shard -> summarise -> publish -> update asset
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from __future__ import annotations
 from airflow.sdk import DAG, Param
 
 from review_scoring.airflow.config import settings
-from review_scoring.airflow.dags.base import CHOSEN_JOB, DRY_RUN, RETRIES, cron, scoring_dag
+from review_scoring.airflow.dags.base import CHOSEN_JOB, DRY_RUN, RETRIES, cron, publishes, scoring_dag
 from review_scoring.airflow.dags.shard_tasks import add_shard_tasks
 from review_scoring.airflow.jobs import defined_jobs, jobs_folder
 from review_scoring.airflow.operators import (
     ApplyRetentionOperator,
     PlanComparisonOperator,
+    PublishScoresOperator,
     ReconcileReviewsOperator,
     UpdateAssetOperator,
 )
@@ -62,12 +63,12 @@ def create_reconcile_dag(dag_file: str) -> DAG:
         schedule=cron(settings().reconcile_schedule, "UTC", key="setting 'reconcile_schedule'"),
         resolved={"job": CHOSEN_JOB, "jobs_folder": folder, "each_job": True},
         max_active_runs=1,
-        reports=("reconcile", "summarise"),
+        reports=("reconcile", "summarise", "publish"),
         params=params,
         default_args=RETRIES,
         doc_md=__doc__,
     ) as (dag, run):
-        ReconcileReviewsOperator(
+        reconcile = ReconcileReviewsOperator(
             task_id="reconcile",
             job=run.job_settings,
             on_delete="{{ params.on_delete }}",
@@ -82,5 +83,11 @@ def create_reconcile_dag(dag_file: str) -> DAG:
             plan={},
             score={"yields": True},
         )
-        summarise >> UpdateAssetOperator(task_id="update_asset", report=summarise.output)
+        update = UpdateAssetOperator(task_id="update_asset", report=summarise.output)
+        summarise >> update
+        if publishes(folder):
+            publish = PublishScoresOperator(
+                task_id="publish", job=run.job_settings, estimate_only=DRY_RUN, trigger_rule="none_failed"
+            )
+            [reconcile, summarise] >> publish >> update
     return dag

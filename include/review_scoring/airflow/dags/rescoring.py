@@ -1,16 +1,16 @@
 """The DAG `rescore_reviews`: scores reviews of a job again (rescore), and yields to its nightly run.
 
-resolve run -> preflight -> plan shards -> score each shard -> summarise -> update asset
+resolve run -> preflight -> plan shards -> score each shard -> summarise -> publish -> update asset
 """
 
 from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
-from review_scoring.airflow.dags.base import CHOSEN_JOB, RETRIES, scoring_dag
+from review_scoring.airflow.dags.base import CHOSEN_JOB, DRY_RUN, RETRIES, publishes, scoring_dag
 from review_scoring.airflow.dags.shard_tasks import add_shard_tasks
 from review_scoring.airflow.jobs import defined_jobs, jobs_folder
-from review_scoring.airflow.operators import UpdateAssetOperator
+from review_scoring.airflow.operators import PublishScoresOperator, UpdateAssetOperator
 from review_scoring.airflow.params import (
     NARROW,
     budget_params,
@@ -96,7 +96,7 @@ def create_rescore_dag(dag_file: str) -> DAG:
         description="Score reviews again; yields to the nightly run",
         schedule=None,
         resolved={"job": CHOSEN_JOB, "jobs_folder": folder},
-        reports=("summarise",),
+        reports=("summarise", "publish"),
         params=params,
         default_args=RETRIES,
         doc_md=__doc__,
@@ -113,5 +113,8 @@ def create_rescore_dag(dag_file: str) -> DAG:
             },
             score={"long_texts": "{{ params.long_texts }}", "yields": True},
         )
-        summarise >> UpdateAssetOperator(task_id="update_asset", report=summarise.output)
+        update = UpdateAssetOperator(task_id="update_asset", report=summarise.output)
+        summarise >> update
+        if publishes(folder):
+            summarise >> PublishScoresOperator(task_id="publish", job=run.job_settings, estimate_only=DRY_RUN) >> update
     return dag

@@ -1,6 +1,7 @@
 """The DAG `score_<job>` of each job: scores its new reviews, on a schedule (nightly by default).
 
-resolve run -> preflight -> plan shards -> score each shard -> summarise -> check the run -> update asset -> notify
+resolve run -> preflight -> plan shards -> score each shard -> summarise -> check the run -> publish -> update asset
+-> notify
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from review_scoring.airflow.dags.base import RETRIES, create_failing_dag, cron, 
 from review_scoring.airflow.dags.shard_tasks import add_shard_tasks
 from review_scoring.airflow.jobs import JOBS_VARIABLE, defined_jobs, jobs_folder, score_dag_id
 from review_scoring.airflow.notifiers import deadline_alerts, notifier_class, require_modules
-from review_scoring.airflow.operators import CheckRunOperator, NotifyOperator, UpdateAssetOperator
+from review_scoring.airflow.operators import (
+    CheckRunOperator,
+    NotifyOperator,
+    PublishScoresOperator,
+    UpdateAssetOperator,
+)
 from review_scoring.airflow.params import (
     RARELY,
     budget_params,
@@ -29,6 +35,9 @@ from review_scoring.airflow.params import (
 )
 from review_scoring.errors import ConfigurationError
 from review_scoring.job_definition import AssetsMode, DagSettings, Event, JobDag, JobDefinition
+
+REPORTS = ("summarise", "publish")
+"""Tasks whose reports notifications quote."""
 
 
 def create_score_dags(dag_file: str) -> None:
@@ -113,10 +122,13 @@ def create_score_dag(definition: JobDefinition) -> DAG:
         check = CheckRunOperator(task_id="check_run", job=run.job_settings, report=summarise.output)
         update = UpdateAssetOperator(task_id="update_asset", job_name=job.name, report=summarise.output)
         summarise >> check >> update
+        if job.publish:
+            check >> PublishScoresOperator(task_id="publish", job=run.job_settings) >> update
         own = [each for each in dag_settings.notifications if JobDag.SCORE in each.dags]
         sent = [each for each in own if set(each.on) != {Event.DEADLINE}]
         if sent:
-            update >> NotifyOperator(task_id="notify", job_name=job.name, notifications=sent).as_teardown()
+            notify = NotifyOperator(task_id="notify", job_name=job.name, notifications=sent, reports=REPORTS)
+            update >> notify.as_teardown()
     return dag
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from review_scoring.airflow.operators.plan_shards import PlanShardsOperator
     from review_scoring.airflow.operators.preflight import PreflightScoringOperator
     from review_scoring.airflow.operators.promote_model import PromoteModelOperator
+    from review_scoring.airflow.operators.publish_scores import PublishScoresOperator
     from review_scoring.airflow.operators.resolve_run import ResolveRunOperator
     from review_scoring.airflow.operators.score_reviews import ScoreReviewsOperator
     from review_scoring.airflow.operators.summarise_run import SummariseRunOperator
@@ -36,6 +37,7 @@ __all__ = [
     "PlanShardsOperator",
     "PreflightScoringOperator",
     "PromoteModelOperator",
+    "PublishScoresOperator",
     "ReconcileReviewsOperator",
     "ResolveRunOperator",
     "ScoreReviewsOperator",
@@ -55,6 +57,7 @@ _MODULES = {
     "PlanShardsOperator": "plan_shards",
     "PreflightScoringOperator": "preflight",
     "PromoteModelOperator": "promote_model",
+    "PublishScoresOperator": "publish_scores",
     "ReconcileReviewsOperator": "erase_reviews",
     "ResolveRunOperator": "resolve_run",
     "ScoreReviewsOperator": "score_reviews",

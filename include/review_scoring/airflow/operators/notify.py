@@ -102,11 +102,10 @@ class NotifyOperator(BaseOperator):
         return run_page_url(self.job_name, dag_id, run_id) if is_of_scores else airflow_run_url(dag_id, run_id)
 
     def _paragraph(self, context: Context, states: Mapping[str, str], failed: Sequence[str]) -> str:
-        found = _xcom(context, states, "check_run", "paragraph")
-        if found:
-            return str(found)
-        reported = [_reported(context, states, task_id) for task_id in self.reports]
-        paragraphs = [each for each in reported if each]
+        checked = _xcom(context, states, "check_run", "paragraph")  # the report of `summarise` with the checks
+        paragraphs = [str(checked)] if checked else []
+        reported = (_reported(context, states, each) for each in self.reports if not (checked and each == "summarise"))
+        paragraphs += [each for each in reported if each]
         if failed and not any(_reported(context, states, each) for each in failed):
             the = "The" if paragraphs else f"{self.job_name}: the"
             paragraphs.append(f"{the} run failed in {', '.join(failed)}. What was committed before stays.")

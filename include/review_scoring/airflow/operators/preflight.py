@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.operators.base import ScoringOperator, fail_without_retry
 from review_scoring.run.preflight import advice
+from review_scoring.run.publishing import check_publications
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -16,6 +18,9 @@ log = logging.getLogger(__name__)
 
 class PreflightScoringOperator(ScoringOperator):
     """Check the Connections, table, columns, model and privileges of a scoring job, and report all problems at once.
+
+    Tables that scores are published to are checked as well, but a database of theirs that does not answer is no problem
+    yet: reviews can be scored without it.
 
     It creates or migrates the project's tables, unless `migrate` is off or it is a dry run.
 
@@ -37,6 +42,7 @@ class PreflightScoringOperator(ScoringOperator):
         del context
         with fail_without_retry():
             prepared = self.prepare()
+            check_publications(prepared.job, engine_of, self._stop)
             for each in advice(prepared):
                 log.warning("%s", each)
         log.info(

@@ -6,6 +6,7 @@ A row is a review of a job, as in the view `review_labels`.
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, MetaData, String, Table
 
@@ -14,6 +15,13 @@ from review_scoring.warehouse.column_types import ByteText, UtcDateTime
 KEY = ("job", "review_id")
 VALUES = ("label", "score", "model", "revision", "scored_at")
 COLUMNS = (*KEY, *VALUES)
+
+MYSQL: dict[str, Any] = {
+    f"{dialect}_{option}": value
+    for dialect in ("mysql", "mariadb")
+    for option, value in (("engine", "InnoDB"), ("charset", "utf8mb4"), ("collate", "utf8mb4_bin"))
+}
+"""As of the scoring tables: names are compared byte by byte, and both statements are one transaction."""
 
 
 def published_table(name: str, schema: str | None, *, has_key: bool = True) -> Table:
@@ -32,6 +40,7 @@ def published_table(name: str, schema: str | None, *, has_key: bool = True) -> T
         Column("revision", String(64), nullable=False, comment="Content hash of the model"),
         Column("scored_at", UtcDateTime, nullable=False, comment="When the review was scored (UTC)"),
         schema=schema,
+        **MYSQL,
         comment="Sentiment of reviews: one row for each scored review of a job. Written by review_scoring.",
     )
 
@@ -54,6 +63,7 @@ def staging_table(prefix: str, attempt: int, schema: str | None) -> Table:
         Column("is_removed", Boolean, nullable=False),
         Column("position", BigInteger, nullable=False),
         schema=schema,
+        **MYSQL,
     )
 
 

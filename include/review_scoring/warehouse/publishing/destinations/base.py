@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -26,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.exc import NoSuchTableError
-from sqlalchemy.schema import CreateTable, SetColumnComment, SetTableComment
+from sqlalchemy.schema import CreateTable, DropTable, SetColumnComment, SetTableComment
 
 from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
 from review_scoring.warehouse.publishing.merge import Merge
@@ -79,10 +80,11 @@ class Destination:
     def exists(self) -> bool:
         """Return whether the table exists.
 
-        :raises ConfigurationError: if it lacks a column
+        :raises ConfigurationError: if it lacks a column, or is a view
         """
+        inspector = inspect(self.engine)
         try:
-            found = {each["name"].lower() for each in inspect(self.engine).get_columns(*self._place(self.table))}
+            found = {each["name"].lower() for each in inspector.get_columns(self.table.name, self.table.schema)}
         except NoSuchTableError:
             return False
         if not found:  # some dialects return nothing for a table that does not exist
@@ -92,6 +94,10 @@ class Destination:
                 f"table {self.name!r} has no column {missing[0]!r}, so scores cannot be published to it; it needs the "
                 f"columns {', '.join(COLUMNS)}: publish to another table, or to one that was made as `review-scoring "
                 "ddl --publish` prints it"
+            )
+        if self.table.name in {name.lower() for name in inspector.get_view_names(self.table.schema)}:
+            raise ConfigurationError(
+                f"{self.name!r} is a view, so scores cannot be published to it; publish to a table of another name"
             )
         return True
 
@@ -122,7 +128,7 @@ class Destination:
             for name in (each.lower() for each in names):
                 if name.startswith(self._prefix):
                     earlier = staging_table(self._prefix, int(name.removeprefix(self._prefix)), self.table.schema)
-                    earlier.drop(connection, checkfirst=True)
+                    connection.execute(DropTable(earlier, if_exists=True))
             self._create_staging(connection, staging)
         return staging
 
@@ -178,7 +184,7 @@ class Destination:
     def drop_staging(self, staging: Table) -> None:
         """Drop a staging table."""
         with self.engine.begin() as connection:
-            staging.drop(connection, checkfirst=True)
+            connection.execute(DropTable(staging, if_exists=True))
 
     def _load_part(self, staging: Table, rows: Rows, after: int) -> None:
         first = REMOVALS + after + 1
@@ -208,10 +214,6 @@ class Destination:
             columns = ["job", "review_id", "is_removed", "position"]
             connection.execute(insert(staging).from_select(columns, rows, include_defaults=False))
 
-    @staticmethod
-    def _place(table: Table) -> tuple[str, str | None]:
-        return table.name, table.schema
-
 
 def _newest(staging: Table) -> Subquery:
     """Return the staged rows, of each review the one that was loaded last."""
@@ -219,3 +221,12 @@ def _newest(staging: Table) -> Subquery:
     ranked = select(staging, recency.label("recency")).subquery("ranked")
     columns = [ranked.c[each] for each in (*COLUMNS, "is_removed")]
     return select(*columns).where(ranked.c.recency == 1).subquery("staged")
+
+
+def plain(rows: Rows) -> list[dict[str, Any]]:
+    """Return rows as JSON has them: times as text, in UTC and without a zone."""
+
+    def value(each: Any) -> Any:
+        return each.astimezone(UTC).replace(tzinfo=None).isoformat() if isinstance(each, datetime) else each
+
+    return [{name: value(each) for name, each in row.items()} for row in rows]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Table, func, text
 
-from review_scoring.warehouse.publishing.destinations.base import Destination, Rows
+from review_scoring.warehouse.publishing.destinations.base import Destination, Rows, plain
 
 
 class DuckDBDestination(Destination):
@@ -23,13 +21,8 @@ class DuckDBDestination(Destination):
         columns = ", ".join(map(preparer.quote, types))
         documents = "unnest(from_json(CAST(:document AS JSON), :types), recursive := true)"
         statement = f"INSERT INTO {preparer.format_table(staging)} ({columns}) SELECT {documents}"
-        document = json.dumps([{name: row[name] for name in types} for row in rows], default=_as_json)
+        document = json.dumps(plain(rows))
         connection.execute(text(statement), {"document": document, "types": json.dumps([types])})
 
     def _sha256(self, column: Column[str]) -> ColumnElement[str]:
         return func.sha256(column)
-
-
-def _as_json(value: Any) -> str:
-    assert isinstance(value, datetime)
-    return value.replace(tzinfo=None).isoformat()
