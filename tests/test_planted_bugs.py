@@ -362,8 +362,8 @@ BUGS = (
     Bug(
         "review texts in error messages",
         "warehouse/engine.py",
-        "hide_parameters=True",
-        "hide_parameters=False",
+        "engine.hide_parameters = True",
+        "engine.hide_parameters = False",
         "tests/warehouse/test_retry.py::test_errors_never_show_bound_values",
     ),
     Bug(

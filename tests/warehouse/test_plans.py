@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from review_scoring.job import Rescore
-from review_scoring.warehouse.selection import candidates
+from review_scoring.warehouse.dialects import Dialect
 from tests.stubs import Warehouse
 
 ROWS = 20_000
@@ -64,7 +64,7 @@ def test_paging_and_looking_up_use_indexes(
 ) -> None:
     if warehouse.engine.dialect.name == "duckdb":
         pytest.skip("DuckDB reads columns, and has no indexes to go by")
-    monkeypatch.setattr(candidates, "ID_PAGE_ROWS", 500)  # few beside the table, as in a table that matters
+    monkeypatch.setattr(Dialect, "id_page_rows", 500)  # few beside the table, as in a table that matters
     warehouse.create()
     warehouse.fill(ROWS)
     warehouse.score("1", chunk_rows=5000)

@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from review_scoring.warehouse.dialects import session_of
 from review_scoring.warehouse.dialects.base import BUSY_TIMEOUT_S
-from review_scoring.warehouse.errors import without_words
+from review_scoring.warehouse.errors import as_database_error, without_words
 from review_scoring.warehouse.server_timeouts import watch
 
 _ADDRESS = "review_scoring_address"
@@ -55,16 +55,24 @@ def make_engine(
         options = {"poolclass": NullPool}  # an idle connection would lock out the process that writes
     if session.isolation_level is not None:
         options["isolation_level"] = session.isolation_level
-    engine = create_engine(
-        address.url,
-        hide_parameters=True,
-        connect_args={**address.connect_args, **connect_args},
-        execution_options={_ADDRESS: address},
-        **options,
-    )
+    engine = create_engine(address.url, connect_args={**address.connect_args, **connect_args}, **options)
+    return guarded(engine, address, held_s=held_s)
+
+
+def guarded(engine: Engine, address: Address, *, held_s: float | None = None) -> Engine:
+    """Return a new engine with the session settings of its database, the watch, and errors without values.
+
+    For an engine that :func:`make_engine` has made, or the hook of an Airflow provider.
+
+    :param address: what tells two databases apart (:func:`same_database`)
+    :param held_s: timeout in seconds of a connection that is checked out; None for no timeout
+    """
+    engine.hide_parameters = True
+    engine.update_execution_options(**{_ADDRESS: address})
+    session = session_of(engine.dialect.name)
     session.prepare(engine)
-    watch(engine, ping=session.over_network, within_s=held_s)
-    event.listen(engine, "handle_error", _hide_rows)
+    watch(engine, ping=session.pings, within_s=held_s)
+    event.listen(engine, "handle_error", _hide_rows, retval=True)
     return engine
 
 
@@ -89,7 +97,12 @@ def same_database(one: Engine, other: Engine) -> bool:
     return one is other or place(one) == place(other)
 
 
-def _hide_rows(context: ExceptionContext) -> None:
-    """Reduce a driver's error to its type and code before anything can log its message."""
+def _hide_rows(context: ExceptionContext) -> DBAPIError | None:
+    """Reduce a driver's error to its type and code before anything can log its message.
+
+    A client of a warehouse also raises errors that are no database errors, such as those of its HTTP library.
+    """
     if isinstance(context.sqlalchemy_exception, DBAPIError):
         without_words(context.sqlalchemy_exception)
+        return None
+    return as_database_error(context.original_exception, context.statement)

@@ -1,6 +1,7 @@
 """Classifies database errors by SQLSTATE, vendor number or type; never by text, which is in the server's language.
 
 Only for SQLite and DuckDB, which have few codes and always use English, the beginning of the message is compared.
+`cloud_errors.py` knows the warehouses.
 
 Sources: PostgreSQL's documentation, appendix A; the error references of MySQL 8.4 and MariaDB 10.11; SQLite's result
 codes (sqlite.org/rescode.html).
@@ -9,35 +10,29 @@ codes (sqlite.org/rescode.html).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from review_scoring.warehouse.cloud_errors import cloud_error, forget_words
+from review_scoring.warehouse.faults import PASSING, Fault
+
+__all__ = [
+    "NO_TLS",
+    "PASSING",
+    "Fault",
+    "as_database_error",
+    "describe",
+    "fault_of",
+    "is_passing",
+    "lacks_tables",
+    "took_too_long",
+    "without_words",
+]
+
 NO_TLS = "28TLS"
 """Used as an SQLSTATE: the server answers, but TLS fails (`dialects/postgresql_login.py`)."""
 
-
-class Fault(Enum):
-    """Kinds of database errors that are handled differently."""
-
-    AWAY = "the server does not answer, or the connection broke"
-    BUSY = "a lock, a deadlock, or no free connection"
-    FULL = "no space left"
-    TIMEOUT = "a statement took longer than the server allows"
-    LOGIN = "the server refuses the user, the password or the client's address"
-    TLS = "the encrypted connection fails"
-    DATABASE = "the database does not exist"
-    RIGHTS = "the user lacks a privilege"
-    READ_ONLY = "the database is read-only"
-    MISSING = "a table, schema or column does not exist"
-    DATA = "a value cannot be computed or converted"
-    POOLER = "a pooler between client and server loses prepared statements"
-    OTHER = "anything else"
-
-
-PASSING = frozenset({Fault.AWAY, Fault.BUSY})
-"""Transient errors: the same call may succeed later."""
 
 # By code, or by its class, which is its first two characters. The longer match wins.
 _SQLSTATES: Mapping[str, Fault] = {
@@ -45,7 +40,7 @@ _SQLSTATES: Mapping[str, Fault] = {
     **dict.fromkeys(("40001", "40P01", "55P03", "53300"), Fault.BUSY),
     **dict.fromkeys(("57014", "25P04"), Fault.TIMEOUT),
     **dict.fromkeys(("3D", "57P04"), Fault.DATABASE),
-    **dict.fromkeys(("42P01", "42703", "3F"), Fault.MISSING),
+    **dict.fromkeys(("42P01", "42703", "42S02", "3F"), Fault.MISSING),
     **dict.fromkeys(("21", "22", "38", "39", "54", "P0", "XX001"), Fault.DATA),
     **dict.fromkeys(("26000", "42P05"), Fault.POOLER),
     "53100": Fault.FULL,
@@ -148,18 +143,29 @@ def without_words(error: DBAPIError) -> None:
         return
     original.review_scoring_fault = _sorted(error)  # type: ignore[attr-defined]  # read by fault_of
     code, type_ = _code(original), type(original)
+    original.review_scoring_code = code  # type: ignore[attr-defined]  # read by _code
     original.args = (code,) if isinstance(code, int) else (code or type_.__name__,)
     error.args = (f"({type_.__module__}.{type_.__name__}) {code or ''}".rstrip(),)
+    forget_words(original, None if code is None else str(code))
+
+
+def as_database_error(original: BaseException, statement: str | None = None) -> DBAPIError | None:
+    """Return a database error, without words, for another error of a warehouse's client; None for any other error."""
+    if not isinstance(original, Exception) or cloud_error(original) is None:
+        return None
+    error = OperationalError(statement, None, original, hide_parameters=True)
+    without_words(error)
+    return error
 
 
 def _sorted(error: DBAPIError) -> Fault:
     original = error.orig
     assert original is not None
-    code = _code(original)
+    code, cloud = _code(original), cloud_error(original)
+    if cloud is not None and cloud.fault is not None:
+        return cloud.fault
     if isinstance(code, int):
-        if _cause_is_tls(original):
-            return Fault.TLS
-        return _MYSQL.get(code, _by_type(original))
+        return Fault.TLS if _cause_is_tls(original) else _MYSQL.get(code, _by_type(original))
     if code is not None:
         if code.startswith("SQLITE"):
             return next((fault for name, fault in _SQLITE.items() if code.startswith(name)), _by_words(original))
@@ -187,8 +193,13 @@ def _cause_is_tls(original: BaseException) -> bool:
 
 
 def _code(original: BaseException | None) -> str | int | None:
-    """Return the driver's code of an error: MySQL's number, an SQLSTATE, or SQLite's name."""
-    first = original.args[0] if original is not None and original.args else None
+    """Return the driver's code of an error: MySQL's number, an SQLSTATE, or SQLite's or a warehouse's name."""
+    kept: str | int | None = getattr(original, "review_scoring_code", None)
+    if kept is not None or original is None:
+        return kept
+    if (cloud := cloud_error(original)) is not None:
+        return cloud.code
+    first = original.args[0] if original.args else None
     if isinstance(first, int):
         return first  # not the SQLSTATE, which is HY000 for a lock wait and for many other errors
     code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)

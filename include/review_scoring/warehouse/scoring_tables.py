@@ -11,7 +11,7 @@ from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import PreflightError
 from review_scoring.job import ScoringJob, target_conn_id
 from review_scoring.warehouse import migrate
-from review_scoring.warehouse.dialects import dialect_name
+from review_scoring.warehouse.dialects import dialect_name, dialect_named
 from review_scoring.warehouse.preflight_errors import with_explained_errors
 
 T = TypeVar("T")
@@ -27,9 +27,11 @@ def prepare_tables(
     :param target: an engine of the database for the job's scores
     :param migrate_tables: False if a DBA creates the tables: they are only checked
     :param dry_run: write nothing; refuse only tables of a newer version
-    :raises PreflightError: for tables that are missing or of an earlier version, and for a missing privilege
+    :raises PreflightError: for a warehouse, for tables that are missing or of an earlier version, and for a missing
+        privilege
     :raises WarehouseUnavailableError: for a transient error, and for tables of a newer version
     """
+    refuse_warehouse(target_conn_id(job), dialect_name(target))
 
     def prepare() -> None:
         revision = migrate.current(target, job.target_schema)
@@ -43,6 +45,22 @@ def prepare_tables(
         migrate.probe_rights(target, job.target_schema)
 
     check_target(prepare, job, stop, endless=True)
+
+
+def refuse_warehouse(conn_id: str, dialect: str) -> None:
+    """Refuse a database that cannot hold scores, before anything is created there.
+
+    :param dialect: its name, as :func:`~review_scoring.warehouse.dialects.dialect_name` returns it
+    :raises PreflightError: for an analytical warehouse
+    """
+    unfit = dialect_named(dialect).unfit_as_ledger
+    if unfit is not None:
+        raise PreflightError(
+            [
+                f"connection {conn_id!r} is {unfit}, so it cannot hold the scores; set target_conn_id to a PostgreSQL, "
+                "MySQL, SQLite or DuckDB database. The key `publish` of the job copies the scores into the warehouse"
+            ]
+        )
 
 
 def check_target(look: Callable[[], T], job: ScoringJob, stop: StopFlag, *, endless: bool = False) -> T:

@@ -16,10 +16,10 @@ from review_scoring.reviews import RejectReason
 from review_scoring.run.finishing import finish_run
 from review_scoring.run.planning import plan_run
 from review_scoring.warehouse import schema
+from review_scoring.warehouse.dialects import Dialect
 from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.ledger import held_lease as held
 from review_scoring.warehouse.ledger.ledger import Ledger
-from review_scoring.warehouse.selection import candidates
 from review_scoring.warehouse.selection.shards import Shard, ShardLimits
 from review_scoring.warehouse.source.table import SourceTable
 from tests.run.nights import finish, plan
@@ -250,7 +250,7 @@ def test_rejects_of_all_reasons_are_tried_again_and_counted_once_however_often_a
 def test_rejects_are_split_into_shards(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     if warehouse.engine.dialect.name in {"sqlite", "duckdb"}:
         pytest.skip("one writer at a time gets one shard")
-    monkeypatch.setattr(candidates, "ID_PAGE_ROWS", 7)
+    monkeypatch.setattr(Dialect, "id_page_rows", 7)
     rejected(warehouse, 40)
     shards = plan(warehouse, "again", most=3, rescore=Rescore.REJECTS, limit=30)
     assert len(shards) == 3

@@ -1,4 +1,7 @@
-"""Creates the SQLAlchemy engine of an Airflow Connection (type, driver, URL), without the hooks of the providers."""
+"""Creates the SQLAlchemy engine of an Airflow Connection: of its type, driver and URL, or by the hook of a provider.
+
+Airflow's hooks connect to warehouses (`hooks.py`). Databases that can hold scores are connected to without them.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,11 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from review_scoring.airflow.compat import AirflowException
 from review_scoring.airflow.connections.extras import SCHEME, connect_args_of, drivers_extras, scheme_of
+from review_scoring.airflow.connections.hooks import is_warehouse, warehouse_dialect, warehouse_engine
 from review_scoring.errors import ConfigurationError
+from review_scoring.job import ScoringJob, target_conn_id
 from review_scoring.warehouse.engine import Address, make_engine
+from review_scoring.warehouse.scoring_tables import refuse_warehouse
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +44,32 @@ def engine_of(conn_id: str) -> Engine:
     :raises ConfigurationError: if the Connection does not exist, its type or driver is not supported, or the driver
         does not accept its extras
     """
-    connection = connection_named(conn_id)
+    return _engine_of(connection_named(conn_id))
+
+
+def target_engine_of(job: ScoringJob) -> Engine:
+    """Return the engine of the database that holds a job's scores.
+
+    :raises PreflightError: for a warehouse, which cannot hold them
+    :raises ConfigurationError: as :func:`engine_of`
+    """
+    connection = connection_named(target_conn_id(job))
+    refuse_as_target(connection)
+    return _engine_of(connection)
+
+
+def refuse_as_target(connection: Connection) -> None:
+    """Refuse the Connection of a warehouse, without a need for its driver.
+
+    :raises PreflightError: for a warehouse
+    """
+    if is_warehouse(connection):
+        refuse_warehouse(connection.conn_id, warehouse_dialect(connection))
+
+
+def _engine_of(connection: Connection) -> Engine:
+    if is_warehouse(connection):
+        return warehouse_engine(connection)
     with as_configuration_errors(connection):
         return make_engine(address_of(connection))
 

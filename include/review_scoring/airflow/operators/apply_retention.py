@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from review_scoring.airflow.compat import AirflowSkipException
 from review_scoring.airflow.config import settings
-from review_scoring.airflow.connections.engines import engine_of
+from review_scoring.airflow.connections.engines import target_engine_of
 from review_scoring.airflow.evaluation import store_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.operators.base import JobOperator, fail_without_retry
 from review_scoring.airflow.operators.rendered import NOTHING, as_int
-from review_scoring.job import target_conn_id
 from review_scoring.run.retention import Retention, apply_retention
 from review_scoring.settings import SECTION, as_bool
 from review_scoring.warehouse.ledger.ledger import lookup_ledger
@@ -58,7 +57,7 @@ class ApplyRetentionOperator(JobOperator):
                     f"all runs and predictions are kept: the settings keep_runs_days and keep_predictions_days of "
                     f"[{SECTION}] are 0"
                 )
-            engine = engine_of(target_conn_id(job))
+            engine = target_engine_of(job)
             ledger = lookup_ledger(engine, job, self._stop)
             if ledger is None:
                 raise AirflowSkipException("the job has never been scored, so there is nothing to remove")

@@ -12,13 +12,13 @@ from airflow.sdk import BaseOperator
 
 from review_scoring.airflow.compat import AirflowFailException
 from review_scoring.airflow.config import settings
-from review_scoring.airflow.connections.engines import engine_of
+from review_scoring.airflow.connections.engines import engine_of, target_engine_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.operators.rendered import NOTHING
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, ErasureRefusedError, UnaccountedError
 from review_scoring.evaluation.champion import as_required, model_of_job
-from review_scoring.job import ScoringJob, target_conn_id
+from review_scoring.job import ScoringJob
 from review_scoring.request import RunKey
 from review_scoring.run.preflight import PreparedJob, Resources, preflight
 from review_scoring.run.recorded_job import RecordedJob, open_recorded_job
@@ -83,7 +83,7 @@ class ScoringOperator(JobOperator):
         job = as_job(self.job)
         model = job.model if self.model is None or self.model in NOTHING else self.model
         required = job.require_benchmark if self.require_benchmark is None else self.require_benchmark
-        target = partial(engine_of, target_conn_id(job))
+        target = partial(target_engine_of, job)
         resources = Resources(
             source=lambda: engine_of(job.source_conn_id),
             target=target,
@@ -110,7 +110,7 @@ class ErasingOperator(JobOperator):
         return open_recorded_job(
             job,
             partial(engine_of, job.source_conn_id),
-            partial(engine_of, target_conn_id(job)),
+            partial(target_engine_of, job),
             self._stop,
             migrate_tables=as_bool(self.migrate, "migrate"),
             dry_run=self.is_dry_run,

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from review_scoring.airflow.compat import AirflowFailException, AirflowSkipException
-from review_scoring.airflow.connections.engines import engine_of
+from review_scoring.airflow.connections.engines import target_engine_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.lineage import check_lineage
 from review_scoring.airflow.links import RunPageLink
 from review_scoring.airflow.metrics import emit_checks
 from review_scoring.airflow.operators.base import fail_without_retry, run_key
 from review_scoring.concurrency.cancellation import StopFlag
-from review_scoring.job import ScoringJob, target_conn_id
+from review_scoring.job import ScoringJob
 from review_scoring.run.checking import CheckReport, check_run
 from review_scoring.run.report import DryRunReport
 from review_scoring.warehouse.ledger.ledger import find_ledger
@@ -76,7 +76,7 @@ class CheckRunOperator(BaseOperator):
             raise AirflowSkipException("a dry run writes nothing that could be checked")
         with fail_without_retry():
             job = as_job(self.job)
-            ledger = find_ledger(engine_of(target_conn_id(job)), job, self._stop)
+            ledger = find_ledger(target_engine_of(job), job, self._stop)
             self._engine = ledger.engine
             key = replace(run_key(context), task_id=self.score_task_id)
             checked = check_run(ledger, job.checks, key, self._stop)

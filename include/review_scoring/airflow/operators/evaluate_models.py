@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 
 from review_scoring.airflow.assets import MODEL_STORE
 from review_scoring.airflow.config import settings
-from review_scoring.airflow.connections.engines import engine_of
+from review_scoring.airflow.connections.engines import engine_of, target_engine_of
 from review_scoring.airflow.evaluation import store_of
 from review_scoring.airflow.jobs import DefinedJobs, as_job
 from review_scoring.airflow.operators.base import fail_without_retry, run_key
@@ -184,7 +184,7 @@ def _evaluated(name: str, jobs: DefinedJobs, params: Mapping[str, Any]) -> objec
     """Return what a run for a job evaluates, to find jobs that share it; its name if this cannot be determined."""
     try:
         job = jobs.definition(name).job
-        model = model_of_job(CHAMPION, job, lambda: engine_of(target_conn_id(job)), settings().models)
+        model = model_of_job(CHAMPION, job, lambda: target_engine_of(job), settings().models)
     except Exception as error:  # noqa: BLE001 its own run fails with it
         log.warning("job %s gets a run of its own (%s)", name, type(error).__name__)
         return name

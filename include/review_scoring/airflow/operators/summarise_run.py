@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from review_scoring.airflow.connections.engines import engine_of
+from review_scoring.airflow.connections.engines import target_engine_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.lineage import run_lineage
 from review_scoring.airflow.metrics import emit_run
 from review_scoring.airflow.operators.base import fail_without_retry, run_key
-from review_scoring.job import ScoringJob, target_conn_id
+from review_scoring.job import ScoringJob
 from review_scoring.run.finishing import finish_run
 from review_scoring.run.report import DryRunReport, RunReport
 from review_scoring.warehouse.ledger.ledger import find_ledger
@@ -77,7 +77,7 @@ class SummariseRunOperator(BaseOperator):
     def _finish(self, context: Context) -> RunReport:
         with fail_without_retry():
             job = as_job(self.job)
-            ledger = find_ledger(engine_of(target_conn_id(job)), job)
+            ledger = find_ledger(target_engine_of(job), job)
             self._engine = ledger.engine
             shards = [Shard.from_json(each, ledger.job.id_type) for each in self.shards]
             return finish_run(ledger, replace(run_key(context), task_id=self.score_task_id), shards)

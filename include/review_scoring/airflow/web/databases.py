@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import threading
 
+from airflow.sdk import Connection
 from sqlalchemy import Engine
 
-from review_scoring.airflow.connections.engines import address_of, as_configuration_errors, connection_named
+from review_scoring.airflow.connections.engines import (
+    address_of,
+    as_configuration_errors,
+    connection_named,
+    refuse_as_target,
+)
+from review_scoring.airflow.connections.hooks import is_warehouse, warehouse_engine
 from review_scoring.job import ScoringJob
 from review_scoring.warehouse.engine import Address
-from review_scoring.warehouse.readonly import reading_engine
+from review_scoring.warehouse.readonly import HELD_S, POOL_SIZE, reading_engine
 from review_scoring.warehouse.source.opening import open_source
 from review_scoring.warehouse.source.review_source import ReviewSource
 
@@ -18,7 +25,7 @@ class Databases:
     """Engines and sources, made on first use and kept as long as the app that owns them."""
 
     def __init__(self) -> None:
-        self._engines: dict[str, tuple[Address, Engine]] = {}
+        self._engines: dict[str, tuple[Address | Connection, Engine]] = {}
         self._sources: dict[tuple[ScoringJob, Engine], ReviewSource] = {}
         self._lock = threading.Lock()
 
@@ -29,13 +36,26 @@ class Databases:
         """
         connection = connection_named(conn_id)
         with as_configuration_errors(connection), self._lock:
-            address = address_of(connection)
+            definition = connection if is_warehouse(connection) else address_of(connection)
             known = self._engines.get(conn_id)
-            if known is None or known[0] != address:
+            if known is None or known[0] != definition:
                 if known is not None:
                     known[1].dispose()
-                self._engines[conn_id] = known = (address, reading_engine(address))
+                if isinstance(definition, Address):
+                    engine = reading_engine(definition)
+                else:
+                    engine = warehouse_engine(definition, pool_size=POOL_SIZE, max_overflow=0, held_s=HELD_S)
+                self._engines[conn_id] = known = (definition, engine)
             return known[1]
+
+    def target_engine(self, conn_id: str) -> Engine:
+        """Return the read-only engine of a Connection for scores.
+
+        :raises PreflightError: for a warehouse, which cannot hold them
+        :raises ConfigurationError: as :meth:`engine`
+        """
+        refuse_as_target(connection_named(conn_id))
+        return self.engine(conn_id)
 
     def source(self, job: ScoringJob) -> ReviewSource:
         """Return a job's source. Its columns are inspected once for each engine.

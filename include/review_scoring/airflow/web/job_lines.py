@@ -122,7 +122,7 @@ def _recorded(
 ) -> Iterator[tuple[str, Recorded]]:
     """Yield what a database has of jobs. Those that have never run are left out."""
     tables_ = tables(schema)
-    with databases.engine(conn_id).connect() as connection:
+    with databases.target_engine(conn_id).connect() as connection:
         try:
             records = find_jobs(connection, tables_, names)
         except DBAPIError as error:

@@ -48,7 +48,7 @@ class SelectedJob:
     @property
     def engine(self) -> Engine:
         """A read-only engine of the database that holds the job's scores."""
-        return self.databases.engine(target_conn_id(self.job))
+        return self.databases.target_engine(target_conn_id(self.job))
 
     @contextmanager
     def open(self) -> Iterator[tuple[Connection, JobRecord | None]]:

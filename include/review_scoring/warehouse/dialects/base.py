@@ -41,7 +41,8 @@ class Session:
     """Settings of a connection: none, for a database that needs none."""
 
     isolation_level: str | None = None
-    over_network = True
+    pings = True
+    """Whether an idle connection is checked before it is used, since it may have been dropped."""
 
     def connect_args(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return arguments of the driver, without those that the Connection sets itself.
@@ -65,6 +66,18 @@ class Dialect:
     compares_rows = False
     """Whether an index on two columns serves `(a, b) < (1, 2)`."""
 
+    unfit_as_ledger: str | None = None
+    """Why it cannot hold the scores, with its name; None for a database that can."""
+
+    enforces_keys = True
+    """Whether a column that is declared as unique is."""
+
+    id_page_rows = 10_000
+    """Ids in a page that is compared with the ledger; ids are small, unlike texts."""
+
+    text_rows = 0
+    """Texts that one statement fetches by their ids, at least; 0 for those of one chunk."""
+
     def now(self, connection: Connection) -> datetime:
         """Return the database's time (aware, UTC), so that leases do not depend on the workers' clocks."""
         moment: datetime | None = connection.scalar(select(type_coerce(self.clock, UtcDateTime())))
@@ -87,6 +100,10 @@ class Dialect:
     def bound(self, value: object, type_: TypeEngine[Any]) -> ColumnElement[Any]:
         """Bind an id with the type of its column."""
         return literal(value, type_)
+
+    def column_type(self, type_: TypeEngine[Any]) -> TypeEngine[Any]:
+        """Return the generic type for a reflected one that SQLAlchemy's dialect does not derive from it."""
+        return type_
 
     def time_as_text(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         """Return an `updated_at` column in a form that every driver can fetch."""

@@ -12,7 +12,7 @@ from review_scoring.warehouse.dialects.base import Dialect, Session
 class DuckDBSession(Session):
     """DuckDB, which runs in this process."""
 
-    over_network = False
+    pings = False
 
 
 class DuckDB(Dialect):

@@ -19,7 +19,7 @@ from review_scoring.warehouse.dialects.base import BUSY_TIMEOUT_S, Dialect, Row,
 class SQLiteSession(Session):
     """SQLite with explicit transactions. Invalid UTF-8 is passed through, to be rejected row by row."""
 
-    over_network = False
+    pings = False
 
     def connect_args(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Set the timeout for a locked file."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from typing import TypeAlias
 
 from sqlalchemy import ColumnElement, true
@@ -14,14 +15,12 @@ from sqlalchemy import ColumnElement, true
 from review_scoring.job import Rescore
 from review_scoring.request import NativeId, RunRequest
 from review_scoring.reviews import RejectReason, Review, canonical_id, canonical_time, text_hash
+from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.ledger.chunk import Chunk, Recorded
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.source.review_source import ReviewSource
 from review_scoring.warehouse.source.rows import SourceRow, parse_id
 from review_scoring.warehouse.source.stretches import WHOLE, Position, ReadTo, Stretch
-
-ID_PAGE_ROWS = 10_000
-"""Ids per page when ids are compared with the ledger; ids are small, unlike texts."""
 
 Wanted: TypeAlias = dict[NativeId, tuple[Position, Recorded | None]]
 """Ids of reviews that are to be looked at, with where they stand, and what is recorded of them."""
@@ -94,8 +93,8 @@ class Candidates:
         if stretch.of_rejects:
             yield from self._rejects(stretch)
             return
-        keys = self.request.selection.keys
-        for page in self.source.pages(ID_PAGE_ROWS, texts=False, keys=keys, stretch=stretch):
+        keys, rows_of_page = self.request.selection.keys, dialect_of(self.source.engine).id_page_rows
+        for page in self.source.pages(rows_of_page, texts=False, keys=keys, stretch=stretch):
             rows: dict[str, list[SourceRow]] = {}
             for row, review_id in _with_canonical_ids(page.rows, unkeyed):
                 rows.setdefault(review_id, []).append(row)
@@ -109,15 +108,18 @@ class Candidates:
     def _rejects(self, stretch: Stretch) -> Iterator[Wanted]:
         """Yield the rejects of a stretch, without a look at the source."""
         after, upto = (None if end is None else canonical_id(end.id) for end in (stretch.after, stretch.upto))
-        while self.ledger is not None:
-            page = self.ledger.records.rejects(ID_PAGE_ROWS, self.request.selection.reject_reason, after, upto)
+        if self.ledger is None:
+            return
+        rows_of_page = dialect_of(self.ledger.engine).id_page_rows
+        while True:
+            page = self.ledger.records.rejects(rows_of_page, self.request.selection.reject_reason, after, upto)
             native = {review_id: parse_id(review_id, self.source.id_type) for review_id in page}
             yield {
                 native[review_id]: (Position(native[review_id]), recorded)
                 for review_id, recorded in page.items()
                 if self._is_wanted([], recorded, stretch)
             }
-            if len(page) < ID_PAGE_ROWS:
+            if len(page) < rows_of_page:
                 return
             after = list(page)[-1]
 
@@ -136,15 +138,16 @@ class Candidates:
             yield self._chunk(_with_canonical_ids(page.rows, unkeyed), {}), page.last
 
     def _compared(self, stretch: Stretch, unkeyed: Counter[str] | None) -> Iterator[tuple[Chunk, Position | None]]:
-        """Compare pages of ids with the ledger, and fetch the texts of those that are wanted."""
+        """Compare pages of ids with the ledger, and fetch the texts of those that are wanted: some chunks at a time."""
         wanted: Wanted = {}
-        rows = self.request.chunk_rows
+        most = dialect_of(self.source.engine).text_rows
+        rows = max(self.request.chunk_rows, most if self.limit is None else min(most, self.limit))
         for more in self.wanted(stretch, unkeyed):
             wanted.update(more)
             while len(wanted) >= rows:
-                yield self._fetched({id_: wanted.pop(id_) for id_ in list(wanted)[:rows]})
+                yield from self._fetched({id_: wanted.pop(id_) for id_ in list(islice(wanted, rows))})
         if wanted:
-            yield self._fetched(wanted)
+            yield from self._fetched(wanted)
 
     def _is_wanted(self, rows: Sequence[SourceRow], recorded: Recorded | None, stretch: Stretch) -> bool:
         """Return whether the run looks at a review, of which the source has these rows."""
@@ -165,12 +168,17 @@ class Candidates:
             return any(time is None or time != recorded.updated_at for time in times)
         return rescore is not Rescore.NOTHING
 
-    def _fetched(self, wanted: Wanted) -> tuple[Chunk, Position]:
-        order = {id_: n for n, id_ in enumerate(wanted)}
-        rows = sorted((row for row in self.source.reviews(list(wanted)) if row.id in order), key=lambda r: order[r.id])
-        recorded = {canonical_id(id_): known for id_, (_, known) in wanted.items() if known is not None}
-        last, _ = wanted[next(reversed(wanted))]
-        return self._chunk(_with_canonical_ids(rows, None), recorded), last
+    def _fetched(self, wanted: Wanted) -> Iterator[tuple[Chunk, Position]]:
+        """Fetch the texts of reviews, and yield them in chunks."""
+        found: dict[NativeId, list[SourceRow]] = {}
+        for row in self.source.reviews(list(wanted)):
+            found.setdefault(row.id, []).append(row)
+        for start in range(0, len(wanted), self.request.chunk_rows):
+            ids = list(islice(wanted, start, start + self.request.chunk_rows))
+            rows = [row for id_ in ids for row in found.pop(id_, [])]
+            recorded = {canonical_id(id_): known for id_ in ids if (known := wanted[id_][1]) is not None}
+            last, _ = wanted[ids[-1]]
+            yield self._chunk(_with_canonical_ids(rows, None), recorded), last
 
     def _chunk(self, rows: Sequence[tuple[SourceRow, str]], recorded: Mapping[str | None, Recorded]) -> Chunk:
         """Make a chunk of rows and their canonical ids.

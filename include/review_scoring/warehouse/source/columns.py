@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.types import Integer, NullType, Numeric, TypeEngine
 
+from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.errors import Fault, fault_of
 
 _MYSQL_COLUMNS = text(
@@ -33,7 +34,7 @@ _POSTGRESQL_HEIRS = text(
 
 
 def columns_of(engine: Engine, name: str, schema: str | None) -> Mapping[str, ReflectedColumn]:
-    """Return the columns by name, with a domain's base type in place of the domain.
+    """Return the columns by name, with a domain's base type in place of the domain, and generic types where possible.
 
     :raises sqlalchemy.exc.NoSuchTableError: if there is no such table or view that this user sees
     """
@@ -46,16 +47,20 @@ def columns_of(engine: Engine, name: str, schema: str | None) -> Mapping[str, Re
             if engine.dialect.name != "mysql" or fault_of(error) is not Fault.RIGHTS:
                 raise
             columns = _visible_mysql_columns(engine, name, schema)
+    if not columns:  # for a table that does not exist, as some dialects have it
+        raise sa_exc.NoSuchTableError(name)
     for each in columns:
-        each["type"] = _base(each["type"])
+        each["type"] = dialect_of(engine).column_type(_base(each["type"]))
     return {each["name"]: each for each in columns}
 
 
 def leading_keys(engine: Engine, name: str, schema: str | None) -> list[tuple[tuple[str | None, ...], bool]]:
     """Return the columns of each key and index over the whole table, and whether it is unique.
 
-    Empty for a view, and for a table whose definition the user may not see.
+    Empty for a view, for a table whose definition the user may not see, and where no declared key is enforced.
     """
+    if not dialect_of(engine).enforces_keys:
+        return []
     inspector = inspect(engine)
     try:
         primary = inspector.get_pk_constraint(name, schema=schema).get("constrained_columns") or []

@@ -105,7 +105,8 @@ def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
 def _columns(engine: Engine, job: ScoringJob, place: str) -> Mapping[str, ReflectedColumn]:
     where = f"connection {job.source_conn_id!r}"
     inspector = inspect(engine)
-    if job.source_schema and not inspector.has_schema(job.source_schema):
+    is_elsewhere = not dialect_of(engine).enforces_keys and "." in (job.source_schema or "")  # project.dataset
+    if job.source_schema and not is_elsewhere and not inspector.has_schema(job.source_schema):
         found = ", ".join(inspector.get_schema_names())
         raise PreflightError([f"{where} has no schema {job.source_schema!r}; there is {found}"])
     try:

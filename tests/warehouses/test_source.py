@@ -1,0 +1,159 @@
+"""Reviews in an emulated warehouse, scores in SQLite: loads, changes, late rows, kinds of ids, set-ups that are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Engine, event, inspect
+
+from review_scoring.errors import PreflightError
+from review_scoring.job import OnChange, ScoringJob
+from tests.stubs import Warehouse, predicted
+from tests.warehouses.conftest import CONN_ID, Emulated
+
+REVIEWS = 5000
+
+
+@pytest.fixture
+def scored(warehouse: Emulated, sqlite_engine: Engine) -> Warehouse:
+    """A job that reads from an emulated warehouse, and keeps its scores in SQLite."""
+    job = ScoringJob(
+        name="films",
+        source_conn_id=CONN_ID,
+        source_schema=warehouse.schema,
+        source_table="reviews",
+        text_column="body",
+        target_conn_id="ledger",
+    )
+    return Warehouse(warehouse.engine, target=sqlite_engine, job=job)
+
+
+def create(warehouse: Emulated, id_type: str = "{integer}") -> None:
+    warehouse.run(f"CREATE TABLE {{table}} (id {id_type}, body {{text}}, updated_at {{time}})")
+
+
+def fill(warehouse: Emulated, first: int, last: int, *, at: str = "2026-05-01 00:00:00", id_: str = "{n}") -> None:
+    """Insert reviews with the numbers from first to last."""
+    rows = ", ".join(f"({id_.format(n=n)}, '{body(n)}', '{at}')" for n in range(first, last + 1))
+    warehouse.run(f"INSERT INTO {{table}} (id, body, updated_at) VALUES {rows}")
+
+
+def body(number: int) -> str:
+    return f"critique numéro {number}"
+
+
+def with_updates(scored: Warehouse, **settings: object) -> None:
+    """Have the job compare `updated_at`."""
+    values = scored.job.model_dump() | {"updated_at_column": "updated_at", "on_change": OnChange.RESCORE} | settings
+    scored.job = ScoringJob.model_validate(values)
+
+
+@contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """Collect the statements that an engine runs in the block."""
+    found: list[str] = []
+
+    def collect(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        found.append(statement)
+
+    event.listen(engine, "before_cursor_execute", collect)
+    yield found
+    event.remove(engine, "before_cursor_execute", collect)
+
+
+def test_each_review_is_scored_once_with_few_statements(warehouse: Emulated, scored: Warehouse) -> None:
+    create(warehouse)
+    fill(warehouse, 1, REVIEWS)
+    with statements(warehouse.engine) as first:
+        assert scored.score("night 1").counts.scored == REVIEWS
+    with statements(warehouse.engine) as second:
+        assert scored.score("night 2").counts.read == 0
+    found = scored.scores()
+    assert found.keys() == {str(n) for n in range(1, REVIEWS + 1)}
+    assert all(row.label == predicted(body(int(review_id))).label for review_id, row in found.items())
+    assert len(first) <= 8
+    assert len(second) <= 6
+
+
+def test_a_changed_review_is_scored_again(warehouse: Emulated, scored: Warehouse) -> None:
+    with_updates(scored)
+    create(warehouse)
+    fill(warehouse, 1, 20)
+    scored.score("night 1")
+    warehouse.run("UPDATE {table} SET body = 'autre', updated_at = '2026-05-02 00:00:00' WHERE id = 7")
+    report = scored.score("night 2")
+    assert (report.counts.read, report.counts.scored) == (1, 1)
+    assert scored.scores()["7"].label == predicted("autre").label
+    assert scored.score("night 3").counts.read == 0
+
+
+@pytest.mark.parametrize("cursor", ["id", "updated_at"])
+def test_a_row_that_is_late_within_the_lookback_is_scored(warehouse: Emulated, scored: Warehouse, cursor: str) -> None:
+    scored.job = scored.job.model_copy(update={"cursor_column": cursor, "cursor_lookback": 3600})
+    create(warehouse)
+    fill(warehouse, 10_001, 10_020, at="2026-05-01 12:00:00")
+    scored.score("night 1")
+    fill(warehouse, 9_000, 9_000, at="2026-05-01 11:30:00")
+    fill(warehouse, 10_021, 10_021, at="2026-05-01 12:10:00")
+    with statements(warehouse.engine) as ran:
+        assert scored.score("night 2").counts.scored == 2
+    assert any(f"{cursor} >=" in each.replace("`", "").replace("reviews.", "") for each in ran)
+
+
+@pytest.mark.parametrize(("id_type", "id_"), [("{text}", "'é{n}'"), ("NUMERIC(20, 0)", "90000000000000{n:06}")])
+def test_ids_of_other_types(warehouse: Emulated, scored: Warehouse, id_type: str, id_: str) -> None:
+    create(warehouse, id_type)
+    fill(warehouse, 1, 30, id_=id_)
+    assert scored.score("night 1").counts.scored == 30
+    assert scored.score("night 2").counts.read == 0
+    assert scored.scores().keys() == {id_.strip("'").format(n=n) for n in range(1, 31)}
+
+
+def test_rows_with_the_same_id_are_one_review_although_the_key_is_declared(
+    warehouse: Emulated, scored: Warehouse
+) -> None:
+    create(warehouse)
+    fill(warehouse, 1, 30)
+    fill(warehouse, 30, 31)
+    counts = scored.score("night 1").counts
+    assert (counts.scored, counts.read) == (31, 32)
+
+
+def test_texts_are_fetched_for_several_chunks_at_once(warehouse: Emulated, scored: Warehouse) -> None:
+    create(warehouse)
+    fill(warehouse, 1, 100)
+    with statements(warehouse.engine) as ran:
+        scored.score("night 1", chunk_rows=10)
+    assert scored.shards()[0].chunks == 10
+    assert sum("body" in each and "LIMIT" not in each for each in ran) == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("text_column", "words", r"has no column 'words' \(text_column\); it has id, body, updated_at"),
+        ("source_table", "critics", r"has no table '.*critics'; there is reviews"),
+        ("source_schema", "elsewhere", r"has no schema 'elsewhere'; there is "),
+    ],
+)
+def test_a_wrong_set_up_is_reported(
+    warehouse: Emulated, scored: Warehouse, setting: str, value: str, message: str
+) -> None:
+    create(warehouse)
+    scored.job = scored.job.model_copy(update={setting: value})
+    with pytest.raises(PreflightError, match=message):
+        scored.prepare()
+
+
+def test_the_warehouse_is_refused_as_the_ledger_before_anything_is_created(
+    warehouse: Emulated, scored: Warehouse
+) -> None:
+    create(warehouse)
+    alone = replace(scored, target=None)
+    with pytest.raises(PreflightError, match="cannot hold the scores; set target_conn_id to a PostgreSQL") as error:
+        alone.prepare()
+    assert len(error.value.problems) == 1
+    assert inspect(warehouse.engine).get_table_names(warehouse.schema) == ["reviews"]
