@@ -60,39 +60,26 @@ def snowflake_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 @pytest.fixture(scope="session")
 def bigquery_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an emulator of BigQuery, to which Google's client is directed."""
-    with (
-        bigquery_emulator(tmp_path_factory.mktemp("bigquery") / "log") as address,
-        pytest.MonkeyPatch.context() as set_,
-    ):
-        set_.setenv("BIGQUERY_EMULATOR_HOST", address)
+    log = tmp_path_factory.mktemp("bigquery") / "log"
+    with bigquery_emulator(log) as address, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BIGQUERY_EMULATOR_HOST", address)
         yield address
 
 
-def snowflake_connection(address: str, schema: str, **more: Any) -> dict[str, Any]:
-    """Return a Connection to an emulator of Snowflake."""
+def snowflake_connection(address: str, schema: str, **more: object) -> dict[str, Any]:
+    """Return a Connection to an emulator of Snowflake.
+
+    :param more: extras
+    """
     host, port = address.removeprefix("http://").split(":")
-    extra = {
-        "account": "tests",
-        "database": "films",
-        "warehouse": "small",
-        "role": "reader",
-        "host": host,
-        "port": port,
-    }
-    return {
-        "conn_type": "snowflake",
-        "login": "scorer",
-        "password": "not secret",
-        "schema": schema,
-        "extra": extra,
-    } | more
+    place = {"account": "tests", "database": "films", "warehouse": "small", "role": "reader"}
+    extra = {**place, "host": host, "port": port, **more}
+    return {"conn_type": "snowflake", "login": "scorer", "password": "hunter2hunter2", "schema": schema, "extra": extra}
 
 
 def without_tls(engine: Engine) -> None:
     """Have Snowflake's client speak HTTP, as the emulator does; the provider's Connection cannot say so."""
-    event.listen(
-        engine, "do_connect", lambda _dialect, _record, _arguments, parameters: parameters.update(protocol="http")
-    )
+    event.listen(engine, "do_connect", lambda dialect, record, arguments, given: given.update(protocol="http"))
 
 
 def for_the_emulator(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""Reviews in an emulated warehouse, scores in SQLite: loads, changes, late rows, kinds of ids, set-ups that are wrong."""
+"""Reviews in an emulated warehouse, scores in SQLite: loads, changes, late rows, types of ids, wrong settings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import Engine, event, inspect
 
 from review_scoring.errors import PreflightError
 from review_scoring.job import OnChange, ScoringJob
+from review_scoring.warehouse.source.columns import leading_keys
 from tests.stubs import Warehouse, predicted
 from tests.warehouses.conftest import CONN_ID, Emulated
 
@@ -112,9 +113,14 @@ def test_ids_of_other_types(warehouse: Emulated, scored: Warehouse, id_type: str
     assert scored.scores().keys() == {id_.strip("'").format(n=n) for n in range(1, 31)}
 
 
-def test_rows_with_the_same_id_are_one_review_although_the_key_is_declared(
-    warehouse: Emulated, scored: Warehouse
-) -> None:
+def test_a_declared_key_is_not_trusted(snowflake: Emulated) -> None:
+    create(snowflake, "{integer} PRIMARY KEY")
+    columns = inspect(snowflake.engine).get_pk_constraint("reviews", snowflake.schema)["constrained_columns"]
+    assert columns == ["id"]
+    assert leading_keys(snowflake.engine, "reviews", snowflake.schema) == []
+
+
+def test_rows_with_the_same_id_are_one_review(warehouse: Emulated, scored: Warehouse) -> None:
     create(warehouse)
     fill(warehouse, 1, 30)
     fill(warehouse, 30, 31)
