@@ -48,7 +48,12 @@ def test_the_jobs_of_bigquery_have_a_label(bigquery: Emulated) -> None:
         client = opened._client
     sent: list[Any] = []
     send = client._connection.api_request
-    client._connection.api_request = lambda **request: [sent.append(request.get("data")), send(**request)][1]
+
+    def spy(**request: Any) -> Any:
+        sent.append(request.get("data"))
+        return send(**request)
+
+    client._connection.api_request = spy
     bigquery.run("SELECT 1")
     assert sent[0]["configuration"]["labels"] == {"application": "review_scoring"}  # the emulator does not keep them
 
@@ -73,7 +78,7 @@ def logins(address: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *_: object) -> None:
             """Print nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
