@@ -125,7 +125,8 @@ def _databricks(connection: Connection, options: Mapping[str, Any]) -> Engine:
     schema = extras.get("schema") or connection.schema or "default"
     place = {"http_path": extras.get("http_path"), "catalog": extras.get("catalog"), "schema": schema}
     query = {name: str(value) for name, value in place.items() if value}
-    url = URL.create("databricks", host=connection.host, query=query)
+    host = (connection.host or "").removeprefix("https://").rstrip("/")
+    url = URL.create("databricks", host=host, query=query)
 
     def connect() -> Any:
         hook = DatabricksSqlHook(databricks_conn_id=connection.conn_id, schema=schema, caller=APPLICATION)
