@@ -39,8 +39,14 @@ def test_a_connection_to_databricks_has_its_path_catalog_and_schema(monkeypatch:
     from databricks import sql
     from databricks.sql.exc import RequestError
 
-    extra = {"http_path": "/sql/1.0/warehouses/a", "catalog": "main", "schema": "films"}
-    connection = {"conn_type": "databricks", "host": "https://adb.example", "password": "dapi-token", "extra": extra}
+    extra = {"http_path": "/sql/1.0/warehouses/a", "catalog": "main"}
+    connection: dict[str, Any] = {
+        "conn_type": "databricks",
+        "host": "https://adb.example",
+        "password": "dapi-token",
+        "schema": "films",
+    }
+    connection |= {"extra": extra}
     monkeypatch.setenv(VARIABLE, json.dumps(connection))
     asked = asked_of(sql, lambda: RequestError("a secret", {"http-code": 503}), monkeypatch)
     engine = engine_of(CONN_ID)
@@ -59,7 +65,11 @@ def test_each_connection_to_redshift_has_a_password_of_its_own(monkeypatch: pyte
     import redshift_connector
     from airflow.providers.amazon.aws.hooks.redshift_sql import RedshiftSQLHook
 
-    connection = {"conn_type": "redshift", "host": "a.b.eu-west-3.redshift.amazonaws.com", "schema": "films"}
+    connection: dict[str, Any] = {
+        "conn_type": "redshift",
+        "host": "a.b.eu-west-3.redshift.amazonaws.com",
+        "schema": "films",
+    }
     connection |= {"login": "scorer", "extra": {"iam": True}}
     monkeypatch.setenv(VARIABLE, json.dumps(connection))
     passwords = iter(["first", "second"])
