@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from review_scoring import __version__
-from review_scoring.airflow.connections.engines import FILES, address_of, connection_named
+from review_scoring.airflow.connections.engines import FILES, connection_named, url_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.job import ScoringJob, target_conn_id
 from review_scoring.reviews import RejectReason
@@ -32,6 +32,7 @@ SERVERS: Mapping[str, tuple[str, int]] = {
     "postgresql": ("postgres", 5432),
     "mysql": ("mysql", 3306),
     "mariadb": ("mysql", 3306),
+    "redshift": ("redshift", 5439),
 }
 """SQLAlchemy dialect -> scheme and port that OpenLineage's naming gives it."""
 
@@ -131,6 +132,8 @@ def dataset(url: URL, schema: str | None, table: str, *, default_schema: str | N
         path = Path(url.database or "").absolute()
         parts = [path.stem] if backend == "duckdb" else []
         return _dataset(f"{backend}://{path.as_posix()}", [*parts, schema or "main", table])
+    if backend == "bigquery":
+        return _dataset(backend, [url.host, schema or url.database, table])
     scheme, port = SERVERS.get(backend, (backend, None))
     host = "localhost" if not url.host or url.host.startswith("/") else url.host
     port = url.port or port
@@ -139,7 +142,7 @@ def dataset(url: URL, schema: str | None, table: str, *, default_schema: str | N
         return _dataset(namespace, [schema or url.database, table])
     if scheme == "postgres":
         return _dataset(namespace, [url.database or url.username, schema or default_schema or "public", table])
-    return _dataset(namespace, [url.database, schema or default_schema, table])
+    return _dataset(namespace, [url.database, schema or default_schema or str(url.query.get("schema", "")), table])
 
 
 def model_facet(report: RunReport) -> Values:
@@ -192,7 +195,7 @@ def _wrote(output: Values, rows: int) -> None:
 
 def _addresses(job: ScoringJob) -> tuple[URL, URL]:
     """Return the addresses of a job's source and scores, as its Connections have them."""
-    source, target = (address_of(connection_named(name)).url for name in (job.source_conn_id, target_conn_id(job)))
+    source, target = (url_of(connection_named(name)) for name in (job.source_conn_id, target_conn_id(job)))
     return source, target
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import pytest
+from airflow.sdk import Connection
 from sqlalchemy import Engine
 
-from review_scoring.airflow.connections.engines import engine_of, target_engine_of
+from review_scoring.airflow.connections.engines import engine_of, target_engine_of, url_of
+from review_scoring.airflow.lineage import dataset
 from review_scoring.airflow.web.databases import Databases
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, PreflightError
@@ -40,6 +43,33 @@ def job(**settings: object) -> ScoringJob:
     return ScoringJob(
         **{"name": "films", "source_conn_id": "warehouse", "source_table": "reviews", "text_column": "body"} | settings
     )
+
+
+@pytest.mark.parametrize(
+    ("connection", "namespace", "name"),
+    [
+        (
+            {"conn_type": "snowflake", "schema": "raw", "extra": {"account": "acme-eu", "database": "shop"}},
+            "snowflake://acme-eu",
+            "shop.raw.reviews",
+        ),
+        ({"conn_type": "gcpbigquery", "schema": "raw", "extra": {"project": "acme"}}, "bigquery", "acme.raw.reviews"),
+        (
+            {"conn_type": "databricks", "host": "https://adb.example", "extra": {"catalog": "main"}},
+            "databricks://adb.example",
+            "main.default.reviews",
+        ),
+        (
+            {"conn_type": "redshift", "host": "a.example", "schema": "shop"},
+            "redshift://a.example:5439",
+            "shop.reviews",
+        ),
+    ],
+)
+def test_the_lineage_names_a_table_without_the_provider(connection: dict[str, Any], namespace: str, name: str) -> None:
+    extra = json.dumps(connection.get("extra", {}))
+    found = dataset(url_of(Connection(conn_id="warehouse", **(connection | {"extra": extra}))), None, "reviews")
+    assert (found["namespace"], found["name"]) == (namespace, name)
 
 
 def test_a_missing_provider_is_reported_with_what_installs_it(warehouse: str) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from review_scoring.airflow.compat import AirflowException
 from review_scoring.airflow.connections.extras import SCHEME, connect_args_of, drivers_extras, scheme_of
-from review_scoring.airflow.connections.hooks import is_warehouse, warehouse_dialect, warehouse_engine
+from review_scoring.airflow.connections.hooks import is_warehouse, warehouse_dialect, warehouse_engine, warehouse_place
 from review_scoring.errors import ConfigurationError
 from review_scoring.job import ScoringJob, target_conn_id
 from review_scoring.warehouse.engine import Address, make_engine
@@ -56,6 +56,14 @@ def target_engine_of(job: ScoringJob) -> Engine:
     connection = connection_named(target_conn_id(job))
     refuse_as_target(connection)
     return _engine_of(connection)
+
+
+def url_of(connection: Connection) -> URL:
+    """Return where the tables of a Connection are, for lineage.
+
+    :raises ConfigurationError: as :func:`address_of`
+    """
+    return warehouse_place(connection) if is_warehouse(connection) else address_of(connection).url
 
 
 def refuse_as_target(connection: Connection) -> None:

@@ -32,11 +32,13 @@ class Provider:
     :param dialect: SQLAlchemy's name of the database
     :param extra: the extra of this package that installs provider and dialect
     :param engine: makes an engine, of a Connection and further arguments of `create_engine`
+    :param place: names where the tables are, without a need for the provider
     """
 
     dialect: str
     extra: str
     engine: Callable[[Connection, Mapping[str, Any]], Engine]
+    place: Callable[[Connection], URL]
 
 
 def is_warehouse(connection: Connection) -> bool:
@@ -47,6 +49,11 @@ def is_warehouse(connection: Connection) -> bool:
 def warehouse_dialect(connection: Connection) -> str:
     """Return SQLAlchemy's name of a warehouse, which needs no driver."""
     return _PROVIDERS[connection.conn_type or ""].dialect
+
+
+def warehouse_place(connection: Connection) -> URL:
+    """Return where the tables of a warehouse are: its host or account, database, and in the query the schema."""
+    return _PROVIDERS[connection.conn_type or ""].place(connection)
 
 
 def warehouse_engine(
@@ -121,12 +128,10 @@ def _databricks(connection: Connection, options: Mapping[str, Any]) -> Engine:
     """Return an engine whose connections the hook makes. The hook keeps one connection, so each has its own hook."""
     from airflow.providers.databricks.hooks.databricks_sql import DatabricksSqlHook
 
-    extras = _extras(connection)
-    schema = extras.get("schema") or connection.schema or "default"
-    place = {"http_path": extras.get("http_path"), "catalog": extras.get("catalog"), "schema": schema}
-    query = {name: str(value) for name, value in place.items() if value}
-    host = (connection.host or "").removeprefix("https://").rstrip("/")
-    url = URL.create("databricks", host=host, query=query)
+    place = _databricks_place(connection)
+    schema, http_path = place.query["schema"], _extras(connection).get("http_path")
+    query = {"http_path": http_path, "catalog": place.database, "schema": schema}
+    url = URL.create("databricks", host=place.host, query={name: value for name, value in query.items() if value})
 
     def connect() -> Any:
         hook = DatabricksSqlHook(databricks_conn_id=connection.conn_id, schema=schema, caller=APPLICATION)
@@ -139,11 +144,32 @@ def _redshift(connection: Connection, options: Mapping[str, Any]) -> Engine:
     """Return an engine whose connections the hook makes: with IAM, each has a password of its own."""
     from airflow.providers.amazon.aws.hooks.redshift_sql import RedshiftSQLHook
 
-    url = URL.create(
-        "redshift+redshift_connector", host=connection.host, port=connection.port, database=connection.schema
-    )
+    url = _redshift_place(connection).set(drivername="redshift+redshift_connector")
     hook = RedshiftSQLHook(redshift_conn_id=connection.conn_id)
     return create_engine(url, creator=hook.get_conn, **options)
+
+
+def _snowflake_place(connection: Connection) -> URL:
+    extras = _extras(connection)
+    query = {"schema": connection.schema} if connection.schema else {}
+    return URL.create("snowflake", host=extras.get("account"), database=extras.get("database"), query=query)
+
+
+def _bigquery_place(connection: Connection) -> URL:
+    extras = _extras(connection)
+    project = extras.get("project") or extras.get("extra__google_cloud_platform__project")
+    return URL.create("bigquery", host=project, database=connection.schema or None)
+
+
+def _databricks_place(connection: Connection) -> URL:
+    extras = _extras(connection)
+    host = (connection.host or "").removeprefix("https://").rstrip("/")
+    schema = str(extras.get("schema") or connection.schema or "default")
+    return URL.create("databricks", host=host, database=extras.get("catalog"), query={"schema": schema})
+
+
+def _redshift_place(connection: Connection) -> URL:
+    return URL.create("redshift", host=connection.host, port=connection.port, database=connection.schema)
 
 
 def _extras(connection: Connection) -> dict[str, Any]:
@@ -151,10 +177,10 @@ def _extras(connection: Connection) -> dict[str, Any]:
 
 
 _PROVIDERS: Mapping[str, Provider] = {
-    "snowflake": Provider("snowflake", "snowflake", _snowflake),
-    "gcpbigquery": Provider("bigquery", "bigquery", _bigquery),
-    "google_cloud_platform": Provider("bigquery", "bigquery", _bigquery),
-    "databricks": Provider("databricks", "databricks", _databricks),
-    "redshift": Provider("redshift", "redshift", _redshift),
+    "snowflake": Provider("snowflake", "snowflake", _snowflake, _snowflake_place),
+    "gcpbigquery": Provider("bigquery", "bigquery", _bigquery, _bigquery_place),
+    "google_cloud_platform": Provider("bigquery", "bigquery", _bigquery, _bigquery_place),
+    "databricks": Provider("databricks", "databricks", _databricks, _databricks_place),
+    "redshift": Provider("redshift", "redshift", _redshift, _redshift_place),
 }
 """Airflow connection type -> the provider that connects."""
