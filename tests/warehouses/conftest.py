@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from review_scoring.airflow.connections.engines import engine_of
-from tests.warehouses.emulators import bigquery_emulator, snowflake_emulator
+from tests.warehouses.emulators import bigquery_emulator, program, snowflake_emulator
 
 CONN_ID = "warehouse"
 
@@ -48,6 +48,13 @@ class Emulated:
 
 SNOWFLAKE_TYPES = {"integer": "NUMBER(38, 0)", "text": "VARCHAR", "time": "TIMESTAMP_NTZ"}
 BIGQUERY_TYPES = {"integer": "INT64", "text": "STRING", "time": "TIMESTAMP"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def emulators() -> None:
+    """Skip all tests of this folder where the emulators or the clients of the warehouses are not installed."""
+    for environment, name in (("snowflake", "fakesnow"), ("bigquery", "bqemulator")):
+        program(environment, name)
 
 
 @pytest.fixture(scope="session")

@@ -12,15 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.warehouse.errors import Fault, fault_of
 from tests.warehouses.conftest import CONN_ID
-from tests.warehouses.emulators import program
 
 VARIABLE = f"AIRFLOW_CONN_{CONN_ID.upper()}"
-
-
-@pytest.fixture(autouse=True)
-def clients() -> None:
-    """Skip where the clients of the warehouses are not installed."""
-    program("snowflake", "fakesnow")
 
 
 def asked_of(client: Any, error: Callable[[], Exception], monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
