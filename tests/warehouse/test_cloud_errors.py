@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -73,7 +74,18 @@ CASES: list[tuple[Exception, Fault, str]] = [
     (redshift("42501"), Fault.RIGHTS, "42501"),
     (redshift("28000"), Fault.LOGIN, "28000"),
     (error_of("redshift_connector.error", "InterfaceError", "a secret row"), Fault.AWAY, "InterfaceError"),
+    (
+        error_of("botocore.exceptions", "ClientError", "a secret row", response={"a": "secret"}),
+        Fault.LOGIN,
+        "ClientError",
+    ),
+    (error_of("botocore.exceptions", "EndpointConnectionError", "a secret row"), Fault.AWAY, "EndpointConnectionError"),
     (error_of("requests.exceptions", "ReadTimeout", "a secret row"), Fault.AWAY, "ReadTimeout"),
+    (
+        error_of("requests.exceptions", "HTTPError", "a secret row", response=SimpleNamespace(status_code=401)),
+        Fault.LOGIN,
+        "401",
+    ),
 ]
 
 

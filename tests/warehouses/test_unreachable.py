@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from review_scoring.airflow.connections.engines import engine_of
+from review_scoring.errors import ConfigurationError
 from review_scoring.warehouse.errors import Fault, fault_of
 from tests.warehouses.conftest import CONN_ID
 
@@ -52,6 +53,12 @@ def test_a_connection_to_databricks_has_its_path_catalog_and_schema(monkeypatch:
     assert (parameters["catalog"], parameters["schema"]) == ("main", "films")
     assert engine.url.query == {"http_path": "/sql/1.0/warehouses/a", "catalog": "main", "schema": "films"}
     assert engine.url.host == "adb.example"
+
+
+def test_a_databricks_connection_without_a_path_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, json.dumps({"conn_type": "databricks", "host": "adb.example"}))
+    with pytest.raises(ConfigurationError, match="the extra http_path is missing"):
+        engine_of(CONN_ID)
 
 
 def test_each_connection_to_redshift_has_a_password_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

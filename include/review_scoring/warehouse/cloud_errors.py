@@ -10,7 +10,7 @@ The clients are not imported: an error is known by the module of its class.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,10 +73,10 @@ _CONDITION = re.compile(r"\[([A-Z][A-Z0-9_.]+)\]")
 _SQLSTATE = re.compile(r"SQLSTATE: ?([0-9A-Z]{5})")
 
 _WORDS = ("msg", "raw_msg", "query", "message", "telemetry_traceback")
-_RECORDS = ("context", "_errors", "_details", "_response")
+_RECORDS = ("context", "response", "_errors", "_details", "_response")
 """Attributes of the clients' errors that quote the statement or a row: texts, and collections."""
 
-CLIENTS = ("databricks", "google", "redshift_connector", "requests", "snowflake", "urllib3")
+CLIENTS = ("botocore", "databricks", "google", "redshift_connector", "requests", "snowflake", "urllib3")
 """Packages that raise errors of a warehouse."""
 
 
@@ -85,8 +85,7 @@ def cloud_error(original: BaseException) -> CloudError | None:
     package = type(original).__module__.partition(".")[0]
     if package not in CLIENTS:
         return None
-    read = {"snowflake": _snowflake, "google": _google, "databricks": _databricks, "redshift_connector": _redshift}
-    return read.get(package, _network)(original)
+    return _READ.get(package, _network)(original)
 
 
 def forget_words(original: BaseException, code: str | None) -> None:
@@ -150,5 +149,25 @@ def _redshift(original: Any) -> CloudError:
     return CloudError(None, Fault.AWAY if is_away else Fault.OTHER)
 
 
+def _aws(original: BaseException) -> CloudError:
+    """Read an error of the request for a password by IAM: an answer of AWS, no credentials at all, or no answer."""
+    name = type(original).__name__
+    is_login = name in {"ClientError", "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
+    return CloudError(name, Fault.LOGIN if is_login else Fault.AWAY)
+
+
 def _network(original: BaseException) -> CloudError:
-    return CloudError(type(original).__name__, Fault.AWAY)
+    """Read an error of an HTTP library, with the status if there was an answer: only logins are requested with it."""
+    status = getattr(getattr(original, "response", None), "status_code", None)
+    if status is None:
+        return CloudError(type(original).__name__, Fault.AWAY)
+    return CloudError(str(status), Fault.LOGIN if status in {400, 401, 403} else _HTTP.get(status, Fault.OTHER))
+
+
+_READ: Mapping[str, Callable[[Any], CloudError]] = {
+    "botocore": _aws,
+    "databricks": _databricks,
+    "google": _google,
+    "redshift_connector": _redshift,
+    "snowflake": _snowflake,
+}

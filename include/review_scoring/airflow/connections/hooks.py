@@ -130,6 +130,8 @@ def _databricks(connection: Connection, options: Mapping[str, Any]) -> Engine:
 
     place = _databricks_place(connection)
     schema, http_path = place.query["schema"], _extras(connection).get("http_path")
+    if not http_path:  # otherwise the hook raises no error of a database when it connects
+        raise ValueError("the extra http_path is missing")
     query = {"http_path": http_path, "catalog": place.database, "schema": schema}
     url = URL.create("databricks", host=place.host, query={name: value for name, value in query.items() if value})
 
