@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from review_scoring.errors import ConfigurationError, JobBusyError
 from review_scoring.job import Publication, Rescore
 from review_scoring.request import RunKey
+from review_scoring.warehouse.errors import Fault, fault_of
 from review_scoring.warehouse.ledger.ledger import find_ledger
 from review_scoring.warehouse.ledger.verdicts import FAILED, PASSED, Verdict
 from tests.conftest import engine_of_kind
@@ -167,6 +170,19 @@ def test_a_schema_is_where_the_table_is_made(mart: Mart) -> None:
     mart.to = Publication(conn_id="mart", table="film_labels", table_schema="shop")
     mart.publish("1")
     assert mart.is_equal()
+
+
+def test_an_error_while_rows_are_loaded_has_no_words_of_the_driver(mart: Mart) -> None:
+    destination = mart.destination
+    staging = destination.begin_staging(1)
+    destination.drop_staging(staging)
+    ids = ["hunter2"]
+    with pytest.raises(DBAPIError) as error:
+        destination.load_removed(staging, ids, after=0)
+    assert fault_of(error.value) is Fault.MISSING
+    words = "".join(traceback.format_exception(error.value, chain=True))
+    assert "hunter2" not in words
+    assert "does not exist" not in words.lower().replace("doesn't exist", "does not exist")
 
 
 def test_a_view_is_refused(mart: Mart) -> None:

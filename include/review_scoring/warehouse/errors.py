@@ -9,8 +9,10 @@ codes (sqlite.org/rescode.html).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -26,6 +28,7 @@ __all__ = [
     "fault_of",
     "is_passing",
     "lacks_tables",
+    "of_driver",
     "took_too_long",
     "without_words",
 ]
@@ -156,6 +159,26 @@ def as_database_error(original: BaseException, statement: str | None = None) -> 
     error = OperationalError(statement, None, original, hide_parameters=True)
     without_words(error)
     return error
+
+
+@contextmanager
+def of_driver(connection: Connection) -> Iterator[None]:
+    """Turn what a driver raises in the block into the error that SQLAlchemy raises for its own calls, without words.
+
+    For calls of a driver's own, such as COPY, which SQLAlchemy does not see.
+    """
+    dialect = connection.dialect
+    try:
+        yield
+    except dialect.loaded_dbapi.Error as original:
+        lost = dialect.is_disconnect(original, None, None)
+        kind = dialect.loaded_dbapi.Error
+        error = DBAPIError.instance(None, None, original, kind, True, connection_invalidated=lost, dialect=dialect)
+        assert isinstance(error, DBAPIError)
+        without_words(error)
+        raise error from None
+    except Exception as original:  # noqa: BLE001 a client raises errors of its HTTP library, too
+        raise as_database_error(original) or original from None
 
 
 def _sorted(error: DBAPIError) -> Fault:

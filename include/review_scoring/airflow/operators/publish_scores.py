@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from review_scoring.airflow.compat import AirflowSkipException
-from review_scoring.airflow.connections.engines import engine_of
+from review_scoring.airflow.connections.engines import engine_of, target_engine_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.operators.base import JobOperator, fail_without_retry, run_key
 from review_scoring.errors import ConfigurationError, ReviewScoringError
-from review_scoring.job import Publication, ScoringJob, target_conn_id
+from review_scoring.job import Publication, ScoringJob
 from review_scoring.run.publishing import PublicationReport, Publisher
 from review_scoring.settings import as_bool
 from review_scoring.warehouse.ledger.ledger import Ledger, lookup_ledger
@@ -78,7 +78,7 @@ class PublishScoresOperator(JobOperator):
         return {"publications": [report.as_xcom() for report in reports], "paragraph": paragraph}
 
     def _ledger(self, job: ScoringJob) -> Ledger:
-        engine = engine_of(target_conn_id(job))
+        engine = target_engine_of(job)
         ledger = lookup_ledger(engine, job, self._stop)
         if ledger is None:
             raise AirflowSkipException("the job has never been scored, so there is nothing to publish")

@@ -26,7 +26,6 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.schema import CreateTable, DropTable, SetColumnComment, SetTableComment
 
 from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
@@ -83,12 +82,9 @@ class Destination:
         :raises ConfigurationError: if it lacks a column, or is a view
         """
         inspector = inspect(self.engine)
-        try:
-            found = {each["name"].lower() for each in inspector.get_columns(self.table.name, self.table.schema)}
-        except NoSuchTableError:
+        if not inspector.has_table(self.table.name, self.table.schema):
             return False
-        if not found:  # some dialects return nothing for a table that does not exist
-            return False
+        found = {each["name"].lower() for each in inspector.get_columns(self.table.name, self.table.schema)}
         if missing := [name for name in COLUMNS if name not in found]:
             raise ConfigurationError(
                 f"table {self.name!r} has no column {missing[0]!r}, so scores cannot be published to it; it needs the "

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Table, func
 
 from review_scoring.warehouse.dialects import dialect_of
+from review_scoring.warehouse.errors import of_driver
 from review_scoring.warehouse.publishing.destinations.base import Destination, Rows, plain
 
 EXPIRES_AFTER = timedelta(days=7)
@@ -31,8 +32,10 @@ class BigQueryDestination(Destination):
         client: Any = connection.connection.driver_connection._client  # type: ignore[union-attr]  # no public name
         dataset = staging.schema or connection.dialect.dataset_id  # type: ignore[attr-defined]  # sqlalchemy-bigquery's
         place = bigquery.TableReference.from_string(f"{dataset}.{staging.name}", default_project=client.project)
-        load = bigquery.LoadJobConfig(write_disposition="WRITE_APPEND", schema=client.get_table(place).schema)
-        client.load_table_from_json(plain(rows), place, job_config=load).result()
+        with of_driver(connection):
+            schema = client.get_table(place).schema
+            load = bigquery.LoadJobConfig(write_disposition="WRITE_APPEND", schema=schema)
+            client.load_table_from_json(plain(rows), place, job_config=load).result()
 
     def _sha256(self, column: Column[str]) -> ColumnElement[str]:
         return func.to_hex(func.sha256(column))

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Table, func, literal_column
 from sqlalchemy.schema import CreateTable
 
+from review_scoring.warehouse.errors import of_driver
 from review_scoring.warehouse.publishing.destinations.base import Destination, Rows
 
 
@@ -25,7 +26,11 @@ class PostgreSQLDestination(Destination):
         preparer = connection.dialect.identifier_preparer
         columns = ", ".join(map(preparer.quote, names))
         cursor: Any = connection.connection.cursor()
-        with cursor, cursor.copy(f"COPY {preparer.format_table(staging)} ({columns}) FROM STDIN") as copy:
+        with (
+            of_driver(connection),
+            cursor,
+            cursor.copy(f"COPY {preparer.format_table(staging)} ({columns}) FROM STDIN") as copy,
+        ):
             for row in rows:
                 copy.write_row([row[name] for name in names])
 
