@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from review_scoring.airflow.metrics import METRICS, Metric
 from review_scoring.check_settings import Checks
 from review_scoring.evaluation.benchmark_sets import BenchmarkSet
+from review_scoring.job import Publication
 from review_scoring.job_definition import DagSettings, JobDefinition, Notification
 from review_scoring.models.catalogue_entry import CatalogueEntry, PublishedFigure
 from review_scoring.settings import Settings, default_text
@@ -92,13 +93,15 @@ def documents() -> Mapping[str, str]:
     dag = ["", "The table `dag` has these keys ([jobs.md](../jobs.md) explains them):", "", *table(DagSettings)]
     sent = ["", "A table of `dag.notifications` has these keys ([notifications.md](../notifications.md)):", ""]
     sent += table(Notification)
+    published = ["", "A table of `publish` has these keys ([publishing.md](../publishing.md) explains them):", ""]
+    published += table(Publication)
     figures = ["", "A table of `figures` has these keys:", "", *table(PublishedFigure)]
     return {
         "catalogue.md": "\n".join([CATALOGUE, *table(CatalogueEntry), *figures, ""]),
         "catalogue.schema.json": schema(CatalogueEntry, "Model catalogue of review_scoring"),
         "benchmark_sets.md": "\n".join([BENCHMARK_SETS, *table(BenchmarkSet), ""]),
         "benchmark_sets.schema.json": schema(BenchmarkSet, "Benchmark sets of review_scoring"),
-        "jobs.md": "\n".join([JOBS, *table(JobDefinition), *dag, *sent, *checks, ""]),
+        "jobs.md": "\n".join([JOBS, *table(JobDefinition), *dag, *sent, *checks, *published, ""]),
         "jobs.schema.json": schema(JobDefinition, "Scoring jobs of review_scoring", without="name"),
         "job.schema.json": schema_of_one(JobDefinition, "A scoring job of review_scoring", without="name"),
         "metrics.md": METRICS_PAGE + "".join(_metric(each) for each in METRICS),

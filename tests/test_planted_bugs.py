@@ -683,6 +683,58 @@ BUGS = (
         "            if False:\n",
         "tests/run/test_forgetting.py::test_the_text_of_another_review_in_a_set_from_the_same_table_stays[sqlite]",
     ),
+    Bug(
+        "rows published that their own run still writes, and not again",
+        "warehouse/publishing/changes.py",
+        "        left = {*excluded, *(row.id for row in shards if row.is_running)}\n",
+        "        left = {*excluded}\n",
+        "tests/run/test_publishing.py::test_the_rows_of_a_running_shard_are_left_to_its_own_run[duckdb]",
+    ),
+    Bug(
+        "implausible scores published",
+        "warehouse/publishing/changes.py",
+        "        has_failed = ~no_check_failed(runs.c.checks)\n",
+        "        has_failed = shards.c.id.is_(None)\n",
+        "tests/run/test_publishing.py::test_a_run_whose_checks_failed_is_left_out_until_somebody_publishes_it[duckdb]",
+    ),
+    Bug(
+        "erased reviews left in a published table",
+        "warehouse/publishing/changes.py",
+        "            hashes=[bytes(row.review_hash) for row in erased if row.erased_from == SCORE] if published else [],\n",
+        "            hashes=[],\n",
+        "tests/run/test_publishing.py::test_relabelled_rejected_and_erased_reviews_are_published[duckdb]",
+    ),
+    Bug(
+        "an erasure published over a newer score",
+        "warehouse/publishing/destinations/base.py",
+        "order_by=staging.c.position.desc()",
+        "order_by=staging.c.position",
+        "tests/run/test_publishing.py::test_a_review_that_is_erased_and_scored_again_stays[duckdb]",
+    ),
+    Bug(
+        "a publication recorded before it is written",
+        "run/publishing.py",
+        "                changes = self._changes(None if why_full else attempt.published, resync=resync)\n",
+        "                changes = self._changes(None if why_full else attempt.published, resync=resync)\n"
+        "                early = Published(changes.token, changes.erasure, changes.left, None, attempt.began)\n"
+        "                self._publications.end(attempt, early, self.holder.dag_run)\n",
+        "tests/run/test_killed_publications.py::"
+        "test_the_next_publication_completes_one_that_was_killed_at_any_statement[duckdb]",
+    ),
+    Bug(
+        "a table that lost rows not noticed",
+        "run/publishing.py",
+        "if published.rows is not None and found != published.rows:",
+        "if False:",
+        "tests/run/test_publishing.py::test_everything_is_published_again_if_the_table_lost_rows[duckdb]",
+    ),
+    Bug(
+        "old rows kept by a full publication",
+        "run/publishing.py",
+        "        if changes.is_full:\n            self._destination.remove_others(staging)\n",
+        "",
+        "tests/run/test_publishing.py::test_a_full_publication_removes_what_the_ledger_does_not_have[duckdb]",
+    ),
 )
 names = [bug.name for bug in BUGS]
 

@@ -59,6 +59,7 @@ def test_the_dag_folder_parses_without_errors_and_without_heavy_imports(parsed: 
         "forget_reviews",
         "import_model",
         "promote_model",
+        "publish_scores",
         "reconcile_reviews",
         "rescore_reviews",
         "score_film_reviews",

@@ -55,6 +55,7 @@ FORMS: dict[str, dict[str | None, list[str]]] = {
     },
     "reconcile_reviews": {None: ["job", "dry_run", "on_delete", "max_deleted_share"], RARELY: ["shards"]},
     "forget_reviews": {None: ["job", "ids", "dry_run", "even_if_in_source"]},
+    "publish_scores": {None: ["job", "dry_run", "resync"]},
     "import_model": {None: ["model"]},
     "promote_model": {None: ["job", "model", "reason", "evaluation", "without_passing"]},
     "benchmark_models": {None: ["job", "models", "benchmark_set", "limit", "long_texts"]},

@@ -17,6 +17,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "rescore_reviews": {},
     "reconcile_reviews": {},
     "forget_reviews": {"ids": [1]},
+    "publish_scores": {},
     "benchmark_models": {},
     "import_model": {"model": "allocine-camembert"},
     "promote_model": {"model": "french-reviews-small", "reason": "it is good"},

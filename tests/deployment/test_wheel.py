@@ -105,6 +105,7 @@ def test_the_installed_wheel_has_all_dags_with_their_forms_and_the_pages(
         "forget_reviews",
         "import_model",
         "promote_model",
+        "publish_scores",
         "reconcile_reviews",
         "rescore_reviews",
         "score_films",

@@ -82,7 +82,7 @@ def probe_rights(engine: Engine, schema: str | None) -> None:
         job = {"name": f"rights {uuid4()}", "source": "", "id_type": "", "last_fencing_token": 0, "created_at": now}
         connection.execute(insert(tables_.jobs).values(job))
         of_runs = (tables_.jobs, tables_.models, tables_.runs, tables_.shards)
-        for each in (*of_runs, tables_.scores, tables_.rejects, tables_.erasures):
+        for each in (*of_runs, tables_.scores, tables_.rejects, tables_.erasures, tables_.publications):
             key = next(iter(each.primary_key))
             nothing = key == -1
             connection.execute(insert(each).from_select(list(each.c.keys()), select(each).where(nothing)))

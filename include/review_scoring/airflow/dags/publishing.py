@@ -19,18 +19,18 @@ def create_publish_dag(dag_file: str) -> DAG:
     folder = jobs_folder(dag_file)
     params = {
         "job": job_param(defined_jobs(folder), each_job=False),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="Count what would be published. Write nothing.",
+        ),
         "resync": Param(
             False,
             type="boolean",
             title="Publish everything",
             description="Publish all scores, also of runs whose checks failed, and remove all other rows of the job. "
             "Otherwise what has changed since the last publication.",
-        ),
-        "dry_run": Param(
-            False,
-            type="boolean",
-            title="Dry run",
-            description="Count what would be published. Write nothing.",
         ),
     }
     with scoring_dag(
