@@ -700,8 +700,8 @@ BUGS = (
     Bug(
         "erased reviews left in a published table",
         "warehouse/publishing/changes.py",
-        "            hashes=[bytes(row.review_hash) for row in erased if row.erased_from == SCORE] if published else [],\n",
-        "            hashes=[],\n",
+        "[bytes(row.review_hash) for row in erased if row.erased_from == SCORE] if published else []",
+        "[]",
         "tests/run/test_publishing.py::test_relabelled_rejected_and_erased_reviews_are_published[duckdb]",
     ),
     Bug(

@@ -15,6 +15,7 @@ from review_scoring.warehouse.engine import writing
 from review_scoring.warehouse.publishing import changes
 from tests.conftest import PROVE, engine_of_kind
 from tests.run.publications import Mart, Statements, change, killed_at, reopened, url_of
+from tests.run.reconciliations import forgotten
 from tests.stubs import Warehouse
 
 MOMENTS = range(0, 150, 1 if PROVE else 9)
@@ -64,7 +65,7 @@ def test_a_publication_that_is_given_up_for_dead_writes_nothing_over_the_next_on
     for moment in MOMENTS:
         change(mart, moment + 1)
         first = Mart(mart.warehouse, reopened(url_of(mart.engine)), mart.to)
-        other = Thread(target=publish_later, args=(mart, moment))
+        other = Thread(target=publish_later, args=(mart, moment + 1))
         statements = Statements(moment, partial(start, other), first.engine)
         try:
             first.publish("2")
@@ -87,11 +88,14 @@ def start(other: Thread) -> None:
     other.join(WAITS_S)
 
 
-def publish_later(mart: Mart, moment: int) -> None:
-    """Let the lease of the publication that is in progress expire, and publish newer scores."""
+def publish_later(mart: Mart, night: int) -> None:
+    """Let the lease of the publication that is in progress expire, and publish newer scores of what it publishes."""
     table = mart.warehouse.tables.publications
     with writing(mart.warehouse.engine).begin() as connection:
         connection.execute(update(table).values(lease_until=datetime(2026, 1, 1, tzinfo=UTC)))
-    mart.warehouse.run("UPDATE reviews SET body = :body WHERE id = 9", body=f"plus tard, {moment}")
-    mart.warehouse.score(f"later {moment}", Rescore.CHANGED)
+    changed, erased = 100 * night + 1, 100 * night + 2
+    mart.warehouse.run("UPDATE reviews SET body = 'un avis changé plus tard' WHERE id = :id", id=changed)
+    mart.warehouse.run("DELETE FROM reviews WHERE id = :id", id=erased)
+    mart.warehouse.score(f"later {night}", Rescore.CHANGED)
+    forgotten(mart.warehouse, str(erased))
     mart.publisher("later", task="other").publish()
