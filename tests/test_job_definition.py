@@ -40,14 +40,17 @@ def test_a_definition_without_a_dag_table_has_its_defaults() -> None:
         ({"assets_mode": "some"}, "'dag.assets_mode': it must be 'all' or 'any', not 'some'"),
         ({"deadline_minutes": 60}, r"'dag.deadline_minutes': it needs a notification with on = \[\"deadline\"\]"),
         ({"notifications": [{**MAIL, "on": ["deadline"]}]}, "'dag.notifications': .*deadline_minutes is not set"),
-        ({"notifications": [{**MAIL, "on": []}]}, r"'dag.notifications\[0\].on': it must name at least one of success"),
+        (
+            {"notifications": [{**MAIL, "on": []}]},
+            r"'dag.notifications\[0\].on': it must be a list of 'success', .*, at least one",
+        ),
         (
             {"notifications": [{**MAIL, "on": ["never"]}]},
             r"'dag.notifications\[0\].on': it must be a list of 'success'",
         ),
         (
             {"notifications": [{**MAIL, "dags": []}]},
-            r"'dag.notifications\[0\].dags': it must name at least one of score",
+            r"'dag.notifications\[0\].dags': it must be a list of 'score', .*, at least one",
         ),
         ({"notifications": [{**MAIL, "dags": ["import_model"]}]}, r"\[0\].dags': it must be a list of 'score', 'resc"),
         (

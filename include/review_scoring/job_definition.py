@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, Field
 
 from review_scoring.job import ScoringJob
 from review_scoring.validation import CheckedModel, Must, Problem, Text
@@ -18,8 +18,6 @@ NO_SCHEDULE = "none"
 
 MOST_MINUTES = 1440
 """Celery redelivers a task after its visibility timeout of one day, so tasks end before."""
-
-Chosen = TypeVar("Chosen", bound=StrEnum)
 
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
@@ -66,12 +64,6 @@ def _checked_path(path: str) -> str:
     return path
 
 
-def _not_empty(names: tuple[Chosen, ...], info: ValidationInfo) -> tuple[Chosen, ...]:
-    if not names:
-        raise ValueError(f"it must name at least one of {', '.join(JobDag if info.field_name == 'dags' else Event)}")
-    return names
-
-
 Minutes: TypeAlias = Annotated[
     int, Field(strict=True, ge=1, le=MOST_MINUTES), Must(f"a number of minutes from 1 to {MOST_MINUTES}")
 ]
@@ -85,13 +77,17 @@ class Notification(CheckedModel):
     """A message that is sent when a DAG run that is about a job has ended, or is late."""
 
     on: Annotated[
-        tuple[Event, ...], AfterValidator(_not_empty), Must("a list of 'success', 'warning', 'failure' and 'deadline'")
+        tuple[Event, ...],
+        Field(min_length=1),
+        Must("a list of 'success', 'warning', 'failure' and 'deadline', at least one"),
     ] = Field(
         description="When it is sent: if all went well, if a check has warned, if a task has failed, or if the run has "
         "not succeeded within `deadline_minutes`."
     )
     dags: Annotated[
-        tuple[JobDag, ...], AfterValidator(_not_empty), Must(f"a list of {', '.join(map(repr, map(str, JobDag)))}")
+        tuple[JobDag, ...],
+        Field(min_length=1),
+        Must(f"a list of {', '.join(map(repr, map(str, JobDag)))}, at least one"),
     ] = Field(
         default=(JobDag.SCORE,),
         description="The DAGs whose runs it is sent about: `score` for the job's own DAG, and those that take the job "

@@ -10,6 +10,7 @@ import pytest
 from review_scoring.job import Order
 from review_scoring.run import loop
 from review_scoring.warehouse.engine import make_engine
+from review_scoring.warehouse.selection import waiting
 from tests.conftest import ENGINES, LONG_FORM
 from tests.run.nights import finish, night, plan
 from tests.stubs import Warehouse
@@ -52,6 +53,13 @@ def test_the_oldest_review_beyond_the_budget_waits_since_it_was_written(
         assert report.counts.scored == 10
         assert report.waiting_since == (None if oldest is None else day(oldest))
     assert "waiting_since" not in report.as_xcom()
+
+
+def test_an_age_that_takes_too_long_to_find_is_unknown(written: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "COUNT_S", -1.0)
+    report = night(written, "1", limit=10, order=Order.NEWEST)
+    assert report.waiting
+    assert report.waiting_since is None
 
 
 def test_a_new_review_beyond_the_budget_is_older_than_none_of_the_backlog(written: Warehouse) -> None:

@@ -5,6 +5,7 @@ What this costs depends on the budget, and on the scored reviews in between, not
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ MARKS = 16_384
 """Places that are kept: sixteen per shard, for the most shards."""
 
 COUNT_S = 3.0
-"""Seconds in which the reviews beyond the budget are counted."""
+"""Seconds in which the reviews beyond the budget are counted, and in which the oldest of them is looked for."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +74,24 @@ def find_waiting(candidates: Candidates) -> Waiting:
 
 
 def find_oldest(candidates: Candidates, end: Place | None) -> datetime | None:
-    """Return the time of the oldest review that waits behind a place, by the cursor; None if it has no times.
+    """Return the time of the oldest review that waits behind a place, by the cursor.
+
+    None if it has no times, or if none is found within :data:`COUNT_S` seconds: older reviews that are scored have to be
+    passed.
 
     :param end: None for the oldest of all
     """
-    found = []
+    found, until = [], time.monotonic() + COUNT_S
     for stretch in _beyond(candidates.stretches, end):
         if not stretch.by_cursor or stretch.changed or isinstance(stretch.until, int):
             continue
         upwards = stretch
         if stretch.newest_first:
             upwards = replace(stretch, newest_first=False, after=stretch.upto, upto=stretch.after)
-        place = next(_Walk(replace(candidates, stretches=(upwards,), limit=1)).places(), None)
+        walk = _Walk(replace(candidates, stretches=(upwards,), limit=1), until=until)
+        place = next(walk.places(), None)
+        if walk.is_over:
+            return None
         if place is not None and place.position != stretch.after and isinstance(place.position.value, datetime):
             found.append(as_utc(place.position.value))
     return min(found, default=None)
@@ -102,9 +109,13 @@ def count_in_time(candidates: Candidates) -> Tally:
 
 @dataclass
 class _Walk:
-    """Goes through the stretches, and keeps every `step`-th place, so many that they fit."""
+    """Goes through the stretches, and keeps every `step`-th place, so many that they fit.
+
+    :param until: the time of the monotonic clock after which it finds nothing more
+    """
 
     candidates: Candidates
+    until: float = math.inf
     step: int = 1
     kept: list[Place] = field(default_factory=list)
     unkeyed: Counter[str] = field(default_factory=Counter)
@@ -121,6 +132,11 @@ class _Walk:
                 if number % self.step == 0:
                     self._keep(Place(index, position, number))
                 yield Place(index, position, number)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its time is over."""
+        return time.monotonic() > self.until
 
     def found(self, last: Place | None, *, end: Place | None = None, more: Tally = NONE) -> Waiting:
         """Return what was found up to the last place."""
@@ -144,12 +160,16 @@ class _Walk:
             )
 
         for numbered in candidates.source.by_windows(numbered_in, stretch, keys):
+            if self.is_over:
+                return
             yield from ((position, number + n) for position, n in numbered)
             number += numbered[-1][1] if numbered else 0
 
     def _compared(self, stretch: Stretch) -> Iterator[tuple[Position, int]]:
         number = 0
         for wanted in self.candidates.wanted(stretch, None if stretch.changed else self.unkeyed):
+            if self.is_over:
+                return
             for position, _ in wanted.values():
                 number += 1
                 yield position, number
