@@ -123,7 +123,8 @@ class Publisher:
             published = Published(changes.token, changes.erasure, changes.left, rows, attempt.began)
             self._publications.end(attempt, published, self.holder.dag_run)
         except ConfigurationError:
-            self._publications.renew(attempt)  # another attempt drops the staging table of this one
+            # Lost, if another attempt has begun: it has dropped the staging table of this one.
+            self._publications.end(attempt, None, self.holder.dag_run)
             raise
         except ReviewScoringError:
             with suppress(ReviewScoringError):  # otherwise the lease expires

@@ -11,7 +11,7 @@ from review_scoring.airflow.compat import AirflowSkipException
 from review_scoring.airflow.connections.engines import engine_of, target_engine_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.operators.base import JobOperator, fail_without_retry, run_key
-from review_scoring.errors import ConfigurationError, ReviewScoringError
+from review_scoring.errors import ConfigurationError, ReviewScoringError, ScoringInterruptedError
 from review_scoring.job import Publication, ScoringJob
 from review_scoring.run.publishing import PublicationReport, Publisher
 from review_scoring.settings import as_bool
@@ -66,6 +66,8 @@ class PublishScoresOperator(JobOperator):
         for to in job.publish:
             try:
                 reports.append(self._publish(context, job, ledger, to))
+            except ScoringInterruptedError:
+                raise
             except ReviewScoringError as error:
                 log.error("%s: %s", to.name, error)
                 errors.append(error)

@@ -45,23 +45,25 @@ def published_table(name: str, schema: str | None, *, has_key: bool = True) -> T
     )
 
 
-def staging_table(prefix: str, attempt: int, schema: str | None) -> Table:
+def staging_table(prefix: str, attempt: int, schema: str | None, *, has_key: bool = False) -> Table:
     """Return the staging table of one attempt of a publication: rows to write, and reviews to remove.
 
     `position` is the order in which rows were loaded: of two rows of a review, the last one counts.
+
+    :param has_key: whether it has a primary key, with `position`
     """
     return Table(
         f"{prefix}{attempt}",
         MetaData(),
-        Column("job", String(200), nullable=False),
-        Column("review_id", ByteText(), nullable=False),
+        Column("job", String(200), primary_key=has_key, nullable=False),
+        Column("review_id", ByteText(), primary_key=has_key, nullable=False),
         Column("label", String(50)),
         Column("score", Double),
         Column("model", String(200)),
         Column("revision", String(64)),
         Column("scored_at", UtcDateTime),
         Column("is_removed", Boolean, nullable=False),
-        Column("position", BigInteger, nullable=False),
+        Column("position", BigInteger, primary_key=has_key, autoincrement=False, nullable=False),
         schema=schema,
         **MYSQL,
     )

@@ -76,7 +76,7 @@ def find_waiting(candidates: Candidates) -> Waiting:
 def find_oldest(candidates: Candidates, end: Place | None) -> datetime | None:
     """Return the time of the oldest review that waits behind a place, by the cursor.
 
-    None if it has no times, or if none is found within :data:`COUNT_S` seconds: older reviews that are scored have to be
+    None if it has no times, or if none is found within :data:`COUNT_S` seconds: scored reviews before it have to be
     passed.
 
     :param end: None for the oldest of all

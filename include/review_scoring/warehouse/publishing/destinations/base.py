@@ -62,6 +62,9 @@ class Destination:
     has_key = True
     """Whether the database enforces a primary key."""
 
+    stages_key = False
+    """Whether a staging table has a primary key, for joins that would otherwise compare all rows with all."""
+
     merges = True
     """Whether one MERGE applies a staging table; otherwise DELETE and INSERT do in one transaction."""
 
@@ -118,12 +121,12 @@ class Destination:
 
     def begin_staging(self, attempt: int) -> Table:
         """Drop the staging tables of earlier attempts, and create that of this one."""
-        staging = staging_table(self._prefix, attempt, self.table.schema)
+        staging = self._staging(attempt)
         with self.engine.begin() as connection:
             names = inspect(connection).get_table_names(schema=self.table.schema)
             for name in (each.lower() for each in names):
                 if name.startswith(self._prefix):
-                    earlier = staging_table(self._prefix, int(name.removeprefix(self._prefix)), self.table.schema)
+                    earlier = self._staging(int(name.removeprefix(self._prefix)))
                     connection.execute(DropTable(earlier, if_exists=True))
             self._create_staging(connection, staging)
         return staging
@@ -172,8 +175,8 @@ class Destination:
             if self.merges:
                 connection.execute(Merge(self.table, staged))
                 return
-            is_staged = exists().where(*(staging.c[each] == self.table.c[each] for each in KEY))
-            connection.execute(delete(self.table).where(is_staged))
+            # A join of both tables: MariaDB would look up each row of the table in a subquery.
+            connection.execute(delete(self.table).where(*(staging.c[each] == self.table.c[each] for each in KEY)))
             written = select(*(staged.c[each] for each in COLUMNS)).where(~staged.c.is_removed)
             connection.execute(insert(self.table).from_select(list(COLUMNS), written))
 
@@ -181,6 +184,9 @@ class Destination:
         """Drop a staging table."""
         with self.engine.begin() as connection:
             connection.execute(DropTable(staging, if_exists=True))
+
+    def _staging(self, attempt: int) -> Table:
+        return staging_table(self._prefix, attempt, self.table.schema, has_key=self.stages_key)
 
     def _load_part(self, staging: Table, rows: Rows, after: int) -> None:
         first = REMOVALS + after + 1

@@ -9,3 +9,4 @@ class MySQLDestination(Destination):
     """A table in MySQL or MariaDB, which have no MERGE. PyMySQL packs the rows of `executemany` into few statements."""
 
     merges = False
+    stages_key = True  # MariaDB has no hash join by default
