@@ -65,19 +65,19 @@ class Stub:
 
 
 @contextmanager
-def database() -> Iterator[Engine]:
+def database(name: str = DATABASE) -> Iterator[Engine]:
     """A temporary database."""
     admin = make_engine(SERVER).execution_options(isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"))
-        connection.execute(text(f"CREATE DATABASE {DATABASE}"))
-    engine = make_engine(make_engine(SERVER).url.set(database=DATABASE))
+        connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine = make_engine(make_engine(SERVER).url.set(database=name))
     try:
         yield engine
     finally:
         engine.dispose()
         with admin.connect() as connection:
-            connection.execute(text(f"DROP DATABASE {DATABASE} WITH (FORCE)"))
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 def run(engine: Engine, statement: str, **values: object) -> Any:
