@@ -105,7 +105,7 @@ class LedgerChanges(JobTransactions):
                 yield [row.review_id for row in page]
 
     def scores(self, changes: Changes) -> Iterator[Sequence[Row[Any]]]:
-        """Yield, page by page, rows with `review_id`, `label`, `score`, `model`, `revision` and `scored_at`."""
+        """Yield, page by page, rows of `review_id`, `label`, `score`, `model`, `revision` and `scored_at`."""
         for statement in self._scores(changes):
             yield from self._pages(statement)
 

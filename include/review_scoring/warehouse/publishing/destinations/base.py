@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,8 +44,8 @@ HASHES_PER_STATEMENT = 5_000
 REMOVALS = 0
 """The position of reviews that the database itself finds and removes: what is loaded counts more."""
 
-Rows = Sequence[Mapping[str, Any]]
-"""Rows of a staging table."""
+Rows = Sequence[tuple[Any, ...]]
+"""Rows of a staging table, with all of its columns in their order."""
 
 
 class Destination:
@@ -134,17 +134,16 @@ class Destination:
     def load(self, staging: Table, rows: Sequence[Row[Any]], *, after: int) -> None:
         """Load scores into a staging table.
 
-        :param rows: with the columns of the table but `job`
+        :param rows: with the columns of the table but `job`, in their order
         :param after: how many rows were loaded before
         """
-        names = COLUMNS[1:]
-        staged = [{name: getattr(row, name) for name in names} for row in rows]
-        self._load_part(staging, [{**row, "is_removed": False} for row in staged], after)
+        first = REMOVALS + after + 1
+        self._load_rows(staging, [(self.job, *row, False, first + n) for n, row in enumerate(rows)])
 
     def load_removed(self, staging: Table, ids: Sequence[str], *, after: int) -> None:
         """Load ids of reviews whose rows are removed, as :meth:`load` does."""
-        nothing = dict.fromkeys(VALUES)
-        self._load_part(staging, [{"review_id": id_, **nothing, "is_removed": True} for id_ in ids], after)
+        nothing, first = (None,) * len(VALUES), REMOVALS + after + 1
+        self._load_rows(staging, [(self.job, id_, *nothing, True, first + n) for n, id_ in enumerate(ids)])
 
     def remove_hashed(self, staging: Table, hashes: Sequence[bytes]) -> None:
         """Stage the removal of the reviews with these hashes of their ids, as `review_hash` makes them."""
@@ -188,18 +187,16 @@ class Destination:
     def _staging(self, attempt: int) -> Table:
         return staging_table(self._prefix, attempt, self.table.schema, has_key=self.stages_key)
 
-    def _load_part(self, staging: Table, rows: Rows, after: int) -> None:
-        first = REMOVALS + after + 1
-        staged = [{"job": self.job, **row, "position": first + n} for n, row in enumerate(rows)]
-        if staged:
+    def _load_rows(self, staging: Table, rows: Rows) -> None:
+        if rows:
             with self.engine.begin() as connection:
-                self._load(connection, staging, staged)
+                self._load(connection, staging, rows)
 
     def _create_staging(self, connection: Connection, staging: Table) -> None:
         staging.create(connection)
 
     def _load(self, connection: Connection, staging: Table, rows: Rows) -> None:
-        connection.execute(insert(staging), list(rows))
+        connection.execute(insert(staging), as_dicts(staging, rows))
 
     def _sha256(self, column: Column[str]) -> ColumnElement[str]:
         """Return the SHA-256 of a text in UTF-8, in lower-case hexadecimal digits."""
@@ -225,10 +222,12 @@ def _newest(staging: Table) -> Subquery:
     return select(*columns).where(ranked.c.recency == 1).subquery("staged")
 
 
-def plain(rows: Rows) -> list[dict[str, Any]]:
-    """Return rows as JSON has them: times as text, in UTC and without a zone."""
+def as_dicts(staging: Table, rows: Rows) -> list[dict[str, Any]]:
+    """Return rows by the names of their columns."""
+    names = staging.columns.keys()
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def value(each: Any) -> Any:
-        return each.astimezone(UTC).replace(tzinfo=None).isoformat() if isinstance(each, datetime) else each
 
-    return [{name: value(each) for name, each in row.items()} for row in rows]
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: a time as text, in UTC and without a zone."""
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat() if isinstance(value, datetime) else value

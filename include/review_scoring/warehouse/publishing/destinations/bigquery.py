@@ -9,7 +9,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, func
 
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.errors import of_driver
-from review_scoring.warehouse.publishing.destinations.base import Destination, Rows, plain
+from review_scoring.warehouse.publishing.destinations.base import Destination, Rows, as_dicts, plain
 
 EXPIRES_AFTER = timedelta(days=7)
 """When BigQuery drops a staging table that a killed process has left."""
@@ -32,10 +32,11 @@ class BigQueryDestination(Destination):
         client: Any = connection.connection.driver_connection._client  # type: ignore[union-attr]  # no public name
         dataset = staging.schema or connection.dialect.dataset_id  # type: ignore[attr-defined]  # sqlalchemy-bigquery's
         place = bigquery.TableReference.from_string(f"{dataset}.{staging.name}", default_project=client.project)
+        given = [{name: plain(value) for name, value in row.items()} for row in as_dicts(staging, rows)]
         with of_driver(connection):
             schema = client.get_table(place).schema
             load = bigquery.LoadJobConfig(write_disposition="WRITE_APPEND", schema=schema)
-            client.load_table_from_json(plain(rows), place, job_config=load).result()
+            client.load_table_from_json(given, place, job_config=load).result()
 
     def _sha256(self, column: Column[str]) -> ColumnElement[str]:
         return func.to_hex(func.sha256(column))

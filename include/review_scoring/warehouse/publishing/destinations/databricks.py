@@ -6,7 +6,7 @@ import json
 
 from sqlalchemy import Connection, Table, text
 
-from review_scoring.warehouse.publishing.destinations.base import Destination, Rows, plain
+from review_scoring.warehouse.publishing.destinations.base import Destination, Rows, as_dicts, plain
 
 ROWS_PER_STATEMENT = 2_000
 """Rows of one document, some 500 kB."""
@@ -27,4 +27,4 @@ class DatabricksDestination(Destination):
         statement = text(f"INSERT INTO {name} ({columns}) SELECT loaded.* FROM ({documents})")  # noqa: S608 our names
         for start in range(0, len(rows), ROWS_PER_STATEMENT):
             part = rows[start : start + ROWS_PER_STATEMENT]
-            connection.execute(statement, {"document": json.dumps(plain(part))})
+            connection.execute(statement, {"document": json.dumps(as_dicts(staging, part), default=plain)})

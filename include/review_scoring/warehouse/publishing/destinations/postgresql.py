@@ -22,9 +22,8 @@ class PostgreSQLDestination(Destination):
         connection.exec_driver_sql(statement.replace("CREATE TABLE", "CREATE UNLOGGED TABLE", 1))
 
     def _load(self, connection: Connection, staging: Table, rows: Rows) -> None:
-        names = [column.name for column in staging.columns]
         preparer = connection.dialect.identifier_preparer
-        columns = ", ".join(map(preparer.quote, names))
+        columns = ", ".join(map(preparer.quote, staging.columns.keys()))
         cursor: Any = connection.connection.cursor()
         with (
             of_driver(connection),
@@ -32,7 +31,7 @@ class PostgreSQLDestination(Destination):
             cursor.copy(f"COPY {preparer.format_table(staging)} ({columns}) FROM STDIN") as copy,
         ):
             for row in rows:
-                copy.write_row([row[name] for name in names])
+                copy.write_row(row)
 
     def _sha256(self, column: Column[str]) -> ColumnElement[str]:
         return func.encode(func.sha256(func.convert_to(column, literal_column("'UTF8'"))), literal_column("'hex'"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Table, insert
 
-from review_scoring.warehouse.publishing.destinations.base import Destination, Rows
+from review_scoring.warehouse.publishing.destinations.base import Destination, Rows, as_dicts
 
 ROWS_PER_STATEMENT = 1_000
 """The protocol allows 32,767 parameters in a statement, and a row has nine."""
@@ -18,4 +18,4 @@ class RedshiftDestination(Destination):
 
     def _load(self, connection: Connection, staging: Table, rows: Rows) -> None:
         for start in range(0, len(rows), ROWS_PER_STATEMENT):
-            connection.execute(insert(staging).values(list(rows[start : start + ROWS_PER_STATEMENT])))
+            connection.execute(insert(staging).values(as_dicts(staging, rows[start : start + ROWS_PER_STATEMENT])))

@@ -9,7 +9,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import DDLElement
 from sqlalchemy.sql.compiler import DDLCompiler
 
-from review_scoring.warehouse.publishing.destinations.base import Destination, Rows
+from review_scoring.warehouse.publishing.destinations.base import Destination, Rows, as_dicts
 
 ROWS_PER_STATEMENT = 2_000
 """Snowflake refuses statements above a megabyte, which the driver sends with their values. A row has about 200 bytes
@@ -32,7 +32,7 @@ class SnowflakeDestination(Destination):
 
     def _load(self, connection: Connection, staging: Table, rows: Rows) -> None:
         for start in range(0, len(rows), ROWS_PER_STATEMENT):
-            connection.execute(insert(staging), list(rows[start : start + ROWS_PER_STATEMENT]))
+            connection.execute(insert(staging), as_dicts(staging, rows[start : start + ROWS_PER_STATEMENT]))
 
 
 class CreateCommentedTable(DDLElement):
