@@ -14,7 +14,6 @@ from uuid import uuid4
 
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.errors import ConfigurationError, ErasureRefusedError, PreflightError, ReviewScoringError, in_short
-from review_scoring.job import target_conn_id
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.preflight_errors import explained
 from review_scoring.warehouse.publishing.destinations import DESTINATIONS, publication_ddl
@@ -113,7 +112,7 @@ def _add_forget(commands: Any) -> None:
 
 
 def _forget(given: argparse.Namespace) -> None:
-    from review_scoring.airflow.connections.engines import engine_of  # Airflow takes seconds to import
+    from review_scoring.airflow.connections.engines import engine_of, target_engine_of  # Airflow takes seconds to import
     from review_scoring.airflow.jobs import job_named
     from review_scoring.run.forgetting import forget
     from review_scoring.run.recorded_job import open_recorded_job
@@ -123,7 +122,7 @@ def _forget(given: argparse.Namespace) -> None:
     recorded = open_recorded_job(
         job,
         partial(engine_of, job.source_conn_id),
-        partial(engine_of, target_conn_id(job)),
+        partial(target_engine_of, job),
         StopFlag(),
         migrate_tables=False,
         dry_run=given.dry_run,

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     Subquery,
     Table,
+    Text,
     cast,
     delete,
     exists,
@@ -29,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateTable, DropTable, SetColumnComment, SetTableComment
 
 from review_scoring.errors import ConfigurationError, WarehouseUnavailableError
+from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.publishing.merge import Merge
 from review_scoring.warehouse.publishing.published_table import (
     COLUMNS,
@@ -150,7 +152,8 @@ class Destination:
         hexadecimal = self._sha256(self.table.c.review_id)
         for start in range(0, len(hashes), HASHES_PER_STATEMENT):
             part = [each.hex() for each in hashes[start : start + HASHES_PER_STATEMENT]]
-            self._stage_removal(staging, self._mine().where(hexadecimal.in_(part)))
+            one_of_them = dialect_of(self.engine).in_values(hexadecimal, part)
+            self._stage_removal(staging, self._mine().where(one_of_them))
 
     def remove_others(self, staging: Table) -> None:
         """Stage the removal of all reviews of the job that are not staged."""
@@ -200,7 +203,7 @@ class Destination:
 
     def _sha256(self, column: Column[str]) -> ColumnElement[str]:
         """Return the SHA-256 of a text in UTF-8, in lower-case hexadecimal digits."""
-        return func.sha2(column, 256)
+        return func.sha2(column, 256, type_=Text)
 
     def _mine(self) -> Select[Any]:
         return select(self.table.c.review_id).where(self.table.c.job == self.job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, func
+from sqlalchemy import Column, ColumnElement, Connection, Table, Text, func
 
 from review_scoring.warehouse.dialects import dialect_of
 from review_scoring.warehouse.errors import of_driver
@@ -39,4 +39,4 @@ class BigQueryDestination(Destination):
             client.load_table_from_json(given, place, job_config=load).result()
 
     def _sha256(self, column: Column[str]) -> ColumnElement[str]:
-        return func.to_hex(func.sha256(column))
+        return func.to_hex(func.sha256(column), type_=Text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, func, text
+from sqlalchemy import Column, ColumnElement, Connection, Table, Text, func, text
 
 from review_scoring.warehouse.publishing.destinations.base import Destination, Rows, plain
 
@@ -28,4 +28,4 @@ class DuckDBDestination(Destination):
         connection.execute(text(statement), given)
 
     def _sha256(self, column: Column[str]) -> ColumnElement[str]:
-        return func.sha256(column)
+        return func.sha256(column, type_=Text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, func, literal_column
+from sqlalchemy import Column, ColumnElement, Connection, Table, Text, func, literal_column
 from sqlalchemy.schema import CreateTable
 
 from review_scoring.warehouse.errors import of_driver
@@ -34,4 +34,5 @@ class PostgreSQLDestination(Destination):
                 copy.write_row(row)
 
     def _sha256(self, column: Column[str]) -> ColumnElement[str]:
-        return func.encode(func.sha256(func.convert_to(column, literal_column("'UTF8'"))), literal_column("'hex'"))
+        digest = func.sha256(func.convert_to(column, literal_column("'UTF8'")))
+        return func.encode(digest, literal_column("'hex'"), type_=Text)

@@ -51,5 +51,8 @@ def _compile(create: CreateCommentedTable, compiler: DDLCompiler, **_options: An
         f"{compiler.get_column_specification(column)} COMMENT {literal(column.comment)}"
         for column in create.table.columns
     ]
+    separator = ",\n\t"
     name = compiler.preparer.format_table(create.table)
-    return f"CREATE TABLE IF NOT EXISTS {name} (\n\t{', '.join(columns)}\n) COMMENT = {literal(create.table.comment)}"
+    return (
+        f"CREATE TABLE IF NOT EXISTS {name} (\n\t{separator.join(columns)}\n) COMMENT = {literal(create.table.comment)}"
+    )
