@@ -112,7 +112,10 @@ def _add_forget(commands: Any) -> None:
 
 
 def _forget(given: argparse.Namespace) -> None:
-    from review_scoring.airflow.connections.engines import engine_of, target_engine_of  # Airflow takes seconds to import
+    from review_scoring.airflow.connections.engines import (  # Airflow takes seconds to import
+        engine_of,
+        target_engine_of,
+    )
     from review_scoring.airflow.jobs import job_named
     from review_scoring.run.forgetting import forget
     from review_scoring.run.recorded_job import open_recorded_job

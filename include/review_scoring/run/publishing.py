@@ -137,8 +137,8 @@ class Publisher:
         published = self._publications.published(self.to.name)
         why_full = self._why_full(published, exists=self._explained(self.destination.exists), resync=resync)
         changes = self._changes(None if why_full else published, resync=resync)
-        counted_ = self._source.count(changes)
-        return self._report(changes, *counted_, rows=None, why_full=why_full)
+        numbers = self._source.count(changes)
+        return self._report(changes, *numbers, rows=None, why_full=why_full)
 
     @cached_property
     def _publications(self) -> Publications:
