@@ -48,7 +48,8 @@ class SlowWarehouse:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> SlowWarehouse:
     found = SlowWarehouse()
-    monkeypatch.setattr(Databases, "engine", lambda _, conn_id: found.engine(conn_id))
+    for name in ("engine", "target_engine"):
+        monkeypatch.setattr(Databases, name, lambda _, conn_id: found.engine(conn_id))
     monkeypatch.setattr(known_jobs, "jobs_in_metadata", list)
     monkeypatch.setenv("AIRFLOW_VAR_REVIEW_SCORING_JOBS", VARIABLE)
     return found

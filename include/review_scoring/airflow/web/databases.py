@@ -34,19 +34,7 @@ class Databases:
 
         :raises ConfigurationError: if there is no such Connection, or its type or driver is not supported
         """
-        connection = connection_named(conn_id)
-        with as_configuration_errors(connection), self._lock:
-            definition = connection if is_warehouse(connection) else address_of(connection)
-            known = self._engines.get(conn_id)
-            if known is None or known[0] != definition:
-                if known is not None:
-                    known[1].dispose()
-                if isinstance(definition, Address):
-                    engine = reading_engine(definition)
-                else:
-                    engine = warehouse_engine(definition, pool_size=POOL_SIZE, max_overflow=0, held_s=HELD_S)
-                self._engines[conn_id] = known = (definition, engine)
-            return known[1]
+        return self._engine_of(connection_named(conn_id))
 
     def target_engine(self, conn_id: str) -> Engine:
         """Return the read-only engine of a Connection for scores.
@@ -54,8 +42,9 @@ class Databases:
         :raises PreflightError: for a warehouse, which cannot hold them
         :raises ConfigurationError: as :meth:`engine`
         """
-        refuse_as_target(connection_named(conn_id))
-        return self.engine(conn_id)
+        connection = connection_named(conn_id)
+        refuse_as_target(connection)
+        return self._engine_of(connection)
 
     def source(self, job: ScoringJob) -> ReviewSource:
         """Return a job's source. Its columns are inspected once for each engine.
@@ -74,3 +63,18 @@ class Databases:
                 engine.dispose()
             self._engines.clear()
             self._sources.clear()
+
+    def _engine_of(self, connection: Connection) -> Engine:
+        conn_id = connection.conn_id
+        with as_configuration_errors(connection), self._lock:
+            definition = connection if is_warehouse(connection) else address_of(connection)
+            known = self._engines.get(conn_id)
+            if known is None or known[0] != definition:
+                if known is not None:
+                    known[1].dispose()
+                if isinstance(definition, Address):
+                    engine = reading_engine(definition)
+                else:
+                    engine = warehouse_engine(definition, pool_size=POOL_SIZE, max_overflow=0, held_s=HELD_S)
+                self._engines[conn_id] = known = (definition, engine)
+            return known[1]
