@@ -29,8 +29,10 @@ class BigQueryDestination(Destination):
         """Run a load job: an `executemany` runs a statement for each row."""
         from google.cloud import bigquery  # an extra
 
-        client: Any = connection.connection.driver_connection._client  # type: ignore[union-attr]  # no public name
-        dataset = staging.schema or connection.dialect.dataset_id  # type: ignore[attr-defined]  # sqlalchemy-bigquery's
+        opened: Any = connection.connection.driver_connection
+        dialect: Any = connection.dialect
+        client = opened._client  # no public name
+        dataset = staging.schema or dialect.dataset_id
         place = bigquery.TableReference.from_string(f"{dataset}.{staging.name}", default_project=client.project)
         given = [{name: plain(value) for name, value in row.items()} for row in as_dicts(staging, rows)]
         with of_driver(connection):
