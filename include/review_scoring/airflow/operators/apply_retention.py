@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from review_scoring.airflow.compat import AirflowSkipException
 from review_scoring.airflow.config import settings
-from review_scoring.airflow.connections.engines import target_engine_of
 from review_scoring.airflow.evaluation import store_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.operators.base import JobOperator, fail_without_retry
 from review_scoring.airflow.operators.rendered import NOTHING, as_int
 from review_scoring.run.retention import Retention, apply_retention
-from review_scoring.settings import SECTION, as_bool
-from review_scoring.warehouse.ledger.ledger import lookup_ledger
-from review_scoring.warehouse.scoring_tables import prepare_tables
+from review_scoring.settings import SECTION
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -57,12 +54,9 @@ class ApplyRetentionOperator(JobOperator):
                     f"all runs and predictions are kept: the settings keep_runs_days and keep_predictions_days of "
                     f"[{SECTION}] are 0"
                 )
-            engine = target_engine_of(job)
-            ledger = lookup_ledger(engine, job, self._stop)
+            ledger = self.recorded_ledger(job)
             if ledger is None:
                 raise AirflowSkipException("the job has never been scored, so there is nothing to remove")
-            migrate = as_bool(self.migrate, "migrate")
-            prepare_tables(engine, job, self._stop, migrate_tables=migrate, dry_run=self.is_dry_run)
             report = apply_retention(ledger, store_of(job, self._stop), retention, dry_run=self.is_dry_run)
         log.info("%s", report.line)
         log.info("%s", report.paragraph)

@@ -23,6 +23,8 @@ from review_scoring.request import RunKey
 from review_scoring.run.preflight import PreparedJob, Resources, preflight
 from review_scoring.run.recorded_job import RecordedJob, open_recorded_job
 from review_scoring.settings import as_bool
+from review_scoring.warehouse.ledger.ledger import Ledger, lookup_ledger
+from review_scoring.warehouse.scoring_tables import prepare_tables
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -60,6 +62,15 @@ class JobOperator(BaseOperator):
     def is_dry_run(self) -> bool:
         """Whether the task only estimates, and writes nothing."""
         return as_bool(self.estimate_only, "estimate_only")
+
+    def recorded_ledger(self, job: ScoringJob) -> Ledger | None:
+        """Return the ledger of a job, in tables of this version; None if the job has never been scored."""
+        engine = target_engine_of(job)
+        ledger = lookup_ledger(engine, job, self._stop)
+        if ledger is not None:
+            migrate = as_bool(self.migrate, "migrate")
+            prepare_tables(engine, job, self._stop, migrate_tables=migrate, dry_run=self.is_dry_run)
+        return ledger
 
 
 class ScoringOperator(JobOperator):

@@ -8,16 +8,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from review_scoring.airflow.compat import AirflowSkipException
-from review_scoring.airflow.connections.engines import engine_of, target_engine_of
+from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.airflow.jobs import as_job
 from review_scoring.airflow.operators.base import JobOperator, fail_without_retry, run_key
 from review_scoring.errors import ConfigurationError, ReviewScoringError, ScoringInterruptedError
 from review_scoring.job import Publication, ScoringJob
 from review_scoring.run.publishing import PublicationReport, Publisher
 from review_scoring.settings import as_bool
-from review_scoring.warehouse.ledger.ledger import Ledger, lookup_ledger
+from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.publishing.destinations import destination_of
-from review_scoring.warehouse.scoring_tables import prepare_tables
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -60,7 +59,9 @@ class PublishScoresOperator(JobOperator):
                 return {}
             if self.is_dry_run and self.score_task_id is not None:
                 raise AirflowSkipException("a dry run writes no scores")
-            ledger = self._ledger(job)
+            ledger = self.recorded_ledger(job)
+            if ledger is None:
+                raise AirflowSkipException("the job has never been scored, so there is nothing to publish")
         reports: list[PublicationReport] = []
         errors: list[ReviewScoringError] = []
         for to in job.publish:
@@ -78,15 +79,6 @@ class PublishScoresOperator(JobOperator):
             for each in sorted(errors, key=lambda error: isinstance(error, ConfigurationError)):
                 raise each
         return {"publications": [report.as_xcom() for report in reports], "paragraph": paragraph}
-
-    def _ledger(self, job: ScoringJob) -> Ledger:
-        engine = target_engine_of(job)
-        ledger = lookup_ledger(engine, job, self._stop)
-        if ledger is None:
-            raise AirflowSkipException("the job has never been scored, so there is nothing to publish")
-        migrate = as_bool(self.migrate, "migrate")
-        prepare_tables(engine, job, self._stop, migrate_tables=migrate, dry_run=self.is_dry_run)
-        return ledger
 
     def _publish(self, context: Context, job: ScoringJob, ledger: Ledger, to: Publication) -> PublicationReport:
         mine = run_key(context)
