@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, func, select, text
 
 from review_scoring.concurrency.cancellation import StopFlag
+from review_scoring.conformance import stand_in
 from review_scoring.job import Order, Rescore, ScoringJob
 from review_scoring.models.folder import ModelFolder
 from review_scoring.request import EVERYTHING, Budget, KeyRange, RunKey, RunRequest, Selection, TimeRange
@@ -59,43 +59,33 @@ def asked(
     )
 
 
+predicted = stand_in.predicted
+"""What the stub says of a text."""
+
+
 @dataclass
-class StubClassifier:
-    """Classifies by a hash of the text, at once, and counts how often it classifies each text."""
+class StubClassifier(stand_in.StandIn):
+    """The stand-in of the package, which counts how often it classifies each text."""
 
     device: object = "stub"
     calls: list[str] = field(default_factory=list)
-    before_batch: Callable[[Sequence[str]], None] = lambda texts: None
     on_prepare: Callable[[Sequence[str]], None] = lambda texts: None
 
     def prepare(self, texts: Sequence[str], *, between_slices: Callable[[], None] = lambda: None) -> Sequence[str]:
         """Leave the texts as they are."""
         self.on_prepare(texts)
-        between_slices()
-        return texts
-
-    @staticmethod
-    def token_counts(texts: Sequence[str]) -> Sequence[int]:
-        """Return how many tokens each text has, as :func:`predicted` counts them."""
-        return [len(each.split()) + 2 for each in texts]
+        return super().prepare(texts, between_slices=between_slices)
 
     def classify(
         self, texts: Sequence[str], *, between_batches: Callable[[int], None] = lambda done: None
     ) -> list[Prediction | Reject]:
         """Return one prediction for each text."""
-        self.before_batch(texts)
-        self.calls += texts
-        results: list[Prediction | Reject] = [predicted(each) for each in texts]
-        between_batches(len(texts))
-        return results
 
+        def count(done: int) -> None:
+            self.calls += texts
+            between_batches(done)
 
-def predicted(review: str) -> Prediction:
-    """Return what the stub says of a text."""
-    score = 0.5 + hashlib.sha256(review.encode()).digest()[0] / 512
-    label = "pos" if len(review) % 2 else "neg"
-    probabilities = (1 - score, score) if label == "pos" else (score, 1 - score)
-    return Prediction(label, score, probabilities, len(review.split()) + 2, truncated=False)
+        return super().classify(texts, between_batches=count)
 
 
 @dataclass

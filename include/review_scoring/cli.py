@@ -1,11 +1,13 @@
-"""The command line `review-scoring`: checks of job definitions, DDL of the tables, their downgrade, and erasures."""
+"""The command line `review-scoring`: checks of job definitions and databases, DDL, downgrades, and erasures."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from getpass import getuser
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 from review_scoring.concurrency.cancellation import StopFlag
+from review_scoring.conformance.role import Role
 from review_scoring.errors import ConfigurationError, ErasureRefusedError, PreflightError, ReviewScoringError, in_short
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.preflight_errors import explained
@@ -49,13 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command.add_argument("--schema", help="schema of the tables (default: the default schema of the connection)")
     _add_forget(commands)
     _add_jobs(commands)
+    _add_check_connection(commands)
     given = parser.parse_args(arguments)
     try:
         given.run(given)
-    except PreflightError as error:
-        raise SystemExit(f"review-scoring: {'; '.join(error.problems)}") from None
     except ReviewScoringError as error:
-        raise SystemExit(f"review-scoring: {error}") from None
+        raise SystemExit(f"review-scoring: {_in_one_line(error)}") from None
 
 
 def _print_ddl(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
@@ -95,6 +97,63 @@ def _check_jobs(given: argparse.Namespace) -> None:
         print(f"wrong  {problem}")
     if problems:
         raise SystemExit(1)
+
+
+def _add_check_connection(commands: Any) -> None:
+    command = commands.add_parser(
+        "check-connection", help="try in scratch tables, which are dropped, what a database has to do for this package"
+    )
+    command.add_argument("conn_id", help="id of the Airflow Connection of the database")
+    command.add_argument(
+        "--as",
+        dest="role",
+        type=Role,
+        choices=list(Role),
+        metavar="ROLE",
+        help="`source` of reviews, `ledger` of the scores, or `publish` for a copy of them (default: all that it can)",
+    )
+    command.add_argument(
+        "--schema",
+        help="schema for the scratch tables; as a ledger, one without scoring tables (default: the default schema of "
+        "the connection, and as a ledger a new one)",
+    )
+    command.set_defaults(run=_check_connection)
+
+
+def _check_connection(given: argparse.Namespace) -> None:
+    from review_scoring.airflow.connections.engines import engine_of  # Airflow takes seconds to import
+    from review_scoring.conformance.suite import check, refuse
+
+    engine = engine_of(given.conn_id)
+    broken = 0
+    for role in [given.role] if given.role else list(Role):
+        try:
+            refuse(engine, given.conn_id, role)
+        except ConfigurationError as error:
+            if given.role:
+                raise
+            print(f"{given.conn_id} as {role}: not possible; {_in_one_line(error)}")
+            continue
+        print(f"{given.conn_id} as {role}:")
+        with _without_logs():  # of runs that are interrupted on purpose
+            for found in check(engine, given.conn_id, role, given.schema):
+                broken += found.problem is not None
+                print(found, flush=True)
+    if broken:
+        raise SystemExit(f"review-scoring: {broken} of the promises above do not hold")
+
+
+@contextmanager
+def _without_logs() -> Iterator[None]:
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _in_one_line(error: ReviewScoringError) -> str:
+    return "; ".join(error.problems) if isinstance(error, PreflightError) else str(error)
 
 
 def _add_forget(commands: Any) -> None:

@@ -1,0 +1,39 @@
+"""A scratch table that scores are published to."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select, text
+from sqlalchemy.schema import DropTable
+
+from review_scoring.warehouse.dialects import dialect_name
+from review_scoring.warehouse.publishing.destinations import Destination, publication_ddl
+
+
+def published(destination: Destination) -> dict[str, tuple[str, float]]:
+    """Return what the table has: review id -> label and score."""
+    table = destination.table
+    with destination.engine.connect() as connection:
+        rows = connection.execute(select(table.c.review_id, table.c.label, table.c.score)).all()
+    found = {row.review_id: (row.label, row.score) for row in rows}
+    return found if len(found) == len(rows) else {}
+
+
+def create_as_a_dba(destination: Destination) -> None:
+    """Create the table with the SQL that `review-scoring ddl --publish` prints."""
+    table = destination.table
+    with destination.engine.begin() as connection:
+        for each in publication_ddl(dialect_name(connection), table.name, table.schema).split(";\n"):
+            if each.strip():
+                connection.execute(text(each.replace(":", "\\:")))
+
+
+def lose_a_row(destination: Destination, review_id: str) -> None:
+    """Delete a row, as somebody else may."""
+    with destination.engine.begin() as connection:
+        connection.execute(delete(destination.table).where(destination.table.c.review_id == review_id))
+
+
+def drop(destination: Destination) -> None:
+    """Drop the table."""
+    with destination.engine.begin() as connection:
+        connection.execute(DropTable(destination.table, if_exists=True))

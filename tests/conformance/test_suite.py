@@ -1,0 +1,153 @@
+"""The promises hold on every database that the tests have, and those that a database breaks are found."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, Table, inspect, text
+
+from review_scoring.conformance.role import Role
+from review_scoring.conformance.suite import PROMISES, check, in_words
+from review_scoring.errors import ConfigurationError
+from review_scoring.warehouse import migrate
+from review_scoring.warehouse.dialects.base import Dialect
+from review_scoring.warehouse.engine import make_engine
+from review_scoring.warehouse.ledger import held_lease
+from review_scoring.warehouse.publishing.destinations import Destination
+from review_scoring.warehouse.scratch import PREFIX
+from review_scoring.warehouse.scratch.ledger import ScratchLedger
+from tests.conftest import ENGINES
+
+ROLES = [(kind, role) for kind in ENGINES for role in Role if (kind, role) != ("sqlite", Role.PUBLISH)]
+
+
+@pytest.mark.parametrize(("engine", "role"), ROLES, indirect=["engine"])
+def test_the_promises_hold_and_nothing_is_left(engine: Engine, role: Role) -> None:
+    outcomes = list(check(engine, "dwh", role))
+    assert [each.promise for each in outcomes] == [in_words(each) for each in PROMISES[role]]
+    assert [str(each) for each in outcomes if each.problem] == []
+    assert all(each.statements for each in outcomes)
+    assert left_in(engine) == []
+
+
+def left_in(engine: Engine) -> list[str]:
+    """Return the names of what is in a database."""
+    found = inspect(engine)
+    schemas = [name for name in found.get_schema_names() if PREFIX in name]
+    files = Path(str(engine.url.database)).parent.glob(f"*{PREFIX}*") if engine.dialect.name == "sqlite" else ()
+    return [*schemas, *found.get_table_names(), *found.get_view_names(), *map(str, files)]
+
+
+def test_nothing_is_left_of_a_check_that_is_stopped(engine: Engine) -> None:
+    for role in (Role.SOURCE, Role.LEDGER):
+        with closing(check(engine, "dwh", role)) as outcomes:
+            next(outcomes)
+        assert left_in(engine) == []
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb", "duckdb"])
+def test_a_ledger_is_tried_in_a_schema_that_exists(kind: str, request: pytest.FixtureRequest) -> None:
+    engine = request.getfixturevalue(ENGINES[kind])
+    schema = f"given_{os.getpid()}"
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    try:
+        with closing(check(engine, "dwh", Role.LEDGER, schema)) as outcomes:
+            assert next(outcomes).problem is None
+        assert inspect(engine).has_schema(schema)
+        assert inspect(engine).get_table_names(schema) + inspect(engine).get_view_names(schema) == []
+        migrate.upgrade(engine, schema)
+        tables = inspect(engine).get_table_names(schema)
+        with pytest.raises(ConfigurationError, match=f"schema '{schema}' has scoring tables, which the check would"):
+            next(check(engine, "dwh", Role.LEDGER, schema))
+        assert inspect(engine).get_table_names(schema) == tables
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text(f"DROP SCHEMA {schema}{'' if kind == 'mariadb' else ' CASCADE'}"))
+
+
+def broken(engine: Engine, role: Role) -> set[str]:
+    """Return the promises that do not hold, in words."""
+    return {each.promise for each in check(engine, "dwh", role) if each.problem}
+
+
+def test_a_database_without_rollback_is_found(postgres_engine: Engine) -> None:
+    always_commits = postgres_engine.execution_options(isolation_level="AUTOCOMMIT")
+    found = broken(always_commits, Role.LEDGER)
+    assert {"what is rolled back leaves nothing", "a run may be interrupted at any statement"} <= found
+
+
+def test_a_ledger_without_a_key_is_found(postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = ScratchLedger.create
+
+    def without_key(ledger: ScratchLedger) -> None:
+        create(ledger)
+        with ledger.engine.begin() as connection:
+            connection.execute(
+                text(f"ALTER TABLE {ledger.schema}.review_scores DROP CONSTRAINT review_scores_pkey CASCADE")
+            )
+
+    monkeypatch.setattr(ScratchLedger, "create", without_key)
+    assert "a second score of a review is refused" in broken(postgres_engine, Role.LEDGER)
+
+
+def test_a_ledger_without_row_locks_is_found(mariadb_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Dialect, "locked", lambda dialect, statement: statement)
+    assert "a locked row keeps other transactions waiting" in broken(mariadb_engine, Role.LEDGER)
+
+
+def test_a_ledger_without_fencing_is_found(sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_lease, "_holds", lambda *_: True)
+    assert "a run that was given up for dead writes nothing more" in broken(sqlite_engine, Role.LEDGER)
+
+
+def test_a_database_that_cannot_hold_every_character_is_found(mariadb_engine: Engine) -> None:
+    name = f"{mariadb_engine.url.database}_latin1"
+    with mariadb_engine.begin() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} CHARACTER SET latin1"))
+    engine = make_engine(mariadb_engine.url.set(database=name))
+    try:
+        assert "texts are read as they are" in broken(engine, Role.SOURCE)
+    finally:
+        engine.dispose()
+        with mariadb_engine.begin() as connection:
+            connection.execute(text(f"DROP DATABASE {name}"))
+
+
+def test_a_publication_that_is_half_visible_is_found(postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    always_commits = postgres_engine.execution_options(isolation_level="AUTOCOMMIT")
+    assert "a publication may be interrupted at any statement" in broken(always_commits, Role.PUBLISH)
+
+
+def test_a_publication_that_is_not_fenced_is_found(duckdb_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def begin(destination: Destination, attempt: int) -> Table:
+        staging = destination._staging(attempt)
+        with destination.engine.begin() as connection:
+            destination._create_staging(connection, staging)
+        return staging
+
+    monkeypatch.setattr(Destination, "begin_staging", begin)
+    assert "a publication that was overtaken writes nothing more" in broken(duckdb_engine, Role.PUBLISH)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_user_who_may_not_create_tables_is_told(postgres_engine: Engine, role: Role) -> None:
+    name = f"reader_{os.getpid()}"
+    with postgres_engine.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {name} LOGIN"))
+    engine = make_engine(postgres_engine.url.set(username=name))
+    told = "connection 'dwh' cannot (use|publish to) .*; .*its user needs privileges to create tables"
+    try:
+        if role is Role.LEDGER:
+            with pytest.raises(ConfigurationError, match=told):
+                next(check(engine, "dwh", role))
+        else:
+            with pytest.raises(AssertionError, match=told):
+                raise AssertionError(next(check(engine, "dwh", role)).problem)
+    finally:
+        engine.dispose()
+        with postgres_engine.begin() as connection:
+            connection.execute(text(f"DROP ROLE {name}"))
