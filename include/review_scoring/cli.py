@@ -124,6 +124,7 @@ def _check_connection(given: argparse.Namespace) -> None:
     from review_scoring.airflow.connections.engines import engine_of  # Airflow takes seconds to import
     from review_scoring.conformance.suite import check, refuse
 
+    _read_metadata()
     engine = engine_of(given.conn_id)
     broken = 0
     for role in [given.role] if given.role else list(Role):
@@ -141,6 +142,13 @@ def _check_connection(given: argparse.Namespace) -> None:
                 print(found, flush=True)
     if broken:
         raise SystemExit(f"review-scoring: {broken} of the promises above do not hold")
+
+
+def _read_metadata() -> None:
+    """Have Airflow's SDK find Connections in the metadata database, as Airflow's own commands do."""
+    from review_scoring.airflow.variables import CONTEXT
+
+    os.environ.setdefault(CONTEXT, "server")
 
 
 @contextmanager
@@ -180,6 +188,7 @@ def _forget(given: argparse.Namespace) -> None:
     from review_scoring.run.recorded_job import open_recorded_job
     from review_scoring.warehouse.erasure import ErasureReason, ErasureRequest
 
+    _read_metadata()
     job = job_named(given.job)
     recorded = open_recorded_job(
         job,
@@ -221,6 +230,7 @@ def _lines(file: Path | None) -> list[str]:
 def _downgrade(given: argparse.Namespace) -> None:
     from review_scoring.airflow.connections.engines import engine_of  # Airflow takes seconds to import
 
+    _read_metadata()
     needed = "its user has to be the owner of the scoring tables"
     with explained(f"connection {given.conn_id!r}", cannot="cannot change the scoring tables", otherwise=needed):
         migrate.downgrade(engine_of(given.conn_id), given.schema, given.to)
