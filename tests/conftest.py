@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
         params = getattr(getattr(item, "callspec", None), "params", {})
-        services = {"postgres_engine", "mariadb_engine", "allocine", "french"}
+        services = {"postgres_engine", "mariadb_engine", "allocine", "dbt", "french"}
         if names & services or any(word in str(params) for word in ("mariadb", "postgres")):
             item.add_marker(pytest.mark.services)
 
