@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from review_scoring.job_definition import JobDefinition
+
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+WAREHOUSES = sorted((ROOT / "docs" / "warehouses").glob("[a-z]*.md"))
 LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
@@ -52,3 +56,10 @@ def test_a_decision_has_three_sections_and_a_line_in_the_index(record: Path) -> 
 
 def test_decisions_are_numbered_without_a_gap() -> None:
     assert [int(record.name[:4]) for record in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+
+
+@pytest.mark.parametrize("page", WAREHOUSES, ids=lambda page: page.stem)
+def test_the_job_of_a_warehouse_is_valid_and_reads_and_publishes_there(page: Path) -> None:
+    (job,) = re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    found = JobDefinition.from_mapping("films", tomllib.loads(job))
+    assert [found.source_conn_id, *(to.conn_id for to in found.publish)] == [page.stem, page.stem]
