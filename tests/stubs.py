@@ -76,6 +76,10 @@ class StubClassifier(stand_in.StandIn):
         self.on_prepare(texts)
         return super().prepare(texts, between_slices=between_slices)
 
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Return how many tokens the texts have."""
+        return sum(self.token_counts(texts))
+
     def classify(
         self, texts: Sequence[str], *, between_batches: Callable[[int], None] = lambda done: None
     ) -> list[Prediction | Reject]:

@@ -11,8 +11,11 @@ from sqlalchemy import Engine, event, inspect
 
 from review_scoring.errors import PreflightError
 from review_scoring.job import OnChange, ScoringJob
+from review_scoring.request import RunKey
+from review_scoring.run.estimate import estimate
+from review_scoring.warehouse.selection.candidates import Candidates
 from review_scoring.warehouse.source.columns import leading_keys
-from tests.stubs import Warehouse, predicted
+from tests.stubs import Warehouse, asked, predicted
 from tests.warehouses.conftest import CONN_ID, Emulated
 
 REVIEWS = 5000
@@ -135,6 +138,17 @@ def test_texts_are_fetched_for_several_chunks_at_once(warehouse: Emulated, score
         scored.score("night 1", chunk_rows=10)
     assert scored.shards()[0].chunks == 10
     assert sum("body" in each and "LIMIT" not in each for each in ran) == 1
+
+
+def test_a_dry_run_of_a_new_job_reads_as_few_statements_as_a_run(warehouse: Emulated, scored: Warehouse) -> None:
+    create(warehouse)
+    fill(warehouse, 1, 100)
+    ready = scored.prepare(dry_run=True)
+    assert ready.ledger is None
+    candidates = Candidates(ready.source, ready.ledger, asked(RunKey("dag", "score", "dry"), chunk_rows=10))
+    with statements(warehouse.engine) as ran:
+        assert estimate(candidates, scored.classifier, scored.stop).waiting == 100
+    assert len(ran) <= 3
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,13 @@ class TextClassifier(Protocol):
         """Return one result for each text that was prepared, in their order."""
 
 
+class TokenCounter(TextClassifier, Protocol):
+    """What a dry run needs of a classifier."""
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Return how many tokens the model would read of these texts."""
+
+
 class LazyClassifier:
     """A classifier that is loaded at its first use, in whichever thread that is.
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from review_scoring.concurrency.cancellation import StopFlag
-from review_scoring.inference.classifier import Classifier
 from review_scoring.reviews import Review, screen
+from review_scoring.run.classifier import TokenCounter
 from review_scoring.run.report import DryRunReport
 from review_scoring.warehouse.ledger.counts import NONE, Tally
 from review_scoring.warehouse.ledger.shards import PastSpeed
@@ -76,7 +76,7 @@ class Estimate:
         )
 
 
-def estimate(candidates: Candidates, classifier: Classifier, stop: StopFlag) -> Estimate:
+def estimate(candidates: Candidates, classifier: TokenCounter, stop: StopFlag) -> Estimate:
     """Count what waits, tokenise a random sample of it, and measure the model's speed on a part of the sample.
 
     Texts are read one chunk at a time; only the sample is kept (Vitter's algorithm R, ACM TOMS 11(1), 1985).
