@@ -7,15 +7,16 @@ import os
 import random
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from review_scoring.errors import JobBusyError
-from review_scoring.job import Order, Rescore
+from review_scoring.job import Order, Rescore, ScoringJob
 from review_scoring.request import KeyRange
 from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.ledger import writing as chunk_writer
@@ -68,7 +69,8 @@ class Telemetry:
 
 
 def work(
-    url: str,
+    opened: Callable[[], Engine],
+    job: ScoringJob,
     run_id: str,
     chunk_rows: int,
     telemetry: Telemetry,
@@ -79,8 +81,8 @@ def work(
     target_url: str | None,
     limit: int | None,
 ) -> None:
-    """Score what waits in the database at `url`; a run that yields tries again and again, as Airflow has it do."""
-    engine = make_engine(url)
+    """Score what waits in a database; a run that yields tries again and again, as Airflow has it do."""
+    engine = opened()
 
     def classifying(texts: Sequence[str]) -> None:
         telemetry.stage.value = CLASSIFYING
@@ -122,7 +124,7 @@ def work(
     target = make_engine(target_url) if target_url else None
     if target is not None:
         event.listen(target, "commit", committed)
-    warehouse = Warehouse(engine, target, classifier=StubClassifier(before_batch=classifying))
+    warehouse = Warehouse(engine, target, classifier=StubClassifier(before_batch=classifying), job=job)
     options: dict[str, Any] = {"yields": True} if yields else {"wait_s": 60, "order": Order.NEWEST}
     while True:
         telemetry.tries.value += 1
@@ -147,12 +149,16 @@ def start(
     rescore: Rescore = Rescore.NOTHING,
     yields: bool = False,
     limit: int | None = None,
+    reopen: Callable[[], Engine] | None = None,
 ) -> BaseProcess:
-    """Start a worker."""
-    url = warehouse.engine.url.render_as_string(hide_password=False)
+    """Start a worker.
+
+    :param reopen: returns a new engine of the database with the reviews, in that process; None for one of its URL
+    """
+    opened = reopen or partial(make_engine, warehouse.engine.url.render_as_string(hide_password=False))
     target = warehouse.target.url.render_as_string(hide_password=False) if warehouse.target else None
-    arguments = (url, run_id, chunk_rows, telemetry, batch_s, keys or KeyRange(), rescore.value, yields, target, limit)
-    process = forks.Process(target=work, args=arguments)
+    options = (run_id, chunk_rows, telemetry, batch_s, keys or KeyRange(), rescore.value, yields, target, limit)
+    process = forks.Process(target=work, args=(opened, warehouse.job, *options))
     process.start()
     vars(process)["telemetry"] = telemetry  # kept alive until the worker has it
     return process

@@ -14,6 +14,8 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from review_scoring.airflow.connections.engines import engine_of
+from review_scoring.job import ScoringJob
+from tests.stubs import Warehouse
 from tests.warehouses.emulators import bigquery_emulator, program, snowflake_emulator
 
 CONN_ID = "warehouse"
@@ -149,3 +151,17 @@ def warehouse(request: pytest.FixtureRequest) -> Emulated:
     """An emulated warehouse of each kind."""
     found: Emulated = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def scored(warehouse: Emulated, sqlite_engine: Engine) -> Warehouse:
+    """A job that reads from an emulated warehouse, and keeps its scores in SQLite."""
+    job = ScoringJob(
+        name="films",
+        source_conn_id=CONN_ID,
+        source_schema=warehouse.schema,
+        source_table="reviews",
+        text_column="body",
+        target_conn_id="ledger",
+    )
+    return Warehouse(warehouse.engine, target=sqlite_engine, job=job)

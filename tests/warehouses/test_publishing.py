@@ -9,27 +9,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from review_scoring.airflow.connections.engines import engine_of
 from review_scoring.errors import ConfigurationError
 from review_scoring.job import Publication, Rescore
 from review_scoring.warehouse.publishing import changes
 from review_scoring.warehouse.publishing.destinations import publication_ddl
 from tests.conftest import PROVE
-from tests.run.publications import PROCESSES, Mart, change, killed_at
+from tests.run.publications import Mart, change, killed_at
 from tests.run.reconciliations import forgotten
 from tests.stubs import Warehouse
-from tests.warehouses.conftest import CONN_ID, Emulated, as_the_emulator_takes_it, for_the_emulator, without_tls
+from tests.warehouses.conftest import CONN_ID, Emulated
+from tests.warehouses.processes import reopened
 
-# The clients take ten seconds to import.
-PROCESSES.set_forkserver_preload(
-    [
-        "tests.run.publications",
-        "airflow.providers.google.cloud.hooks.bigquery",
-        "airflow.providers.snowflake.hooks.snowflake",
-        "snowflake.sqlalchemy",
-        "sqlalchemy_bigquery",
-    ]
-)
 MOMENTS = range(0, 150, 1 if PROVE else 24)
 
 
@@ -78,18 +68,6 @@ def drop(mart: Mart) -> None:
         opened._client.delete_table(f"tests.{mart.destination.name}")
     else:
         mart.run(f"DROP TABLE {mart.destination.name}")
-
-
-def reopened(warehouse: str, environment: dict[str, str]) -> Engine:
-    """Return an engine of the Connection of a test, in another process."""
-    os.environ.update(environment)
-    engine = engine_of(CONN_ID)
-    if warehouse == "bigquery":
-        as_the_emulator_takes_it(pytest.MonkeyPatch())
-        for_the_emulator(engine)
-    else:
-        without_tls(engine)
-    return engine
 
 
 def test_a_publication_that_was_killed_is_completed_by_the_next_one(

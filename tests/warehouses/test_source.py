@@ -16,23 +16,9 @@ from review_scoring.run.estimate import estimate
 from review_scoring.warehouse.selection.candidates import Candidates
 from review_scoring.warehouse.source.columns import leading_keys
 from tests.stubs import Warehouse, asked, predicted
-from tests.warehouses.conftest import CONN_ID, Emulated
+from tests.warehouses.conftest import Emulated
 
 REVIEWS = 5000
-
-
-@pytest.fixture
-def scored(warehouse: Emulated, sqlite_engine: Engine) -> Warehouse:
-    """A job that reads from an emulated warehouse, and keeps its scores in SQLite."""
-    job = ScoringJob(
-        name="films",
-        source_conn_id=CONN_ID,
-        source_schema=warehouse.schema,
-        source_table="reviews",
-        text_column="body",
-        target_conn_id="ledger",
-    )
-    return Warehouse(warehouse.engine, target=sqlite_engine, job=job)
 
 
 def create(warehouse: Emulated, id_type: str = "{integer}") -> None:
