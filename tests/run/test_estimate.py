@@ -5,10 +5,12 @@ from __future__ import annotations
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.demo import sample_reviews
 from review_scoring.inference.classifier import Classifier
+from review_scoring.job import Order
 from review_scoring.models.catalogue import DEFAULT_MODEL, find_model
 from review_scoring.request import RunKey
 from review_scoring.reviews import Prediction
 from review_scoring.run.estimate import estimate
+from review_scoring.run.planning import plan_one_shard
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.selection.candidates import Candidates
 from tests.stubs import Warehouse, asked
@@ -68,3 +70,17 @@ def test_a_budget_of_minutes_is_taken_for_reviews_by_the_speed_of_the_last_run(w
     classifier = Classifier.load(find_model(DEFAULT_MODEL), device="cpu")
     found = estimate(Candidates(ready.source, ready.ledger, asked(KEY, minutes=3)), classifier, StopFlag())
     assert (found.report("films").reviews, found.report("films").runs) == (30, 4)
+
+
+def test_a_dry_run_of_a_new_job_reads_the_rows_of_its_first_run_in_their_order(warehouse: Warehouse) -> None:
+    warehouse.job = warehouse.job.model_copy(update={"cursor_column": "id"})
+    warehouse.create()
+    warehouse.fill(30)
+    request = asked(KEY, limit=10, order=Order.NEWEST)
+    ready = warehouse.prepare(dry_run=True)
+    assert ready.ledger is None
+    dry = plan_one_shard(ready, request)
+    assert dry.stretches[0].newest_first
+    assert dry == plan_one_shard(warehouse.prepare(), request)
+    candidates = dry.candidates(ready.source, None, request)
+    assert estimate(candidates, warehouse.classifier, StopFlag()).report("films").waiting == 30

@@ -65,7 +65,7 @@ def plan_one_shard(prepared: PreparedJob, request: RunRequest, scan: Scan | None
     """
     selection = request.selection
     start_of(prepared.source, selection.start_after)
-    if prepared.ledger is None or not selection.is_of_all_new:
+    if not selection.is_of_all_new:
         scan = FULL_SCAN
     elif scan is None:
         scan = next_scan(prepared.job, prepared.source, prepared.ledger, selection)

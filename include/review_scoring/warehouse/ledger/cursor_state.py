@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select, update
@@ -27,6 +27,11 @@ class CursorState(NamedTuple):
     changes_seen: str | None
     compared_at: datetime | None
     now: datetime
+
+    @classmethod
+    def of_new_job(cls) -> CursorState:
+        """Return the state of a job that has nothing recorded, by the clock of this machine."""
+        return cls(None, None, None, None, None, datetime.now(UTC))
 
 
 _COLUMNS = {

@@ -23,12 +23,15 @@ MANY_ROWS = 1_000_000
 """Rows from which on a comparison with all of them every night takes too long."""
 
 
-def next_scan(job: ScoringJob, source: ReviewSource, ledger: Ledger, selection: Selection) -> Scan:
-    """Return which rows the next run reads: recent ones, the backlog and changed ones, or all, if that is due."""
+def next_scan(job: ScoringJob, source: ReviewSource, ledger: Ledger | None, selection: Selection) -> Scan:
+    """Return which rows the next run reads: recent ones, the backlog and changed ones, or all, if that is due.
+
+    :param ledger: None for a job that has nothing recorded
+    """
     compares = source.updated_at is not None and job.on_change is OnChange.RESCORE
     if source.cursor is None and not compares:
         return FULL_SCAN
-    state = ledger.cursor.state()
+    state = CursorState.of_new_job() if ledger is None else ledger.cursor.state()
     scan = Scan(
         floor=_floor(source, selection),
         is_newest_first=selection.order is Order.NEWEST,
@@ -52,7 +55,9 @@ def _floor(source: ReviewSource, selection: Selection) -> str | None:
     return kept(source.cursor.name, start.value)
 
 
-def _next_changes(job: ScoringJob, source: ReviewSource, ledger: Ledger, state: CursorState) -> ChangeScan | None:
+def _next_changes(
+    job: ScoringJob, source: ReviewSource, ledger: Ledger | None, state: CursorState
+) -> ChangeScan | None:
     """Return which recorded reviews the next run compares; None for none."""
     is_due = _is_due(state.compared_at, state.now, job.full_pass_days)
     column = source.changed_by
@@ -63,7 +68,7 @@ def _next_changes(job: ScoringJob, source: ReviewSource, ledger: Ledger, state: 
     if value is None:
         return ChangeScan(is_full=True)
     highest = kept(column.name, value)
-    if state.changes_seen is None and not ledger.shards.recorded():
+    if state.changes_seen is None and not (ledger and ledger.shards.recorded()):
         return ChangeScan(highest, highest, is_full=True)
     known = state.changes_seen
     since = None if known is None or is_due else less_lookback(column, known, value, job.cursor_lookback)
