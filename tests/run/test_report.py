@@ -84,3 +84,17 @@ def test_a_dry_run_says_how_many_runs_a_backlog_takes() -> None:
     more = replace(report, waiting_is_exact=False)
     assert "More than 5,000,000 reviews are waiting." in more.paragraph
     assert "All of them take more than 50 runs" in more.paragraph
+
+
+def test_a_dry_run_says_what_a_run_costs_at_a_source_that_charges_for_statements() -> None:
+    plain = DryRunReport(job="films", waiting=9, reviews=9, tokens=99, seconds=1)
+    assert "statements" not in plain.paragraph + plain.line
+    assert not [name for name in plain.as_xcom() if name.startswith("source_")]
+    report = replace(plain, source_statements=5, source_bytes=1_234_567_890)
+    assert "It takes up to 5 statements at the source, which read up to 1.2 GB. This was" in report.paragraph
+    assert report.line.endswith(" runs=1 statements=5 bytes=1234567890")
+    assert DryRunReport.from_xcom(report.as_xcom()) == report
+    assert "It takes up to 1 statement at the source. This" in replace(plain, source_statements=1).paragraph
+    guess = replace(report, source_bytes=12_300, source_is_limit=False)
+    assert "It takes about 5 statements at the source, which read about 12 kB." in guess.paragraph
+    assert DryRunReport.from_xcom(guess.as_xcom()) == guess

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from review_scoring.concurrency.cancellation import StopFlag
-from review_scoring.reviews import Review, screen
+from review_scoring.reviews import RejectReason, Review, screen
 from review_scoring.run.classifier import TokenCounter
-from review_scoring.run.report import DryRunReport
+from review_scoring.run.report import DryRunReport, source_cost
+from review_scoring.run.source_cost import Read
 from review_scoring.warehouse.ledger.counts import NONE, Tally
 from review_scoring.warehouse.ledger.shards import PastSpeed
 from review_scoring.warehouse.selection.candidates import Candidates
 from review_scoring.warehouse.selection.waiting import count_in_time
+from review_scoring.warehouse.source.cost import Cost, statements_of
 
 SAMPLE_REVIEWS = 1000
 """Reviews of the sample that is tokenised; all of them if no more wait."""
@@ -35,6 +37,8 @@ class Estimate:
     :param tokens: exact if every review was in the sample
     :param more: reviews that wait beyond the budget
     :param past: the speed of the job's last run; None if it had none
+    :param cost: of the run at the source; None where statements have no price
+    :param ends_by_minutes: the budget ends the run after some minutes, so that what it reads is a guess
     """
 
     waiting: int
@@ -44,6 +48,8 @@ class Estimate:
     tokens_per_second: float
     more: Tally = NONE
     past: PastSpeed | None = None
+    cost: Cost | None = None
+    ends_by_minutes: bool = False
 
     @property
     def seconds(self) -> float:
@@ -63,35 +69,49 @@ class Estimate:
             rescore_seconds=None
             if past is None
             else round(past.recorded * past.tokens_per_review / past.tokens_per_second),
+            source_statements=None if self.cost is None else self.cost.statements,
+            source_bytes=None if self.cost is None else self.cost.bytes_read or None,
+            source_is_limit=self.more.is_exact and not self.ends_by_minutes,
         )
 
     def __str__(self) -> str:
         about = "" if self.exact else "about "
         beyond = f"{str(self.more)[:1].upper()}{str(self.more)[1:]} more wait beyond the budget. " if self.more else ""
+        cost = "" if self.cost is None else f"{source_cost(self.report(''))} "
         return (
             f"dry run: {self.waiting:,} reviews wait, {about}{self.tokens:,} tokens; "
             f"{about}{self.unscorable:,} of them cannot be scored; "
             f"classifying would take about {self.seconds:,.0f} s at {self.tokens_per_second:,.0f} tokens/s. "
-            f"{beyond}Nothing was written."
+            f"{beyond}{cost}Nothing was written."
         )
 
 
-def estimate(candidates: Candidates, classifier: TokenCounter, stop: StopFlag) -> Estimate:
+def estimate(
+    candidates: Candidates, classifier: TokenCounter, stop: StopFlag, cost: Callable[[Read], Cost] | None = None
+) -> Estimate:
     """Count what waits, tokenise a random sample of it, and measure the model's speed on a part of the sample.
 
     Texts are read one chunk at a time; only the sample is kept (Vitter's algorithm R, ACM TOMS 11(1), 1985).
+
+    :param cost: returns what a run costs at the source, for one that charges for statements
     """
     past = None if candidates.ledger is None else candidates.ledger.shards.past_speed()
     candidates = replace(candidates, limit=_affordable(candidates, past))
     chosen = random.Random(0)  # noqa: S311 a sample, not a secret; the same one each time
     sample: list[object] = []
     waiting = 0
-    for review in islice(_reviews(candidates, stop), candidates.limit):
-        waiting += 1
-        if len(sample) < SAMPLE_REVIEWS:
-            sample.append(review.text)
-        elif (place := chosen.randrange(waiting)) < SAMPLE_REVIEWS:
-            sample[place] = review.text
+    unkeyed: set[str] = set()
+    with statements_of(candidates.source.engine) as reading:
+        for review in islice(_reviews(candidates, stop, unkeyed), candidates.limit):
+            waiting += 1
+            if len(sample) < SAMPLE_REVIEWS:
+                sample.append(review.text)
+            elif (place := chosen.randrange(waiting)) < SAMPLE_REVIEWS:
+                sample[place] = review.text
+    with statements_of(candidates.source.engine) as counting:
+        more = _beyond(candidates, waiting)
+    is_idle = not waiting and RejectReason.UNUSABLE_ID not in unkeyed
+    read = Read(reading=reading, counting=counting, waiting=waiting, is_idle=is_idle)
     texts = [text for text in sample if isinstance(text, str) and screen(text) is None]
     share = waiting / len(sample) if sample else 0.0
     timed = chosen.sample(texts, min(TIMED_REVIEWS, len(texts)))
@@ -105,8 +125,10 @@ def estimate(candidates: Candidates, classifier: TokenCounter, stop: StopFlag) -
         tokens=round(classifier.count_tokens(texts) * share),
         exact=waiting == len(sample),
         tokens_per_second=classifier.count_tokens(timed) / seconds if timed else 0.0,
-        more=_beyond(candidates, waiting),
+        more=more,
         past=past,
+        cost=None if cost is None else cost(read),
+        ends_by_minutes=candidates.request.budget.minutes is not None,
     )
 
 
@@ -128,7 +150,8 @@ def _beyond(candidates: Candidates, waiting: int) -> Tally:
     return replace(found, reviews=max(found.reviews - waiting, 0))
 
 
-def _reviews(candidates: Candidates, stop: StopFlag) -> Iterator[Review]:
+def _reviews(candidates: Candidates, stop: StopFlag, unkeyed: set[str]) -> Iterator[Review]:
     for chunk in candidates.chunks():
         stop.check()
+        unkeyed.update(chunk.unkeyed)
         yield from chunk.reviews

@@ -11,6 +11,7 @@ from review_scoring.job import Rescore
 from review_scoring.request import RunRequest
 from review_scoring.reviews import canonical_id
 from review_scoring.run.preflight import PreparedJob
+from review_scoring.run.source_cost import Planned, charges
 from review_scoring.warehouse.ledger.counts import Tally
 from review_scoring.warehouse.ledger.ledger import Ledger
 from review_scoring.warehouse.ledger.shards import BeyondBudget
@@ -20,6 +21,7 @@ from review_scoring.warehouse.selection.cursor_values import before_start, start
 from review_scoring.warehouse.selection.scan import FULL_SCAN, Scan
 from review_scoring.warehouse.selection.shards import OneShard, Shard, ShardLimits, has_one_writer, split
 from review_scoring.warehouse.selection.waiting import Waiting, count_in_time, find_oldest, find_waiting
+from review_scoring.warehouse.source.cost import cost_of, statements_of
 from review_scoring.warehouse.source.stretches import WHOLE, Stretch
 
 MOST_REVIEWS_PER_SECOND = 2_000
@@ -84,6 +86,16 @@ def plan_one_shard(prepared: PreparedJob, request: RunRequest, scan: Scan | None
         counts_null_ids=scan.is_full and selection.reads_null_ids,
         deadline=None if minutes is None else datetime.now(UTC) + timedelta(minutes=minutes),
     )
+
+
+def plan_dry_run(prepared: PreparedJob, request: RunRequest, planned: Planned) -> tuple[Shard, Planned]:
+    """Plan a dry run as one shard, and note what planning costs at a source that charges for statements."""
+    engine = prepared.source.engine
+    with statements_of(engine) as ran:
+        shard = plan_one_shard(prepared, request)
+        if charges(prepared):
+            _count_excluded(prepared, shard.candidates(prepared.source, prepared.ledger, request))
+    return shard, replace(planned, planning=cost_of(engine, ran)) if charges(prepared) else planned
 
 
 def plan_alone(prepared: PreparedJob, request: RunRequest) -> Shard:

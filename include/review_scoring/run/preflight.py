@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from review_scoring.warehouse.ledger.ledger import Ledger, open_ledger
 from review_scoring.warehouse.scoring_tables import check_target, prepare_tables
 from review_scoring.warehouse.selection.cursor import MANY_ROWS
 from review_scoring.warehouse.selection.cursor_values import start_of
+from review_scoring.warehouse.source.cost import Statement, statements_of
 from review_scoring.warehouse.source.opening import checked_source
 from review_scoring.warehouse.source.review_source import ReviewSource
 
@@ -39,12 +40,16 @@ class Resources:
 
 @dataclass(frozen=True)
 class PreparedJob:
-    """A job that is ready to be scored; `ledger` is None only for a dry run of a job that has nothing recorded."""
+    """A job that is ready to be scored; `ledger` is None only for a dry run of a job that has nothing recorded.
+
+    :param opening: the statements that opened the source
+    """
 
     job: ScoringJob
     source: ReviewSource
     ledger: Ledger | None
     model: ModelFolder
+    opening: Sequence[Statement] = ()
 
     @property
     def existing_ledger(self) -> Ledger:
@@ -73,11 +78,14 @@ def preflight(
     """
     problems: list[str] = []
     away: list[str] = []
+    opening: Sequence[Statement] = ()
     found_source: ReviewSource | None = None
     found_model: ModelFolder | None = None
     target: Engine | None = None
     with _collected(problems, away):
-        found_source = checked_source(resources.source(), job, stop)
+        reviews = resources.source()
+        with statements_of(reviews) as opening:
+            found_source = checked_source(reviews, job, stop)
         start_of(found_source, job.start_after)
     with _collected(problems, away):
         target = resources.target()
@@ -102,7 +110,7 @@ def preflight(
         raise PreflightError(problems)
     if away:
         raise WarehouseUnavailableError(away[0])
-    return PreparedJob(job, found_source, ledger, found_model)
+    return PreparedJob(job, found_source, ledger, found_model, opening)
 
 
 def advice(prepared: PreparedJob) -> list[str]:

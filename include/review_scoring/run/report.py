@@ -131,6 +131,9 @@ class DryRunReport:
     :param seconds: that one task would classify these: at the speed of the job's last run, or as measured on this
         worker if it had none
     :param rescore_seconds: that one task would classify all reviews again that were scored; None for a job without runs
+    :param source_statements: that the run executes at the source; None where statements have no price
+    :param source_bytes: that these read at most; None if unknown
+    :param source_is_limit: whether the run executes no more statements than these; otherwise they are a guess
     """
 
     job: str
@@ -140,6 +143,9 @@ class DryRunReport:
     seconds: int
     waiting_is_exact: bool = True
     rescore_seconds: int | None = None
+    source_statements: int | None = None
+    source_bytes: int | None = None
+    source_is_limit: bool = True
 
     @property
     def runs(self) -> int:
@@ -148,18 +154,25 @@ class DryRunReport:
 
     def as_xcom(self) -> dict[str, Any]:
         """Return plain values for XCom, with the paragraph."""
-        return {"dry_run": True, **asdict(self), "runs": self.runs, "paragraph": self.paragraph}
+        values = asdict(self)
+        if self.source_statements is None:
+            values = {name: value for name, value in values.items() if not name.startswith("source_")}
+        return {"dry_run": True, **values, "runs": self.runs, "paragraph": self.paragraph}
 
     @classmethod
     def from_xcom(cls, values: Mapping[str, Any]) -> DryRunReport | None:
         """Read the values that :meth:`as_xcom` returned; None for those of a run that was no dry run."""
-        return cls(**{name: values[name] for name in cls.__dataclass_fields__}) if values.get("dry_run") else None
+        if not values.get("dry_run"):
+            return None
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
 
     @property
     def line(self) -> str:
         """The report in one line."""
         sizes = f"waiting={self.waiting} reviews={self.reviews} tokens={self.tokens}"
-        return f"dry run: {sizes} seconds={self.seconds} runs={self.runs}"
+        cost = "" if self.source_statements is None else f" statements={self.source_statements}"
+        cost += "" if self.source_bytes is None else f" bytes={self.source_bytes}"
+        return f"dry run: {sizes} seconds={self.seconds} runs={self.runs}{cost}"
 
     @property
     def paragraph(self) -> str:
@@ -169,6 +182,8 @@ class DryRunReport:
         words.append(
             f"This run would read {self.reviews:,}: {self.tokens:,} tokens, {_duration(self.seconds)} to classify."
         )
+        if self.source_statements is not None:
+            words.append(source_cost(self))
         if self.runs > 1:
             every = _duration(self.seconds * self.runs)
             words.append(
@@ -177,6 +192,21 @@ class DryRunReport:
         if self.rescore_seconds:
             words.append(f"Scoring all scored reviews again would take {_duration(self.rescore_seconds)}.")
         return " ".join([*words, "This was a dry run; nothing was written."])
+
+
+def source_cost(report: DryRunReport) -> str:
+    """Return what a run costs at its source, as a sentence."""
+    about = "up to" if report.source_is_limit else "about"
+    read = "" if report.source_bytes is None else f", which read {about} {_size(report.source_bytes)}"
+    return f"It takes {about} {counted(report.source_statements or 0, 'statement')} at the source{read}."
+
+
+def _size(size: int) -> str:
+    """Return a number of bytes in the unit in which a warehouse charges for them."""
+    for unit, bytes_ in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
+        if size >= bytes_:
+            return f"{size / bytes_:,.1f} {unit}"
+    return f"{size / 1000:,.0f} kB"
 
 
 def _duration(seconds: int) -> str:

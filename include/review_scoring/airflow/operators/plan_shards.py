@@ -12,8 +12,9 @@ from review_scoring.airflow.operators.rendered import NOTHING, as_budget, as_cho
 from review_scoring.job import Order, Rescore
 from review_scoring.request import KeyRange, RunRequest, Selection, TimeRange
 from review_scoring.reviews import RejectReason
-from review_scoring.run.planning import plan_one_shard, plan_run
+from review_scoring.run.planning import plan_dry_run, plan_run
 from review_scoring.run.preflight import PreparedJob
+from review_scoring.run.source_cost import Planned
 from review_scoring.warehouse.selection.shards import ShardLimits
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BUDGET = ("max_reviews", "max_minutes", "order", "start_after")
+PLANNED = "planned_cost"
+"""Key of a dry run's shard: what is known of the run's cost before its reviews are read."""
+
 RANGE = ("reject_reason", "above", "upto", "scored_since", "scored_until")
 
 
@@ -102,7 +106,9 @@ class PlanShardsOperator(ScoringOperator):
                 yields=self.yields,
             )
             if self.is_dry_run:
-                return [plan_one_shard(prepared, request).as_json()]
+                openings = 2  # this task, and the preflight
+                shard, planned = plan_dry_run(prepared, request, Planned(openings=openings, limits=limits))
+                return [{**shard.as_json(), PLANNED: planned.as_json()}]
             shards = plan_run(prepared, request, limits)
         log.info("%d shards: %s", len(shards), "; ".join(str(shard) for shard in shards))
         return [shard.as_json() for shard in shards]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from review_scoring.airflow.compat import AirflowRescheduleException
@@ -12,14 +13,16 @@ from review_scoring.airflow.lineage import run_lineage
 from review_scoring.airflow.links import RunPageLink
 from review_scoring.airflow.metrics import emit_run
 from review_scoring.airflow.operators.base import ScoringOperator, fail_without_retry, run_key
+from review_scoring.airflow.operators.plan_shards import PLANNED
 from review_scoring.airflow.operators.rendered import NOTHING, as_budget, as_choice, as_int
 from review_scoring.errors import JobBusyError
 from review_scoring.job import Rescore
 from review_scoring.request import RunRequest, Selection
 from review_scoring.run.loop import score_run, score_shard
-from review_scoring.run.planning import plan_one_shard
+from review_scoring.run.planning import plan_dry_run
 from review_scoring.run.preflight import PreparedJob
 from review_scoring.run.report import DryRunReport, RunReport
+from review_scoring.run.source_cost import Planned, charges, cost_of_run
 from review_scoring.warehouse.selection.shards import Shard
 
 if TYPE_CHECKING:
@@ -159,10 +162,14 @@ class ScoreReviewsOperator(ScoringOperator):
     def _estimate(self, prepared: PreparedJob, request: RunRequest) -> dict[str, Any]:
         from review_scoring.run.estimate import estimate
 
-        planned = None if self.shard is None else Shard.from_json(self.shard, prepared.source.id_type)
-        shard = planned or plan_one_shard(prepared, request)
+        if self.shard is None:
+            shard, planned = plan_dry_run(prepared, request, Planned())
+        else:
+            shard = Shard.from_json(self.shard, prepared.source.id_type)
+            planned = Planned.from_json(self.shard[PLANNED]) if PLANNED in self.shard else Planned()
         candidates = shard.candidates(prepared.source, prepared.ledger, request)
-        found = estimate(candidates, self._load(prepared), self._stop)
+        cost = partial(cost_of_run, prepared, planned) if charges(prepared) else None
+        found = estimate(candidates, self._load(prepared), self._stop, cost)
         log.info("%s", found)
         self._report = found.report(prepared.job.name)
         return self._report.as_xcom()

@@ -78,6 +78,9 @@ class Dialect:
     text_rows = 0
     """Texts that one statement fetches by their ids, at least; 0 for those of one chunk."""
 
+    charges_for_statements = False
+    """Whether each statement has a price, so that a dry run tells what a run costs."""
+
     def now(self, connection: Connection) -> datetime:
         """Return the database's time (aware, UTC), so that leases do not depend on the workers' clocks."""
         moment: datetime | None = connection.scalar(select(type_coerce(self.clock, UtcDateTime())))
@@ -117,6 +120,15 @@ class Dialect:
     def estimated_rows(self, connection: Connection, table: FromClause) -> int | None:
         """Return how many rows the planner expects in a table, without counting; None where it does not know."""
         del connection, table
+        return None
+
+    def bytes_read(self, connection: Connection, statement: str, parameters: Any) -> int | None:
+        """Return the most bytes that a statement would read, without running it; None where the database does not know.
+
+        :param statement: as the driver takes it, like the parameters
+        :raises sqlalchemy.exc.SQLAlchemyError: if the database does not accept the question
+        """
+        del connection, statement, parameters
         return None
 
     def locked(self, statement: Select[Any]) -> Select[Any]:

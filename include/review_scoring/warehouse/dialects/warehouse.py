@@ -15,3 +15,4 @@ class Warehouse(Dialect):
     enforces_keys = False
     id_page_rows = 500_000
     text_rows = 10_000
+    charges_for_statements = True
