@@ -15,8 +15,10 @@ from review_scoring.request import RunKey
 from review_scoring.run.estimate import estimate
 from review_scoring.warehouse.selection.candidates import Candidates
 from review_scoring.warehouse.source.columns import leading_keys
+from review_scoring.warehouse.source.cost import statements_of
+from review_scoring.warehouse.source.opening import open_source
 from tests.stubs import Warehouse, asked, predicted
-from tests.warehouses.conftest import Emulated
+from tests.warehouses.conftest import CONN_ID, Emulated
 
 REVIEWS = 5000
 
@@ -66,6 +68,19 @@ def test_each_review_is_scored_once_with_few_statements(warehouse: Emulated, sco
     assert all(row.label == predicted(body(int(review_id))).label for review_id, row in found.items())
     assert len(first) <= 8
     assert len(second) <= 6
+
+
+def test_a_table_is_checked_without_its_texts_where_a_limit_saves_nothing(bigquery: Emulated) -> None:
+    create(bigquery)
+    fill(bigquery, 1, 3)
+    job = ScoringJob(
+        name="films", source_conn_id=CONN_ID, source_schema=bigquery.schema, source_table="reviews", text_column="body"
+    )
+    with statements_of(bigquery.engine) as ran:
+        open_source(bigquery.engine, job)
+    (check,) = [each for each in ran if "text" in each.columns]
+    assert "LIMIT" in check.sql
+    assert list(check.parameters.values()) == [0]
 
 
 def test_a_changed_review_is_scored_again(warehouse: Emulated, scored: Warehouse) -> None:

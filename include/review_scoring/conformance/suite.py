@@ -21,7 +21,7 @@ from review_scoring.warehouse.publishing.destinations import destination_of
 from review_scoring.warehouse.scoring_tables import refuse_warehouse
 from review_scoring.warehouse.scratch import PREFIX
 from review_scoring.warehouse.scratch.ledger import ScratchLedger
-from review_scoring.warehouse.scratch.statements import counted_statements
+from review_scoring.warehouse.source.cost import statements_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -78,9 +78,9 @@ def check(engine: Engine, conn_id: str, role: Role, schema: str | None = None) -
     with _scratch(engine, conn_id, role, schema) as scratch:
         for promise in PROMISES[role]:
             started = time.monotonic()
-            with counted_statements(scratch.ledger.engine if role is Role.LEDGER else engine) as statements:
+            with statements_of(scratch.ledger.engine if role is Role.LEDGER else engine) as statements:
                 problem = _problem(promise, scratch, conn_id)
-            yield Outcome(in_words(promise), problem, time.monotonic() - started, statements[0])
+            yield Outcome(in_words(promise), problem, time.monotonic() - started, len(statements))
 
 
 def in_words(promise: Promise) -> str:

@@ -72,6 +72,9 @@ class Dialect:
     enforces_keys = True
     """Whether a column that is declared as unique is."""
 
+    reads_few_rows = True
+    """Whether a LIMIT keeps a statement from reading the whole table."""
+
     id_page_rows = 10_000
     """Ids in a page that is compared with the ledger; ids are small, unlike texts."""
 

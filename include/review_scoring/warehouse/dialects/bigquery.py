@@ -21,6 +21,8 @@ class BigQuerySession(Session):
 class BigQuery(Warehouse):
     """Statements for BigQuery."""
 
+    # Whole columns are billed with any limit but 0. Sources: metabase/metabase#6705, dbt-labs/dbt-bigquery#487.
+    reads_few_rows = False
     unfit_as_ledger = "BigQuery, which has no row locks and does not enforce primary keys"
 
     def column_type(self, type_: TypeEngine[Any]) -> TypeEngine[Any]:

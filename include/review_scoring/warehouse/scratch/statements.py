@@ -1,4 +1,4 @@
-"""The statements that an engine runs: counted, or interrupted at one of them."""
+"""Interrupts what a database runs, at any statement."""
 
 from __future__ import annotations
 
@@ -40,18 +40,3 @@ def interrupted(engine: Engine, moment: int) -> Iterator[Interruption]:
     finally:
         for name in ("before_cursor_execute", "after_cursor_execute"):
             event.remove(engine, name, count)
-
-
-@contextmanager
-def counted_statements(engine: Engine) -> Iterator[list[int]]:
-    """Count the statements of the block: the list has one item, their number."""
-    found = [0]
-
-    def count(*_arguments: object) -> None:
-        found[0] += 1
-
-    event.listen(engine, "before_cursor_execute", count)
-    try:
-        yield found
-    finally:
-        event.remove(engine, "before_cursor_execute", count)

@@ -50,14 +50,19 @@ class Cost:
 
 @contextmanager
 def statements_of(engine: Engine) -> Iterator[list[Statement]]:
-    """Collect the statements that an engine runs in the block, those of other threads included."""
+    """Collect the statements that an engine runs in the block, those of other threads included.
+
+    Of equal ones, SQL and parameters of the first are kept: there may be millions of ids among them.
+    """
     found: list[Statement] = []
+    first: dict[Statement, Statement] = {}
 
     def collect(_connection: Any, _cursor: Any, sql: str, parameters: Any, context: Any, _many: bool) -> None:
         compiled = getattr(context, "compiled", None)
         selected = getattr(context, "invoked_statement", None)
         columns = selected.selected_columns.keys() if isinstance(selected, Select) else ()
-        found.append(Statement(sql if compiled is None else str(compiled.string), frozenset(columns), sql, parameters))
+        ran = Statement(sql if compiled is None else str(compiled.string), frozenset(columns), sql, parameters)
+        found.append(first.setdefault(ran, ran))
 
     event.listen(engine, "before_cursor_execute", collect)
     try:
