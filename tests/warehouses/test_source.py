@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import Engine, event, inspect
 
 from review_scoring.errors import PreflightError
-from review_scoring.job import OnChange, ScoringJob
+from review_scoring.job import OnChange, Order, ScoringJob
 from review_scoring.request import RunKey
 from review_scoring.run.estimate import estimate
 from review_scoring.warehouse.selection.candidates import Candidates
 from review_scoring.warehouse.source.columns import leading_keys
-from review_scoring.warehouse.source.cost import statements_of
+from review_scoring.warehouse.source.cost import Statement, statements_of
 from review_scoring.warehouse.source.opening import open_source
 from tests.stubs import Warehouse, asked, predicted
 from tests.warehouses.conftest import CONN_ID, Emulated
@@ -106,6 +106,27 @@ def test_a_row_that_is_late_within_the_lookback_is_scored(warehouse: Emulated, s
     with statements(warehouse.engine) as ran:
         assert scored.score("night 2").counts.scored == 2
     assert any(f"{cursor} >=" in each.replace("`", "").replace("reviews.", "") for each in ran)
+
+
+def test_texts_are_fetched_from_the_range_of_the_cursor_that_they_are_in(
+    warehouse: Emulated, scored: Warehouse
+) -> None:
+    scored.job = scored.job.replace(cursor_column="updated_at", cursor_lookback=3600)
+    create(warehouse)
+    fill(warehouse, 1, 20, at="2026-05-01 12:00:00")
+    scored.score("night 1")
+    fill(warehouse, 21, 30, at="2026-05-02 12:00:00")
+    fill(warehouse, 31, 40, at="2026-05-03 12:00:00")
+    with statements_of(warehouse.engine) as ran:
+        assert scored.score("night 2", order=Order.NEWEST).counts.scored == 20
+    (texts,) = [each.kind.replace("`", "").replace("reviews.", "") for each in ran if is_of_texts(each)]
+    assert "updated_at >=" in texts
+    assert scored.scores().keys() == {str(n) for n in range(1, 41)}
+
+
+def is_of_texts(statement: Statement) -> bool:
+    """Return whether a statement fetches texts, and does not only check whether they can be read."""
+    return "text" in statement.columns and "LIMIT" not in statement.kind
 
 
 @pytest.mark.parametrize(("id_type", "id_"), [("{text}", "'é{n}'"), ("NUMERIC(20, 0)", "90000000000000{n:06}")])

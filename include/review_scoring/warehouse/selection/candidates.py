@@ -145,9 +145,9 @@ class Candidates:
         for more in self.wanted(stretch, unkeyed):
             wanted.update(more)
             while len(wanted) >= rows:
-                yield from self._fetched({id_: wanted.pop(id_) for id_ in list(islice(wanted, rows))})
+                yield from self._fetched({id_: wanted.pop(id_) for id_ in list(islice(wanted, rows))}, stretch)
         if wanted:
-            yield from self._fetched(wanted)
+            yield from self._fetched(wanted, stretch)
 
     def _is_wanted(self, rows: Sequence[SourceRow], recorded: Recorded | None, stretch: Stretch) -> bool:
         """Return whether the run looks at a review, of which the source has these rows."""
@@ -168,10 +168,16 @@ class Candidates:
             return any(time is None or time != recorded.updated_at for time in times)
         return rescore is not Rescore.NOTHING
 
-    def _fetched(self, wanted: Wanted) -> Iterator[tuple[Chunk, Position]]:
-        """Fetch the texts of reviews, and yield them in chunks."""
+    def _fetched(self, wanted: Wanted, stretch: Stretch) -> Iterator[tuple[Chunk, Position]]:
+        """Fetch the texts of reviews, and yield them in chunks.
+
+        A warehouse has no index on ids, and would read the texts of all rows: the range of the cursor tells it which
+        partitions may have them. Of rows with the same id, those in that range count, as for the page of ids.
+        """
         found: dict[NativeId, list[SourceRow]] = {}
-        for row in self.source.reviews(list(wanted)):
+        is_in_partitions = dialect_of(self.source.engine).text_rows and not (stretch.changed or stretch.of_rejects)
+        within = stretch.unbounded if is_in_partitions else WHOLE
+        for row in self.source.reviews(list(wanted), within):
             found.setdefault(row.id, []).append(row)
         for start in range(0, len(wanted), self.request.chunk_rows):
             ids = list(islice(wanted, start, start + self.request.chunk_rows))

@@ -99,9 +99,9 @@ class ReviewSource(SourceTable):
             if not page.is_full:
                 return
 
-    def reviews(self, ids: Sequence[NativeId]) -> Sequence[SourceRow]:
-        """Return id, updated_at and text of the rows with these ids that still exist, in no particular order."""
-        return self.reader.by_ids(ids)
+    def reviews(self, ids: Sequence[NativeId], stretch: Stretch = WHOLE) -> Sequence[SourceRow]:
+        """Return id, updated_at and text of the rows of a stretch with these ids that still exist, in no order."""
+        return self.reader.by_ids(ids, stretch)
 
     def existing(self, ids: Sequence[str]) -> frozenset[str]:
         """Return which of these canonical ids a row of the source has, whatever its text."""

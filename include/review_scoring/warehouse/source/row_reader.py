@@ -85,9 +85,10 @@ class RowReader:
         assert failed is not None
         raise failed
 
-    def by_ids(self, ids: Sequence[NativeId]) -> Sequence[SourceRow]:
-        """Return the rows with these ids that still exist, with their texts, in no particular order."""
-        return [row for part in by_bytes(ids) for row in self._by_halves(part)]
+    def by_ids(self, ids: Sequence[NativeId], stretch: Stretch = WHOLE) -> Sequence[SourceRow]:
+        """Return the rows of a stretch with these ids that still exist, with their texts, in no particular order."""
+        where = stretch.conditions(self._table)
+        return [row for part in by_bytes(ids) for row in self._by_halves(part, where)]
 
     def check(self) -> None:
         """Read one row, to see that the table may be read; whether its text can be read is that row's own matter.
