@@ -47,9 +47,9 @@ def seeds(short: int, long: int) -> list[Any]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need a service or data from outside, so that CI can run just those once more.
 
-    The modules that start all of Airflow take minutes each, and come first: at the end, one would run alone.
+    The modules that start all of Airflow, or dbt, take minutes each, and come first: at the end, one would run alone.
     """
-    items.sort(key=lambda item: {"server", "deployment"}.isdisjoint(getattr(item, "fixturenames", ())))
+    items.sort(key=lambda item: {"server", "deployment", "dbt"}.isdisjoint(getattr(item, "fixturenames", ())))
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
         params = getattr(getattr(item, "callspec", None), "params", {})

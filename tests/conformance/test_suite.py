@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, Table, inspect, text
 
+from review_scoring.conformance import ledger, publication, source
 from review_scoring.conformance.role import Role
-from review_scoring.conformance.suite import PROMISES, check, in_words
+from review_scoring.conformance.suite import PROMISES, Promise, check, in_words
 from review_scoring.errors import ConfigurationError
 from review_scoring.warehouse import migrate
 from review_scoring.warehouse.dialects.base import Dialect
@@ -69,39 +70,49 @@ def test_a_ledger_is_tried_in_a_schema_that_exists(kind: str, request: pytest.Fi
             connection.execute(text(f"DROP SCHEMA {schema}{'' if kind == 'mariadb' else ' CASCADE'}"))
 
 
-def broken(engine: Engine, role: Role) -> set[str]:
-    """Return the promises that do not hold, in words."""
-    return {each.promise for each in check(engine, "dwh", role) if each.problem}
+def problem(engine: Engine, role: Role, promise: Promise) -> str | None:
+    """Try one promise, and return what does not hold."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PROMISES, role, [promise])
+        (outcome,) = check(engine, "dwh", role)
+    return outcome.problem
 
 
-def test_a_database_without_rollback_is_found(postgres_engine: Engine) -> None:
+@pytest.mark.parametrize(
+    ("role", "promise"),
+    [
+        (Role.LEDGER, ledger.what_is_rolled_back_leaves_nothing),
+        (Role.LEDGER, ledger.a_run_may_be_interrupted_at_any_statement),
+        (Role.PUBLISH, publication.a_publication_may_be_interrupted_at_any_statement),
+    ],
+)
+def test_a_database_without_transactions_is_found(postgres_engine: Engine, role: Role, promise: Promise) -> None:
     always_commits = postgres_engine.execution_options(isolation_level="AUTOCOMMIT")
-    found = broken(always_commits, Role.LEDGER)
-    assert {"what is rolled back leaves nothing", "a run may be interrupted at any statement"} <= found
+    assert problem(always_commits, role, promise)
 
 
 def test_a_ledger_without_a_key_is_found(postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     create = ScratchLedger.create
 
-    def without_key(ledger: ScratchLedger) -> None:
-        create(ledger)
-        with ledger.engine.begin() as connection:
+    def without_key(tried: ScratchLedger) -> None:
+        create(tried)
+        with tried.engine.begin() as connection:
             connection.execute(
-                text(f"ALTER TABLE {ledger.schema}.review_scores DROP CONSTRAINT review_scores_pkey CASCADE")
+                text(f"ALTER TABLE {tried.schema}.review_scores DROP CONSTRAINT review_scores_pkey CASCADE")
             )
 
     monkeypatch.setattr(ScratchLedger, "create", without_key)
-    assert "a second score of a review is refused" in broken(postgres_engine, Role.LEDGER)
+    assert problem(postgres_engine, Role.LEDGER, ledger.a_second_score_of_a_review_is_refused)
 
 
 def test_a_ledger_without_row_locks_is_found(mariadb_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Dialect, "locked", lambda dialect, statement: statement)
-    assert "a locked row keeps other transactions waiting" in broken(mariadb_engine, Role.LEDGER)
+    assert problem(mariadb_engine, Role.LEDGER, ledger.a_locked_row_keeps_other_transactions_waiting)
 
 
 def test_a_ledger_without_fencing_is_found(sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held_lease, "_holds", lambda *_: True)
-    assert "a run that was given up for dead writes nothing more" in broken(sqlite_engine, Role.LEDGER)
+    assert problem(sqlite_engine, Role.LEDGER, ledger.a_run_that_was_given_up_for_dead_writes_nothing_more)
 
 
 def test_a_database_that_cannot_hold_every_character_is_found(mariadb_engine: Engine) -> None:
@@ -110,16 +121,11 @@ def test_a_database_that_cannot_hold_every_character_is_found(mariadb_engine: En
         connection.execute(text(f"CREATE DATABASE {name} CHARACTER SET latin1"))
     engine = make_engine(mariadb_engine.url.set(database=name))
     try:
-        assert "texts are read as they are" in broken(engine, Role.SOURCE)
+        assert problem(engine, Role.SOURCE, source.texts_are_read_as_they_are)
     finally:
         engine.dispose()
         with mariadb_engine.begin() as connection:
             connection.execute(text(f"DROP DATABASE {name}"))
-
-
-def test_a_publication_that_is_half_visible_is_found(postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    always_commits = postgres_engine.execution_options(isolation_level="AUTOCOMMIT")
-    assert "a publication may be interrupted at any statement" in broken(always_commits, Role.PUBLISH)
 
 
 def test_a_publication_that_is_not_fenced_is_found(duckdb_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +136,8 @@ def test_a_publication_that_is_not_fenced_is_found(duckdb_engine: Engine, monkey
         return staging
 
     monkeypatch.setattr(Destination, "begin_staging", begin)
-    assert "a publication that was overtaken writes nothing more" in broken(duckdb_engine, Role.PUBLISH)
+    found = publication.a_publication_that_was_overtaken_writes_nothing_more
+    assert problem(duckdb_engine, Role.PUBLISH, found)
 
 
 @pytest.mark.parametrize("role", Role)
