@@ -107,8 +107,7 @@ def _add_check_connection(commands: Any) -> None:
     command.add_argument(
         "--as",
         dest="role",
-        type=Role,
-        choices=list(Role),
+        choices=list(map(str, Role)),
         metavar="ROLE",
         help="`source` of reviews, `ledger` of the scores, or `publish` for a copy of them (default: all that it can)",
     )
@@ -127,7 +126,7 @@ def _check_connection(given: argparse.Namespace) -> None:
     _read_metadata()
     engine = engine_of(given.conn_id)
     broken = 0
-    for role in [given.role] if given.role else list(Role):
+    for role in [Role(given.role)] if given.role else list(Role):
         try:
             refuse(engine, given.conn_id, role)
         except ConfigurationError as error:

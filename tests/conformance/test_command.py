@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,12 @@ def test_a_database_that_cannot_have_a_role_is_refused(conn_id: str, monkeypatch
     monkeypatch.setattr(SQLite, "unfit_as_ledger", "a database of sand")
     with pytest.raises(SystemExit, match="connection 'dwh' is a database of sand, so it cannot hold the scores"):
         main(["check-connection", conn_id, "--as", "ledger"])
+
+
+def test_another_role_is_refused_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["check-connection", "dwh", "--as", "target"])
+    assert re.search("invalid choice: 'target' .*source.*, .*ledger.*, .*publish", capsys.readouterr().err)
 
 
 def test_a_connection_that_does_not_exist_is_named() -> None:

@@ -59,7 +59,7 @@ def a_publication_may_be_interrupted_at_any_statement(scratch: Scratch) -> None:
             _change(trial)
             with interrupted(_destination(trial).engine, moment) as interruption, suppress(ReviewScoringError):
                 trial.publish("2")
-            if published(_destination(trial)) != before:
+            if _published(trial) != before:
                 _require_published(trial)
             trial.publish("2")
             _require_published(trial)
@@ -135,8 +135,15 @@ def _destination(trial: Trial) -> Destination:
     return trial.destination
 
 
+def _published(trial: Trial) -> dict[str, tuple[str, float]]:
+    rows = published(_destination(trial))
+    found = {review_id: (label, score) for review_id, label, score in rows}
+    require(len(rows), len(found), "rows of the table, one for each review")
+    return found
+
+
 def _require_published(trial: Trial) -> None:
-    require_equal(published(_destination(trial)), trial.expected, "published scores")
+    require_equal(_published(trial), trial.expected, "published scores")
 
 
 PROMISES = (

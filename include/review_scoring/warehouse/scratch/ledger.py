@@ -38,11 +38,6 @@ class ScratchLedger:
             self.engine, self.schema = make_engine(engine.url.set(database=str(self._file))), None
 
     @property
-    def place(self) -> str:
-        """Where the tables are, in messages."""
-        return f"schema {self.schema!r}" if self._file is None else f"file {str(self._file)!r}"
-
-    @property
     def tables(self) -> Tables:
         """The tables."""
         return tables(self.schema)

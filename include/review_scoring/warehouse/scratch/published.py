@@ -9,13 +9,12 @@ from review_scoring.warehouse.dialects import dialect_name
 from review_scoring.warehouse.publishing.destinations import Destination, publication_ddl
 
 
-def published(destination: Destination) -> dict[str, tuple[str, float]]:
-    """Return what the table has: review id -> label and score."""
+def published(destination: Destination) -> list[tuple[str, str, float]]:
+    """Return the rows of the table: review id, label and score."""
     table = destination.table
     with destination.engine.connect() as connection:
         rows = connection.execute(select(table.c.review_id, table.c.label, table.c.score)).all()
-    found = {row.review_id: (row.label, row.score) for row in rows}
-    return found if len(found) == len(rows) else {}
+    return [(row.review_id, row.label, row.score) for row in rows]
 
 
 def create_as_a_dba(destination: Destination) -> None:
