@@ -55,6 +55,7 @@ CASES: list[tuple[Exception, Fault, str]] = [
     (snowflake(250001, "08004", "ForbiddenError"), Fault.LOGIN, "250001"),
     (snowflake(250003, None, "NonRetryableTlsError"), Fault.TLS, "250003"),
     (snowflake(290503, "08001", "ServiceUnavailableError"), Fault.AWAY, "290503"),
+    (snowflake(580500, "08001", "InternalServerError"), Fault.AWAY, "580500"),
     (google(404, "notFound"), Fault.MISSING, "404 notFound"),
     (google(403, "accessDenied"), Fault.RIGHTS, "403 accessDenied"),
     (google(403, "rateLimitExceeded"), Fault.BUSY, "403 rateLimitExceeded"),

@@ -46,6 +46,9 @@ _SNOWFLAKE: Mapping[int, Fault] = {
     **dict.fromkeys((252005, 255001), Fault.DATA),
     **dict.fromkeys((*range(290500, 290600), 290408, 290429), Fault.AWAY),
 }
+_HTTP_STATUS = 290_000
+"""What the client adds to an HTTP status; once more for a request that it has given up trying again (`errors.py`)."""
+
 _NO_SUCH_ACCOUNT = (250001, "08004")
 
 _BIGQUERY_REASONS: Mapping[str, Fault] = {
@@ -105,8 +108,9 @@ def _snowflake(original: Any) -> CloudError:
         return CloudError(code, Fault.TLS)
     if (number, state) == _NO_SUCH_ACCOUNT:
         return CloudError(code, Fault.LOGIN)
-    if number in _SNOWFLAKE:
-        return CloudError(code, _SNOWFLAKE[number])
+    known = number - _HTTP_STATUS if number > 2 * _HTTP_STATUS else number
+    if known in _SNOWFLAKE:
+        return CloudError(code, _SNOWFLAKE[known])
     return CloudError(code, Fault.DATA if str(state).startswith("22") else Fault.OTHER)
 
 
