@@ -47,7 +47,7 @@ def test_a_broken_promise_ends_the_command_with_an_error(
             require("blue", "green", "colour")
 
     monkeypatch.setitem(suite.PROMISES, Role.SOURCE, [the_sky_is_green, source.texts_are_read_as_they_are])
-    with pytest.raises(SystemExit, match="1 of the promises above do not hold"):
+    with pytest.raises(SystemExit, match="1 of the lines above are wrong"):
         main(["check-connection", conn_id, "--as", "source"])
     out = capsys.readouterr().out
     assert "wrong  the sky is green (" in out

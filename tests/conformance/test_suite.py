@@ -62,7 +62,7 @@ def test_a_ledger_is_tried_in_a_schema_that_exists(kind: str, request: pytest.Fi
         assert inspect(engine).get_table_names(schema) + inspect(engine).get_view_names(schema) == []
         migrate.upgrade(engine, schema)
         tables = inspect(engine).get_table_names(schema)
-        with pytest.raises(ConfigurationError, match=f"schema '{schema}' has scoring tables, which the check would"):
+        with pytest.raises(ConfigurationError, match=f"'{schema}' has .*review_scores, .*, which the check would"):
             next(check(engine, "dwh", Role.LEDGER, schema))
         assert inspect(engine).get_table_names(schema) == tables
     finally:
@@ -70,49 +70,99 @@ def test_a_ledger_is_tried_in_a_schema_that_exists(kind: str, request: pytest.Fi
             connection.execute(text(f"DROP SCHEMA {schema}{'' if kind == 'mariadb' else ' CASCADE'}"))
 
 
-def problem(engine: Engine, role: Role, promise: Promise) -> str | None:
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb", "duckdb"])
+def test_a_view_of_the_users_is_not_dropped(kind: str, request: pytest.FixtureRequest) -> None:
+    engine = request.getfixturevalue(ENGINES[kind])
+    with engine.begin() as connection:
+        connection.execute(text("CREATE VIEW review_labels AS SELECT 1 AS review_id"))
+    schema = inspect(engine).default_schema_name
+    with pytest.raises(ConfigurationError, match="has review_labels, which the check would drop"):
+        next(check(engine, "dwh", Role.LEDGER, schema))
+    assert inspect(engine).get_view_names() == ["review_labels"]
+
+
+def test_a_schema_that_does_not_exist_is_not_created(postgres_engine: Engine) -> None:
+    with pytest.raises(ConfigurationError, match="there is no schema 'nowhere'; create it, or leave it out"):
+        next(check(postgres_engine, "dwh", Role.LEDGER, "nowhere"))
+    assert not inspect(postgres_engine).has_schema("nowhere")
+
+
+def test_no_file_of_the_users_is_touched(sqlite_engine: Engine) -> None:
+    copy = Path(f"{sqlite_engine.url.database}.bak")
+    copy.write_text("a copy")
+    with closing(check(sqlite_engine, "dwh", Role.LEDGER, "bak")) as outcomes:
+        assert next(outcomes).problem is None
+    assert copy.read_text() == "a copy"
+    assert left_in(sqlite_engine) == []
+
+
+def test_nothing_is_left_if_the_tables_cannot_be_created(
+    postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(migrate, "probe_rights", stop)
+    with pytest.raises(KeyboardInterrupt):
+        next(check(postgres_engine, "dwh", Role.LEDGER))
+    assert left_in(postgres_engine) == []
+
+
+def test_a_promise_that_is_not_about_a_database_is_told_apart(sqlite_engine: Engine) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PROMISES, Role.LEDGER, [ledger.a_locked_row_keeps_other_transactions_waiting])
+        (outcome,) = check(sqlite_engine, "dwh", Role.LEDGER)
+    assert str(outcome).startswith("n/a    a locked row keeps other transactions waiting (")
+    assert outcome.reason == "only one process can write"
+
+
+def problem(engine: Engine, role: Role, promise: Promise) -> str:
     """Try one promise, and return what does not hold."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PROMISES, role, [promise])
         (outcome,) = check(engine, "dwh", role)
+    assert outcome.problem is not None
     return outcome.problem
 
 
 @pytest.mark.parametrize(
-    ("role", "promise"),
+    ("role", "promise", "found"),
     [
-        (Role.LEDGER, ledger.what_is_rolled_back_leaves_nothing),
-        (Role.LEDGER, ledger.a_run_may_be_interrupted_at_any_statement),
-        (Role.PUBLISH, publication.a_publication_may_be_interrupted_at_any_statement),
+        (Role.LEDGER, ledger.what_is_rolled_back_leaves_nothing, "deleted rows are there again: expected True"),
+        (Role.LEDGER, ledger.a_run_may_be_interrupted_at_any_statement, "rows unaccounted for"),
+        (Role.PUBLISH, publication.a_publication_may_be_interrupted_at_any_statement, "are missing"),
     ],
 )
-def test_a_database_without_transactions_is_found(postgres_engine: Engine, role: Role, promise: Promise) -> None:
+def test_a_database_without_transactions_is_found(
+    postgres_engine: Engine, role: Role, promise: Promise, found: str
+) -> None:
     always_commits = postgres_engine.execution_options(isolation_level="AUTOCOMMIT")
-    assert problem(always_commits, role, promise)
+    assert found in problem(always_commits, role, promise)
 
 
-def test_a_ledger_without_a_key_is_found(postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_without_a_key_is_found(mariadb_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     create = ScratchLedger.create
 
     def without_key(tried: ScratchLedger) -> None:
         create(tried)
         with tried.engine.begin() as connection:
-            connection.execute(
-                text(f"ALTER TABLE {tried.schema}.review_scores DROP CONSTRAINT review_scores_pkey CASCADE")
-            )
+            connection.execute(text(f"ALTER TABLE {tried.schema}.review_scores DROP PRIMARY KEY"))
 
     monkeypatch.setattr(ScratchLedger, "create", without_key)
-    assert problem(postgres_engine, Role.LEDGER, ledger.a_second_score_of_a_review_is_refused)
+    found = problem(mariadb_engine, Role.LEDGER, ledger.a_second_score_of_a_review_is_refused)
+    assert found == "a copy of a row is refused: expected True, found False"
 
 
 def test_a_ledger_without_row_locks_is_found(mariadb_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Dialect, "locked", lambda dialect, statement: statement)
-    assert problem(mariadb_engine, Role.LEDGER, ledger.a_locked_row_keeps_other_transactions_waiting)
+    found = problem(mariadb_engine, Role.LEDGER, ledger.a_locked_row_keeps_other_transactions_waiting)
+    assert found == "another transaction waits for the row: expected True, found False"
 
 
 def test_a_ledger_without_fencing_is_found(sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held_lease, "_holds", lambda *_: True)
-    assert problem(sqlite_engine, Role.LEDGER, ledger.a_run_that_was_given_up_for_dead_writes_nothing_more)
+    found = problem(sqlite_engine, Role.LEDGER, ledger.a_run_that_was_given_up_for_dead_writes_nothing_more)
+    assert found == "it could commit after another run had taken over"
 
 
 def test_a_database_that_cannot_hold_every_character_is_found(mariadb_engine: Engine) -> None:
@@ -121,7 +171,7 @@ def test_a_database_that_cannot_hold_every_character_is_found(mariadb_engine: En
         connection.execute(text(f"CREATE DATABASE {name} CHARACTER SET latin1"))
     engine = make_engine(mariadb_engine.url.set(database=name))
     try:
-        assert problem(engine, Role.SOURCE, source.texts_are_read_as_they_are)
+        assert "contains a value that cannot be read" in problem(engine, Role.SOURCE, source.texts_are_read_as_they_are)
     finally:
         engine.dispose()
         with mariadb_engine.begin() as connection:
@@ -137,7 +187,7 @@ def test_a_publication_that_is_not_fenced_is_found(duckdb_engine: Engine, monkey
 
     monkeypatch.setattr(Destination, "begin_staging", begin)
     found = publication.a_publication_that_was_overtaken_writes_nothing_more
-    assert problem(duckdb_engine, Role.PUBLISH, found)
+    assert problem(duckdb_engine, Role.PUBLISH, found) == "it can still write: expected False, found True"
 
 
 @pytest.mark.parametrize("role", Role)

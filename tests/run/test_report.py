@@ -91,7 +91,7 @@ def test_a_dry_run_says_what_a_run_costs_at_a_source_that_charges_for_statements
     assert "statements" not in plain.paragraph + plain.line
     assert not [name for name in plain.as_xcom() if name.startswith("source_")]
     report = replace(plain, source_statements=5, source_bytes=1_234_567_890)
-    assert "It takes up to 5 statements at the source, which read up to 1.2 GB. This was" in report.paragraph
+    assert "It takes up to 5 statements at the source, which read about 1.2 GB. This was" in report.paragraph
     assert report.line.endswith(" runs=1 statements=5 bytes=1234567890")
     assert DryRunReport.from_xcom(report.as_xcom()) == report
     assert "It takes up to 1 statement at the source. This" in replace(plain, source_statements=1).paragraph

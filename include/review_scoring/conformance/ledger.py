@@ -14,12 +14,12 @@ from review_scoring.conformance.source import (
     text_ids_are_kept_exactly,
     texts_without_a_word_are_rejected,
 )
-from review_scoring.conformance.trial import BrokenPromiseError, Scratch, Trial, require
+from review_scoring.conformance.trial import BrokenPromiseError, NotApplicableError, Scratch, Trial, require
 from review_scoring.errors import JobBusyError, LeaseLostError, ReviewScoringError
 from review_scoring.warehouse.scratch.statements import interrupted
 
-STEP = 16
-"""Every which moment of a run is interrupted; there are two for each statement."""
+STEP = 17
+"""Every which moment of a run is interrupted: before a statement, and next time after one."""
 
 
 def a_run_may_be_interrupted_at_any_statement(scratch: Scratch) -> None:
@@ -39,18 +39,19 @@ def a_run_may_be_interrupted_at_any_statement(scratch: Scratch) -> None:
 def two_runs_of_a_job_take_turns(scratch: Scratch) -> None:
     """A second run is refused while the first one holds its lease."""
     with scratch.trial() as trial:
-        refused: list[str] = []
+        others: list[str] = []
 
         def begin_another(texts: Sequence[str]) -> None:
             del texts
             try:
                 _beside(trial).score("2")
+                others.append("let in")
             except JobBusyError:
-                refused.append("refused")
+                others.append("refused")
 
         _fill(trial)
         trial.score("1", before_batch=begin_another)
-        require(set(refused), {"refused"}, "another run meanwhile")
+        require(set(others), {"refused"}, "another run meanwhile")
         trial.require_scores()
 
 
@@ -95,8 +96,10 @@ def a_locked_row_keeps_other_transactions_waiting(scratch: Scratch) -> None:
     """Where more than one process can write."""
     with scratch.trial() as trial:
         trial.prepare()  # which registers the job
-        if trial.ledger.locks_rows() is False:
-            raise BrokenPromiseError("another transaction could lock the same row")
+        locks_rows = trial.ledger.locks_rows()
+        if locks_rows is None:
+            raise NotApplicableError("only one process can write")
+        require(locks_rows, True, "another transaction waits for the row")
 
 
 def _fill(trial: Trial) -> None:

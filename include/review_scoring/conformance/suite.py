@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeAlias
 
 from review_scoring.conformance import ledger, publication, source
 from review_scoring.conformance.role import Role
-from review_scoring.conformance.trial import BrokenPromiseError, Scratch
+from review_scoring.conformance.trial import BrokenPromiseError, NotApplicableError, Scratch
 from review_scoring.errors import PreflightError, ReviewScoringError
 from review_scoring.warehouse.dialects import dialect_name
 from review_scoring.warehouse.engine import make_engine
+from review_scoring.warehouse.errors import describe
 from review_scoring.warehouse.preflight_errors import explained
 from review_scoring.warehouse.publishing.destinations import destination_of
 from review_scoring.warehouse.scoring_tables import refuse_warehouse
@@ -35,6 +37,7 @@ class Outcome:
 
     :param promise: in words
     :param problem: what does not hold; None if it holds
+    :param reason: why it does not apply to the database; None if it does
     :param statements: how many the database ran for it
     """
 
@@ -42,9 +45,12 @@ class Outcome:
     problem: str | None
     seconds: float
     statements: int
+    reason: str | None = None
 
     def __str__(self) -> str:
         done = f"{self.promise} ({self.seconds:.1f} s, {self.statements:,} statements)"
+        if self.reason is not None:
+            return f"n/a    {done}: {self.reason}"
         return f"ok     {done}" if self.problem is None else f"wrong  {done}: {self.problem}"
 
 
@@ -79,8 +85,8 @@ def check(engine: Engine, conn_id: str, role: Role, schema: str | None = None) -
         for promise in PROMISES[role]:
             started = time.monotonic()
             with statements_of(scratch.ledger.engine if role is Role.LEDGER else engine) as statements:
-                problem = _problem(promise, scratch, conn_id)
-            yield Outcome(in_words(promise), problem, time.monotonic() - started, len(statements))
+                problem, reason = _tried(promise, scratch, conn_id)
+            yield Outcome(in_words(promise), problem, time.monotonic() - started, len(statements), reason)
 
 
 def in_words(promise: Promise) -> str:
@@ -88,24 +94,29 @@ def in_words(promise: Promise) -> str:
     return promise.__name__.replace("_", " ")
 
 
-def _problem(promise: Promise, scratch: Scratch, conn_id: str) -> str | None:
-    """Try a promise, and return what is wrong; None if it holds."""
+def _tried(promise: Promise, scratch: Scratch, conn_id: str) -> tuple[str | None, str | None]:
+    """Try a promise, and return what is wrong, and why it does not apply; None for each that is not so."""
     try:
         with _explained(conn_id):
             promise(scratch)
+    except NotApplicableError as error:
+        return None, str(error)
     except PreflightError as error:
-        return "; ".join(error.problems)
+        return "; ".join(error.problems), None
     except (BrokenPromiseError, ReviewScoringError) as error:
-        return str(error)
-    return None
+        return str(error), None
+    except Exception as error:  # noqa: BLE001  the other promises are tried, whatever a client raises
+        return f"it ended with {describe(error)}", None
+    return None, None
 
 
 @contextmanager
 def _scratch(engine: Engine, conn_id: str, role: Role, schema: str | None) -> Iterator[Scratch]:
     """Create the scoring tables: in the database as a ledger, otherwise in a temporary file of SQLite."""
     with TemporaryDirectory(prefix=PREFIX) as folder:
-        in_file = make_engine(f"sqlite:///{Path(folder) / 'ledger'}")
-        scores = ScratchLedger(engine, schema) if role is Role.LEDGER else ScratchLedger(in_file, None)
+        is_tried = role is Role.LEDGER
+        in_file = partial(make_engine, f"sqlite:///{Path(folder) / 'ledger'}")
+        scores = ScratchLedger(engine, schema) if is_tried else ScratchLedger(in_file(), None)
         with _explained(conn_id):
             scores.create()
         try:
@@ -117,7 +128,6 @@ def _scratch(engine: Engine, conn_id: str, role: Role, schema: str | None) -> It
         finally:
             with _explained(conn_id):
                 scores.drop()
-            in_file.dispose()
 
 
 def _explained(conn_id: str) -> AbstractContextManager[None]:

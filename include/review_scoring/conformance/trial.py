@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 CHUNK_ROWS = 25
+
+
+class NotApplicableError(Exception):
+    """A promise is not about this database."""
 
 
 class BrokenPromiseError(Exception):
@@ -191,10 +195,9 @@ class Scratch:
         destination = None
         if self.destination is not None:
             destination = destination_of(self.destination, name, scratch_name(), self.destination_schema)
-        reviews.create()
-        try:
-            yield Trial(reviews, self.ledger, job, destination)
-        finally:
-            reviews.drop()
+        with ExitStack() as cleanup:
+            cleanup.callback(reviews.drop)
             if destination is not None:
-                drop(destination)
+                cleanup.callback(drop, destination)
+            reviews.create()
+            yield Trial(reviews, self.ledger, job, destination)

@@ -132,7 +132,7 @@ class DryRunReport:
         worker if it had none
     :param rescore_seconds: that one task would classify all reviews again that were scored; None for a job without runs
     :param source_statements: that the run executes at the source; None where statements have no price
-    :param source_bytes: that these read at most; None if unknown
+    :param source_bytes: that these read, as the warehouse estimates it; None if unknown
     :param source_is_limit: whether the run executes no more statements than these; otherwise they are a guess
     """
 
@@ -197,7 +197,7 @@ class DryRunReport:
 def source_cost(report: DryRunReport) -> str:
     """Return what a run costs at its source, as a sentence."""
     about = "up to" if report.source_is_limit else "about"
-    read = "" if report.source_bytes is None else f", which read {about} {_size(report.source_bytes)}"
+    read = "" if report.source_bytes is None else f", which read about {_size(report.source_bytes)}"
     return f"It takes {about} {counted(report.source_statements or 0, 'statement')} at the source{read}."
 
 

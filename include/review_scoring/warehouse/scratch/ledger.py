@@ -18,6 +18,7 @@ from review_scoring.warehouse.engine import make_engine, writing
 from review_scoring.warehouse.publishing.published_table import COLUMNS
 from review_scoring.warehouse.schema import LABELS_VIEW, VERSION_TABLE, Tables, tables
 from review_scoring.warehouse.scratch import scratch_name
+from review_scoring.warehouse.source.columns import table_names
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -25,17 +26,17 @@ PAST = datetime(2020, 1, 1, tzinfo=UTC)
 class ScratchLedger:
     """The scoring tables in a schema of their own; on SQLite, in a file of its own beside the database.
 
-    :param schema: an existing one, without scoring tables; one is created if None
+    :param schema: an existing one, without scoring tables; one is created if None. SQLite has none
     """
 
     def __init__(self, engine: Engine, schema: str | None) -> None:
         self.engine = engine
         self.schema: str | None = schema or scratch_name()
-        self._is_given = schema is not None
-        self._file: Path | None = None
+        self._is_given = bool(schema)
+        self._file: str | None = None
         if engine.dialect.name == "sqlite":
-            self._file = Path(f"{engine.url.database}.{self.schema}")
-            self.engine, self.schema = make_engine(engine.url.set(database=str(self._file))), None
+            self._file = f"{engine.url.database}.{scratch_name()}"
+            self.engine, self.schema = make_engine(engine.url.set(database=self._file)), None
 
     @property
     def tables(self) -> Tables:
@@ -45,19 +46,17 @@ class ScratchLedger:
     def create(self) -> None:
         """Create schema and tables.
 
-        :raises ConfigurationError: if the schema that was given has scoring tables
+        :raises ConfigurationError: if the schema that was given does not exist, or has scoring tables
         """
-        if self._is_given and self._file is None and self._has_tables():
-            raise ConfigurationError(
-                f"schema {self.schema!r} has scoring tables, which the check would drop at its end; name an empty one"
-            )
-        if not self._is_given and self._file is None:
-            with self.engine.begin() as connection:
-                connection.execute(CreateSchema(str(self.schema)))
+        if self._is_given and self._file is None:
+            self._check_schema()
         try:
+            if not self._is_given and self._file is None:
+                with self.engine.begin() as connection:
+                    connection.execute(CreateSchema(str(self.schema)))
             migrate.upgrade(self.engine, self.schema)
             migrate.probe_rights(self.engine, self.schema)
-        except DBAPIError:
+        except BaseException:
             with suppress(DBAPIError):
                 self.drop()
             raise
@@ -66,8 +65,8 @@ class ScratchLedger:
         """Drop what :meth:`create` has created."""
         if self._file is not None:
             self.engine.dispose()
-            for each in self._file.parent.glob(f"{self._file.name}*"):  # SQLite keeps a log beside the file
-                each.unlink()
+            for log in ("", "-journal", "-wal", "-shm"):
+                Path(f"{self._file}{log}").unlink(missing_ok=True)
         elif self._is_given:
             self._drop_tables()
         else:
@@ -137,13 +136,20 @@ class ScratchLedger:
         other.join()
         return waited and has_row.is_set()
 
-    def _has_tables(self) -> bool:
+    def _check_schema(self) -> None:
+        if not inspect(self.engine).has_schema(str(self.schema)):
+            raise ConfigurationError(f"there is no schema {self.schema!r}; create it, or leave it out for a new one")
         ours = {VERSION_TABLE, LABELS_VIEW, *(each.name for each in self.tables.metadata.tables.values())}
-        return bool(ours & set(inspect(self.engine).get_table_names(self.schema)))
+        if found := ours & set(table_names(self.engine, self.schema)):
+            raise ConfigurationError(
+                f"schema {self.schema!r} has {', '.join(sorted(found))}, which the check would drop at its end; name "
+                "an empty one"
+            )
 
     def _drop_tables(self) -> None:
         quote = self.engine.dialect.identifier_preparer.format_table
         with self.engine.begin() as connection:
-            connection.execute(text(f"DROP VIEW IF EXISTS {quote(table(LABELS_VIEW, schema=self.schema))}"))
+            view = quote(table(LABELS_VIEW, schema=self.schema)).replace(":", "\\:")
+            connection.execute(text(f"DROP VIEW IF EXISTS {view}"))
             self.tables.metadata.drop_all(connection)
             Table(VERSION_TABLE, MetaData(), schema=self.schema).drop(connection, checkfirst=True)

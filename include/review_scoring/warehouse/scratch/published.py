@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import Table, delete, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import DropTable
 
 from review_scoring.warehouse.dialects import dialect_name
+from review_scoring.warehouse.errors import lacks_tables
 from review_scoring.warehouse.publishing.destinations import Destination, publication_ddl
 
 
@@ -32,7 +34,22 @@ def lose_a_row(destination: Destination, review_id: str) -> None:
         connection.execute(delete(destination.table).where(destination.table.c.review_id == review_id))
 
 
+def can_still_apply(destination: Destination, staging: Table) -> bool:
+    """Return whether a staging table of one row can be applied; False if it is missing.
+
+    :raises sqlalchemy.exc.DBAPIError: for another error
+    """
+    try:
+        destination.apply(staging, 1)
+    except DBAPIError as error:
+        if not lacks_tables(error):
+            raise
+        return False
+    return True
+
+
 def drop(destination: Destination) -> None:
-    """Drop the table."""
+    """Drop the table, and staging tables that are left."""
+    destination.drop_all_staging()
     with destination.engine.begin() as connection:
         connection.execute(DropTable(destination.table, if_exists=True))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Engine, MetaData, String, Table, delete, insert, update
+from sqlalchemy.schema import DropTable
 
 from review_scoring.warehouse.column_types import ByteText, UtcDateTime, long_text_type
 from review_scoring.warehouse.engine import writing
@@ -60,6 +61,6 @@ class ScratchReviews:
             connection.execute(delete(self.table).where(self.table.c.id == id_))
 
     def drop(self) -> None:
-        """Drop the table."""
+        """Drop the table, if it exists."""
         with writing(self.engine).begin() as connection:
-            self.table.drop(connection)
+            connection.execute(DropTable(self.table, if_exists=True))

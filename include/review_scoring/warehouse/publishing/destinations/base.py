@@ -125,13 +125,14 @@ class Destination:
         """Drop the staging tables of earlier attempts, and create that of this one."""
         staging = self._staging(attempt)
         with self.engine.begin() as connection:
-            names = inspect(connection).get_table_names(schema=self.table.schema)
-            for name in (each.lower() for each in names):
-                if name.startswith(self._prefix):
-                    earlier = self._staging(int(name.removeprefix(self._prefix)))
-                    connection.execute(DropTable(earlier, if_exists=True))
+            self._drop_all_staging(connection)
             self._create_staging(connection, staging)
         return staging
+
+    def drop_all_staging(self) -> None:
+        """Drop the staging tables of all attempts."""
+        with self.engine.begin() as connection:
+            self._drop_all_staging(connection)
 
     def load(self, staging: Table, rows: Sequence[Row[Any]], *, after: int) -> None:
         """Load scores into a staging table.
@@ -186,6 +187,13 @@ class Destination:
         """Drop a staging table."""
         with self.engine.begin() as connection:
             connection.execute(DropTable(staging, if_exists=True))
+
+    def _drop_all_staging(self, connection: Connection) -> None:
+        names = inspect(connection).get_table_names(schema=self.table.schema)
+        for name in (each.lower() for each in names):
+            if name.startswith(self._prefix):
+                earlier = self._staging(int(name.removeprefix(self._prefix)))
+                connection.execute(DropTable(earlier, if_exists=True))
 
     def _staging(self, attempt: int) -> Table:
         return staging_table(self._prefix, attempt, self.table.schema, has_key=self.stages_key)
