@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+import time
 import traceback
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from review_scoring.errors import ConfigurationError
 from review_scoring.warehouse.errors import Fault, describe, fault_of
 from review_scoring.warehouse.source.columns import columns_of
 from tests.warehouses.conftest import CONN_ID, Emulated, snowflake_connection, without_tls
-from tests.warehouses.emulators import free_port
+from tests.warehouses.emulators import free_port, snowflake_emulator
 
 VARIABLE = f"AIRFLOW_CONN_{CONN_ID.upper()}"
 
@@ -165,7 +166,7 @@ def test_a_missing_table_is_found_by_its_columns(warehouse: Emulated) -> None:
 
 
 def test_a_snowflake_that_does_not_answer_may_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hooks, "_SNOWFLAKE_LIMITS", {"login_timeout": 1, "network_timeout": 1})
+    monkeypatch.setattr(hooks, "SNOWFLAKE_LOGIN_S", 1)
     address = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv(VARIABLE, json.dumps(snowflake_connection(address, "public")))
     engine = engine_of(CONN_ID)
@@ -174,6 +175,41 @@ def test_a_snowflake_that_does_not_answer_may_come_back(monkeypatch: pytest.Monk
         pass
     assert fault_of(error.value) is Fault.AWAY
     assert "hunter2" not in "".join(traceback.format_exception(error.value))
+
+
+def test_a_snowflake_that_goes_away_may_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "SNOWFLAKE_REQUEST_S", 1)
+    with ExitStack() as emulator:
+        address = emulator.enter_context(snowflake_emulator(tmp_path / "log"))
+        monkeypatch.setenv(VARIABLE, json.dumps(snowflake_connection(address, "public")))
+        engine = engine_of(CONN_ID)
+        without_tls(engine)
+        with pytest.raises(DBAPIError) as error, engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+            emulator.close()
+            connection.execute(text("SELECT 2"))
+    assert fault_of(error.value) is Fault.AWAY
+    assert error.value.connection_invalidated  # a rollback would wait as long again
+
+
+@pytest.mark.usefixtures("snowflake")
+def test_a_statement_of_snowflake_may_take_longer_than_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    from snowflake.connector import SnowflakeConnection
+
+    limit_s = 1
+    monkeypatch.setattr(hooks, "SNOWFLAKE_REQUEST_S", limit_s)
+    cancelled = []
+    monkeypatch.setattr(SnowflakeConnection, "_cancel_query", lambda *_: cancelled.append(1))
+    engine = engine_of(CONN_ID)
+    without_tls(engine)
+    rows = "(SELECT 1 AS n FROM TABLE(GENERATOR(ROWCOUNT => 200000)))"
+    slow = f"SELECT COUNT(*) FROM {rows} a CROSS JOIN {rows} b WHERE a.n + b.n > 1"
+    with engine.connect() as connection:
+        began = time.monotonic()
+        assert connection.execute(text(slow)).scalar_one() == 4 * 10**10
+        assert time.monotonic() - began > limit_s
+    engine.dispose()
+    assert not cancelled
 
 
 def test_an_error_of_the_http_library_is_one_of_the_database(bigquery: Emulated) -> None:

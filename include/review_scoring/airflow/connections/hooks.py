@@ -14,15 +14,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow.sdk import Connection
-from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy.engine import ExceptionContext
 
 from review_scoring.airflow.compat import AirflowException
 from review_scoring.airflow.connections.extra_values import parsed
 from review_scoring.errors import ConfigurationError, in_short
+from review_scoring.warehouse.cloud_errors import cloud_error
 from review_scoring.warehouse.engine import Address, guarded
+from review_scoring.warehouse.faults import Fault
 
 APPLICATION = "review_scoring"
 """How the statements of this package are tagged, where that can be set."""
+
+SNOWFLAKE_LOGIN_S = 30
+SNOWFLAKE_REQUEST_S = 300
+"""How long Snowflake's client repeats a login, or another request, while the network is down."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +103,35 @@ def _snowflake(connection: Connection, options: Mapping[str, Any]) -> Engine:
     given = parsed(_extras(connection).get("session_parameters"), f"connection {connection.conn_id!r}")
     tagged = {"QUERY_TAG": APPLICATION, **given}
     hook = SnowflakeHook(snowflake_conn_id=connection.conn_id, session_parameters=tagged)
-    engine: Engine = hook.get_sqlalchemy_engine(engine_kwargs={**options, "connect_args": {**_SNOWFLAKE_LIMITS}})
+    arguments = {"login_timeout": SNOWFLAKE_LOGIN_S}
+    engine: Engine = hook.get_sqlalchemy_engine(engine_kwargs={**options, "connect_args": arguments})
+    event.listen(engine, "connect", _limit_requests)
+    event.listen(engine, "handle_error", _drop_lost)
     return engine
 
 
-_SNOWFLAKE_LIMITS: Mapping[str, Any] = {"login_timeout": 30, "network_timeout": 300}
-"""Seconds: by default, the client repeats a request for as long as the network is down."""
+def _limit_requests(opened: Any, _record: object) -> None:
+    """Have Snowflake's client give up a request that is not answered; by default it repeats it for ever.
+
+    Its parameter for that, `network_timeout`, also cancels each statement that takes longer. A MERGE takes more than
+    five minutes if it waits for the transaction of a process that was killed, which Snowflake ends no sooner.
+    """
+    fetch = opened.rest.fetch
+
+    def fetch_in_time(*request: Any, timeout: float | None = None, **more: Any) -> Any:
+        return fetch(*request, timeout=SNOWFLAKE_REQUEST_S if timeout is None else timeout, **more)
+
+    opened.rest.fetch = fetch_in_time
+
+
+def _drop_lost(context: ExceptionContext) -> None:
+    """Have SQLAlchemy drop a connection that was lost, which Snowflake's dialect does not tell it.
+
+    It would roll back otherwise, and wait as long again.
+    """
+    error = cloud_error(context.original_exception)
+    if error is not None and error.fault is Fault.AWAY:
+        context.is_disconnect = True
 
 
 def _bigquery(connection: Connection, options: Mapping[str, Any]) -> Engine:
