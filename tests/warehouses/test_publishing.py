@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from tests.run.publications import Mart, change, killed_at
 from tests.run.reconciliations import forgotten
 from tests.stubs import Warehouse
 from tests.warehouses.conftest import CONN_ID, Emulated
-from tests.warehouses.processes import reopened
+from tests.warehouses.processes import reopened, roll_back
 
 MOMENTS = range(0, 150, 1 if PROVE else 24)
 
@@ -70,16 +71,21 @@ def drop(mart: Mart) -> None:
         mart.run(f"DROP TABLE {mart.destination.name}")
 
 
+@pytest.mark.prove
 def test_a_publication_that_was_killed_is_completed_by_the_next_one(
-    mart: Mart, monkeypatch: pytest.MonkeyPatch
+    mart: Mart, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mart.publish("1")
     monkeypatch.setattr(changes, "PAGE_ROWS", 10)
-    reopen = partial(reopened, mart.engine.dialect.name, dict(os.environ))
+    sessions = tmp_path / "sessions"
+    sessions.touch()
+    reopen = partial(reopened, mart.engine.dialect.name, dict(os.environ), sessions)
     kills = 0
     for moment in MOMENTS:
         change(mart, 20 + moment)
         was_killed = killed_at(mart, moment, reopen)
+        if mart.engine.dialect.name == "snowflake":
+            roll_back(request.getfixturevalue("snowflake_address"), sessions)
         mart.publish("2")
         assert mart.is_equal()
         if not was_killed:
