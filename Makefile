@@ -40,7 +40,10 @@ check:
 
 prove:
 	@bin/setup
-	@REVIEW_SCORING_PROVE=1 .venv/bin/python -m pytest -m prove -rA
+	@REVIEW_SCORING_PROVE=1 .venv/bin/python -m pytest -m prove -rA --ignore tests/warehouses
+	@.venv/bin/python bin/emulators.py
+	@REVIEW_SCORING_PROVE=1 REVIEW_SCORING_TEST_EMULATORS=.emulators .emulators/tests/bin/python -m pytest \
+	    tests/warehouses -m prove -rA
 
 matrix:
 	@bin/setup

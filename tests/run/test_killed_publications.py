@@ -42,6 +42,7 @@ def mart(request: pytest.FixtureRequest, warehouse: Warehouse, monkeypatch: pyte
     return mart
 
 
+@pytest.mark.prove
 def test_the_next_publication_completes_one_that_was_killed_at_any_statement(mart: Mart) -> None:
     kills = 0
     for moment in MOMENTS:
@@ -57,6 +58,7 @@ def test_the_next_publication_completes_one_that_was_killed_at_any_statement(mar
     assert 50 // MOMENTS.step < kills < len(MOMENTS)
 
 
+@pytest.mark.prove
 def test_a_publication_that_is_given_up_for_dead_writes_nothing_over_the_next_one(mart: Mart) -> None:
     """At each statement of a publication, its lease expires, and another task publishes newer scores."""
     if mart.engine.dialect.name == "duckdb":

@@ -374,6 +374,7 @@ def large(request: pytest.FixtureRequest) -> Warehouse:
     return warehouse
 
 
+@pytest.mark.prove
 def test_no_commit_waits_for_a_migration(
     large: Warehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
