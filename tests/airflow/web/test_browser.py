@@ -198,11 +198,17 @@ def line_of(server: Server, review: int) -> str:
 
 
 def drawn(frame: FrameLocator | Page) -> list[str]:
-    """Return the titles of the charts, after checking that each canvas is not empty."""
+    """Return the titles of the charts, once something is drawn on each canvas."""
     figures = frame.locator("figure.chart")
-    some = "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(Boolean)"
+    is_drawn = """async (c, patience) => {
+        const some = () => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(Boolean);
+        for (const began = Date.now(); !some() && Date.now() - began < patience;) {
+            await new Promise(resolve => setTimeout(resolve, 50));
+        }
+        return some();
+    }"""
     for each in figures.all():
-        assert each.locator("canvas").evaluate(some), each.locator("figcaption").inner_text()
+        assert each.locator("canvas").evaluate(is_drawn, PATIENCE_MS), each.locator("figcaption").inner_text()
     return figures.locator("figcaption").all_inner_texts()
 
 
@@ -383,6 +389,7 @@ def test_a_page_in_its_own_tab_is_printed_light_in_every_theme(page: Page, serve
 
     alone.goto(f"{server.address}/review-scoring/")
     expect(alone.locator("figure.chart").first).to_be_visible()
+    drawn(alone)
     light = colours(alone, "light")
     alone.emulate_media(color_scheme="dark")
     dark = colours(alone, "dark")
