@@ -62,6 +62,18 @@ def test_relabelled_rejected_and_erased_reviews_are_published(mart: Mart) -> Non
     assert mart.is_equal()
 
 
+def test_a_published_review_that_is_rejected_and_then_erased_is_removed(mart: Mart) -> None:
+    mart.publish("1")
+    mart.warehouse.run("UPDATE reviews SET body = ' ' WHERE id = 6")
+    mart.warehouse.score("2", Rescore.CHANGED)
+    judge(mart, "2", FAILED)
+    mart.publish("3")
+    mart.warehouse.run("DELETE FROM reviews WHERE id = 6")
+    forgotten(mart.warehouse, "6")
+    assert mart.publish("4").removed == 1
+    assert mart.is_equal()
+
+
 def test_a_review_that_is_erased_and_scored_again_stays(mart: Mart) -> None:
     mart.publish("1")
     forgotten(mart.warehouse, "7", even_if_in_source=True)

@@ -21,7 +21,7 @@ from review_scoring.warehouse.ledger.runs import of_task
 from review_scoring.warehouse.ledger.transactions import JobTransactions
 from review_scoring.warehouse.ledger.verdicts import no_check_failed
 from review_scoring.warehouse.publishing.publications import Published
-from review_scoring.warehouse.schema import RUNNING, SCORE
+from review_scoring.warehouse.schema import RUNNING
 
 PAGE_ROWS = 20_000
 """Rows that are read, and loaded, at once."""
@@ -37,7 +37,7 @@ class Changes:
     :param shards: ids of the shards whose rows are published; None for the rows of all shards but `excluded`
     :param excluded: ids of the shards of runs whose checks failed
     :param left: ids of the shards that the next publication has to look at: `excluded`, and those that are running
-    :param hashes: of the ids of reviews whose scores were erased
+    :param hashes: of the ids of reviews whose scores or rejects were erased
     :param token: the highest fencing token of all shards
     :param erasure: the id of the last erasure
     """
@@ -80,7 +80,8 @@ class LedgerChanges(JobTransactions):
             shards=[row.id for row in shards if row.id not in left] if published else None,
             excluded=excluded,
             left=sorted(left),
-            hashes=[bytes(row.review_hash) for row in erased if row.erased_from == SCORE] if published else [],
+            # Of a reject as well: its score may have been published before.
+            hashes=[bytes(row.review_hash) for row in erased if row.erased_from is not None] if published else [],
             token=max([before[0], *(row.fencing_token for row in shards)]),
             erasure=max([before[1], *(row.id for row in erased)]),
         )
