@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 AHEAD = timedelta(hours=14)
 """How far a time without a zone may be ahead of UTC: that of Kiritimati."""
 
-EARLIEST = datetime(1, 1, 2)
-"""Earlier times, such as `-infinity`, cannot be fetched by drivers."""
+EARLIEST = datetime(1000, 1, 1)
+"""Earlier times, such as `-infinity`, cannot be fetched by drivers, or are sent without the zeros of their year."""
 
 JUMP_ROWS = 1000
 """A jump with at least this many rows above it is not a few wrong values: the cursor follows it."""
