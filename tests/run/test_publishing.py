@@ -218,6 +218,22 @@ def test_a_run_whose_checks_failed_is_left_out_until_somebody_publishes_it(mart:
     assert mart.is_equal()
 
 
+def test_what_somebody_has_published_stays_if_everything_is_published_again(mart: Mart) -> None:
+    mart.publish("1")
+    mart.warehouse.fill(10, first=101)
+    mart.warehouse.score("2")
+    judge(mart, "2", FAILED)
+    mart.publish("2")  # somebody has marked its checks as passed
+    mart.warehouse.fill(10, first=111)
+    mart.warehouse.score("3")
+    judge(mart, "3", FAILED)
+    mart.run("DELETE FROM film_labels WHERE review_id = '3'")
+    report = mart.publish("4")
+    assert report.why_full
+    assert (report.rows, report.left) == (110, 1)
+    assert mart.publish("5").rows == 110
+
+
 def test_a_run_whose_checks_pass_later_is_published(mart: Mart) -> None:
     judge(mart, "1", FAILED)
     assert mart.publish("2").rows == 0

@@ -115,7 +115,7 @@ class Publisher:
         try:
             with _heartbeat(self._publications, attempt) as heartbeat:
                 why_full = self._prepare(attempt, resync=resync)
-                changes = self._changes(None if why_full else attempt.published, resync=resync)
+                changes = self._changes(attempt.published, is_full=why_full is not None, resync=resync)
                 loader = _Loader(self.destination, heartbeat)
                 if changes:
                     self._explained(lambda: loader.load(attempt.number, self._source, changes))
@@ -136,7 +136,7 @@ class Publisher:
         """Return what :meth:`publish` would do, and write nothing."""
         published = self._publications.published(self.to.name)
         why_full = self._why_full(published, exists=self._explained(self.destination.exists), resync=resync)
-        changes = self._changes(None if why_full else published, resync=resync)
+        changes = self._changes(published, is_full=why_full is not None, resync=resync)
         numbers = self._source.count(changes)
         return self._report(changes, *numbers, rows=None, why_full=why_full)
 
@@ -148,8 +148,8 @@ class Publisher:
     def _source(self) -> LedgerChanges:
         return LedgerChanges(self.ledger.engine, self.ledger.job, self.stop)
 
-    def _changes(self, published: Published | None, *, resync: bool) -> Changes:
-        return self._source.since(published, self.own, excludes_failed=not resync)
+    def _changes(self, published: Published | None, *, is_full: bool, resync: bool) -> Changes:
+        return self._source.since(published, self.own, excludes_failed=not resync, is_full=is_full)
 
     def _prepare(self, attempt: Attempt, *, resync: bool) -> str | None:
         """Create the table if it is missing, and return why everything has to be published; None for changes alone."""

@@ -61,19 +61,23 @@ class Changes:
 class LedgerChanges(JobTransactions):
     """Reads what a job's publications have to write."""
 
-    def since(self, published: Published | None, own: RunKey | None, *, excludes_failed: bool = True) -> Changes:
+    def since(
+        self, published: Published | None, own: RunKey | None, *, excludes_failed: bool = True, is_full: bool = False
+    ) -> Changes:
         """Return what has changed since a publication; everything for None.
 
         Rows of shards that are running are left to the publication of their own run.
 
         :param own: the task that scored the run that publishes: its rows are published whatever its checks said, since
             Airflow runs the publication only if they passed, or somebody has marked them as passed
-        :param excludes_failed: whether rows of runs whose checks failed are not published
+        :param excludes_failed: whether rows of runs whose checks failed are not published, unless they were before
+        :param is_full: return everything
         """
+        last, published = published, None if is_full else published
         # In this order: a review that is erased and scored again is then never published as an erasure alone.
         shards = self._read("looking up what to publish", lambda c: self._shards(c, published, own))
         erased = self._read("looking up erased reviews", lambda c: self._erased(c, published))
-        excluded = [row.id for row in shards if row.has_failed and excludes_failed]
+        excluded = [row.id for row in shards if row.has_failed and excludes_failed and not _was_published(row, last)]
         left = {*excluded, *(row.id for row in shards if row.is_running)}
         before = (published.token, published.erasure) if published else (0, 0)
         return Changes(
@@ -167,3 +171,8 @@ class LedgerChanges(JobTransactions):
         if published is None:
             return connection.execute(rows.order_by(erasures.c.id.desc()).limit(1)).all()
         return connection.execute(rows.where(erasures.c.id > published.erasure)).all()
+
+
+def _was_published(shard: Any, last: Published | None) -> bool:
+    """Return whether the rows of a shard are in the table since the last publication, whatever its checks say."""
+    return last is not None and shard.fencing_token <= last.token and shard.id not in last.left
