@@ -197,10 +197,13 @@ def test_an_error_while_rows_are_loaded_has_no_words_of_the_driver(mart: Mart) -
     assert "does not exist" not in words.lower().replace("doesn't exist", "does not exist")
 
 
-def test_a_view_is_refused(mart: Mart) -> None:
+@pytest.mark.parametrize("name", ["film_labels", "Film_Labels"])
+def test_a_view_is_refused(mart: Mart, name: str) -> None:
+    mart.to = Publication(conn_id="mart", table=name)
+    quoted = mart.engine.dialect.identifier_preparer.quote(name)
     columns = "'a' AS job, 'b' AS review_id, 'c' AS label, 1 AS score, 'd' AS model, 'e' AS revision, 'f' AS scored_at"
-    mart.run(f"CREATE VIEW film_labels AS SELECT {columns}")
-    with pytest.raises(ConfigurationError, match="'film_labels' is a view"):
+    mart.run(f"CREATE VIEW {quoted} AS SELECT {columns}")
+    with pytest.raises(ConfigurationError, match=f"'{name}' is a view"):
         mart.publish("1")
 
 

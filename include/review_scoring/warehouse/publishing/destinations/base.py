@@ -96,7 +96,8 @@ class Destination:
                 f"columns {', '.join(COLUMNS)}: publish to another table, or to one that was made as `review-scoring "
                 "ddl --publish` prints it"
             )
-        if self.table.name in {name.lower() for name in inspector.get_view_names(self.table.schema)}:
+        views = inspector.get_view_names(self.table.schema)
+        if self.table.name in {*views, *(name.lower() for name in views)}:
             raise ConfigurationError(
                 f"{self.name!r} is a view, so scores cannot be published to it; publish to a table of another name"
             )
