@@ -157,6 +157,18 @@ def test_ids_of_other_types(warehouse: Emulated, scored: Warehouse, id_type: str
     assert scored.scores().keys() == {id_.strip("'").format(n=n) for n in range(1, 31)}
 
 
+def test_columns_that_were_created_in_lower_case_with_quotes_are_read_with_them(snowflake: Emulated) -> None:
+    snowflake.run('CREATE TABLE {table} ("id" NUMBER(38, 0), "body" VARCHAR)')
+    job = ScoringJob(
+        name="films", source_conn_id=CONN_ID, source_schema=snowflake.schema, source_table="reviews", text_column="body"
+    )
+    with statements(snowflake.engine) as ran:
+        open_source(snowflake.engine, job)
+    (check,) = [each for each in ran if "body" in each]
+    assert '"id"' in check
+    assert '"body"' in check
+
+
 def test_a_declared_key_is_not_trusted(snowflake: Emulated) -> None:
     create(snowflake, "{integer} PRIMARY KEY")
     columns = inspect(snowflake.engine).get_pk_constraint("reviews", snowflake.schema)["constrained_columns"]

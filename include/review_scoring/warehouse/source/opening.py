@@ -68,12 +68,13 @@ def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
         raise PreflightError(problems)
     reads_raw = engine.dialect.name == "sqlite"  # SQLite does not enforce declared types, so nothing is converted
     id_ = columns[job.id_column]
+    others = filter(None, (job.updated_at_column, job.cursor_column))
     clause = table(
         job.source_table,
-        column(job.id_column, NullType() if reads_raw else id_["type"]),
-        column(job.text_column),
-        *([column(job.updated_at_column, columns[job.updated_at_column]["type"])] if job.updated_at_column else []),
-        *([column(job.cursor_column, columns[job.cursor_column]["type"])] if job.cursor_column else []),
+        # By the names that were found: on Snowflake, they know whether they need quotes.
+        column(id_["name"], NullType() if reads_raw else id_["type"]),
+        column(columns[job.text_column]["name"]),
+        *(column(columns[each]["name"], columns[each]["type"]) for each in others),
         schema=job.source_schema,
     )
     keys = leading_keys(engine, job.source_table, job.source_schema)
