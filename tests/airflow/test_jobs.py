@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -127,3 +128,11 @@ def test_the_command_checks_every_job_and_fails_if_one_is_wrong(airflow_home: Ai
     assert "ok     films: DAG score_films" in wrong.stdout
     assert "wrong  cron: key 'dag.schedule': 'at night' is not a cron expression" in wrong.stdout
     assert "wrong  notifier: 'json.JSONDecoder' is not a notifier" in wrong.stdout
+
+
+def test_the_command_needs_no_metadata_database(tmp_path: Path, folder: Path) -> None:
+    command = [str(Path(sys.executable).with_name("review-scoring")), "jobs", "check", "--folder", str(folder)]
+    environment = {"PATH": os.environ["PATH"], "AIRFLOW_HOME": str(tmp_path / "home")}
+    ran = subprocess.run(command, env=environment, text=True, capture_output=True, check=True)
+    assert ran.stdout.startswith("ok     films: DAG score_films")
+    assert "Traceback" not in ran.stdout + ran.stderr
