@@ -127,19 +127,22 @@ def _add_check_connection(commands: Any) -> None:
 
 def _check_connection(given: argparse.Namespace) -> None:
     from review_scoring.airflow.connections.engines import engine_of  # Airflow takes seconds to import
-    from review_scoring.conformance.suite import check, refuse
+    from review_scoring.conformance.suite import check, reach, refuse
 
     _read_metadata()
     engine = engine_of(given.conn_id)
-    broken = 0
+    roles, broken = [], 0
     for role in [Role(given.role)] if given.role else list(Role):
         try:
             refuse(engine, given.conn_id, role)
+            roles.append(role)
         except ConfigurationError as error:
             if given.role:
                 raise
             print(f"{given.conn_id} as {role}: not possible; {_in_one_line(error)}")
-            continue
+    with _without_logs():
+        reach(engine, given.conn_id, given.schema)
+    for role in roles:
         print(f"{given.conn_id} as {role}:", flush=True)
         try:
             with _without_logs():  # of runs that are interrupted on purpose

@@ -30,13 +30,31 @@ def test_each_role_is_tried(conn_id: str, monkeypatch: pytest.MonkeyPatch, capsy
     main(["check-connection", conn_id])
     lines = [line.partition(" (")[0] for line in capsys.readouterr().out.splitlines()]
     assert lines == [
+        "dwh as publish: not possible; scores cannot be published to sqlite; publish to one of bigquery, databricks, "
+        "duckdb, mariadb, mysql, postgresql, redshift, snowflake",
         "dwh as source:",
         "ok     each review is scored once",
         "dwh as ledger:",
         "ok     each review is scored once",
-        "dwh as publish: not possible; scores cannot be published to sqlite; publish to one of bigquery, databricks, "
-        "duckdb, mariadb, mysql, postgresql, redshift, snowflake",
     ]
+
+
+def test_a_connection_that_cannot_be_used_is_told_once(
+    conn_id: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_DWH", "sqlite:////nowhere/reviews.db")
+    with pytest.raises(SystemExit, match="connection 'dwh': there is no file '/nowhere/reviews.db'"):
+        main(["check-connection", conn_id])
+    assert " as source" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("role", [[], ["--as", "source"], ["--as", "ledger"]])
+def test_a_schema_that_is_missing_is_told_once(
+    conn_id: str, role: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="connection 'dwh' has no schema 'marts'; create it, or name another one"):
+        main(["check-connection", conn_id, *role, "--schema", "marts"])
+    assert "ok " not in capsys.readouterr().out
 
 
 def test_a_broken_promise_ends_the_command_with_an_error(

@@ -11,10 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeAlias
 
+from sqlalchemy import inspect
+
 from review_scoring.conformance import ledger, publication, source
 from review_scoring.conformance.role import Role
 from review_scoring.conformance.trial import BrokenPromiseError, NotApplicableError, Scratch
-from review_scoring.errors import PreflightError, ReviewScoringError
+from review_scoring.errors import ConfigurationError, PreflightError, ReviewScoringError
 from review_scoring.warehouse.dialects import dialect_name
 from review_scoring.warehouse.engine import make_engine
 from review_scoring.warehouse.errors import describe
@@ -70,6 +72,19 @@ def refuse(engine: Engine, conn_id: str, role: Role) -> None:
         refuse_warehouse(conn_id, dialect_name(engine))
     elif role is Role.PUBLISH:
         destination_of(engine, "check", "check", None)
+
+
+def reach(engine: Engine, conn_id: str, schema: str | None) -> None:
+    """Log in, and look for a schema, so that what every promise would meet is told once.
+
+    :param schema: None to log in only
+    :raises ConfigurationError: if the login is refused, or there is no such schema
+    :raises WarehouseUnavailableError: if the database does not answer
+    """
+    with _explained(conn_id), engine.connect() as connection:
+        is_elsewhere = "." in (schema or "")  # project.dataset
+        if schema and not is_elsewhere and not inspect(connection).has_schema(schema):
+            raise ConfigurationError(f"connection {conn_id!r} has no schema {schema!r}; create it, or name another one")
 
 
 def check(engine: Engine, conn_id: str, role: Role, schema: str | None = None) -> Generator[Outcome, None, None]:
