@@ -93,7 +93,9 @@ def _as_configuration_errors(connection: Connection, provider: Provider) -> Iter
     except (AirflowException, ValueError, FileNotFoundError) as error:
         raise ConfigurationError(f"{named} is not accepted by its provider ({in_short(error)}); correct it") from None
     except Exception as error:  # noqa: BLE001  of clients that are not imported here; their words may hold a secret
-        raise ConfigurationError(f"{named} cannot be opened by its provider ({type(error).__name__})") from None
+        raise ConfigurationError(
+            f"{named} cannot be opened by its provider ({type(error).__name__}); check its login and extras"
+        ) from None
 
 
 def _snowflake(connection: Connection, options: Mapping[str, Any]) -> Engine:
