@@ -700,7 +700,7 @@ BUGS = (
     Bug(
         "erased reviews left in a published table",
         "warehouse/publishing/changes.py",
-        "[bytes(row.review_hash) for row in erased if row.erased_from == SCORE] if published else []",
+        "[bytes(row.review_hash) for row in erased if row.erased_from is not None] if published else []",
         "[]",
         "tests/run/test_publishing.py::test_relabelled_rejected_and_erased_reviews_are_published[duckdb]",
     ),
@@ -714,8 +714,8 @@ BUGS = (
     Bug(
         "a publication recorded before it is written",
         "run/publishing.py",
-        "                changes = self._changes(None if why_full else attempt.published, resync=resync)\n",
-        "                changes = self._changes(None if why_full else attempt.published, resync=resync)\n"
+        "                changes = self._changes(attempt.published, is_full=why_full is not None, resync=resync)\n",
+        "                changes = self._changes(attempt.published, is_full=why_full is not None, resync=resync)\n"
         "                early = Published(changes.token, changes.erasure, changes.left, None, attempt.began)\n"
         "                self._publications.end(attempt, early, self.holder.dag_run)\n",
         "tests/run/test_killed_publications.py::"

@@ -7,15 +7,12 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from getpass import getuser
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
-
-from sqlalchemy import inspect
-from sqlalchemy.exc import SQLAlchemyError
 
 from review_scoring.concurrency.cancellation import StopFlag
 from review_scoring.conformance.role import Role
@@ -86,9 +83,9 @@ def _add_jobs(commands: Any) -> None:
 def _check_jobs(given: argparse.Namespace) -> None:
     from review_scoring.airflow.dags.scoring import check_definition  # Airflow takes seconds to import
     from review_scoring.airflow.jobs import defined_jobs, no_jobs
-    from review_scoring.airflow.variables import CONTEXT
+    from review_scoring.airflow.variables import CONTEXT, has_metadata
 
-    if not _has_metadata():  # such as in a CI: Airflow would print a traceback for each Variable
+    if not has_metadata():  # such as in a CI: Airflow would print a traceback for each Variable
         os.environ.setdefault(CONTEXT, "client")
     jobs = defined_jobs(given.folder)
     problems = [jobs.variable_problem] if jobs.variable_problem else []
@@ -156,15 +153,6 @@ def _check_connection(given: argparse.Namespace) -> None:
             print(f"wrong  {_in_one_line(error)}", flush=True)
     if broken:
         raise SystemExit(f"review-scoring: {broken} of the lines above are wrong")
-
-
-def _has_metadata() -> bool:
-    """Return whether Airflow's metadata database has its tables."""
-    from airflow import settings
-
-    with suppress(SQLAlchemyError):
-        return inspect(settings.engine).has_table("variable")
-    return False
 
 
 def _read_metadata() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from airflow.sdk import Variable
+from sqlalchemy import inspect
+from sqlalchemy.exc import SQLAlchemyError
 
 CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
 """Where Airflow's SDK reads Variables: `server` for the metadata database, `client` for the task API."""
@@ -17,6 +19,15 @@ def variable(name: str) -> str | None:
     with _metadata_outside_of_airflow():
         value = Variable.get(name, default=None)
     return str(value) if value else None
+
+
+def has_metadata() -> bool:
+    """Return whether Airflow's metadata database is there, with its tables."""
+    from airflow import settings  # not in tasks, which have no database
+
+    with suppress(SQLAlchemyError):
+        return inspect(settings.engine).has_table("variable")
+    return False
 
 
 @contextmanager

@@ -11,8 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeAlias
 
-from sqlalchemy import inspect
-
 from review_scoring.conformance import ledger, publication, source
 from review_scoring.conformance.role import Role
 from review_scoring.conformance.trial import BrokenPromiseError, NotApplicableError, Scratch
@@ -25,6 +23,7 @@ from review_scoring.warehouse.publishing.destinations import destination_of
 from review_scoring.warehouse.scoring_tables import refuse_warehouse
 from review_scoring.warehouse.scratch import PREFIX
 from review_scoring.warehouse.scratch.ledger import ScratchLedger
+from review_scoring.warehouse.source.columns import has_schema
 from review_scoring.warehouse.source.cost import statements_of
 
 if TYPE_CHECKING:
@@ -81,9 +80,8 @@ def reach(engine: Engine, conn_id: str, schema: str | None) -> None:
     :raises ConfigurationError: if the login is refused, or there is no such schema
     :raises WarehouseUnavailableError: if the database does not answer
     """
-    with _explained(conn_id), engine.connect() as connection:
-        is_elsewhere = "." in (schema or "")  # project.dataset
-        if schema and not is_elsewhere and not inspect(connection).has_schema(schema):
+    with _explained(conn_id), engine.connect():
+        if not has_schema(engine, schema):
             raise ConfigurationError(f"connection {conn_id!r} has no schema {schema!r}; create it, or name another one")
 
 

@@ -91,6 +91,12 @@ def _untrue_keys(engine: Engine, name: str, schema: str | None) -> Sequence[str]
         return list(connection.scalars(_POSTGRESQL_INVALID).all())
 
 
+def has_schema(engine: Engine, schema: str | None) -> bool:
+    """Return whether a schema exists; True for None, and for a dataset of another project, which is not looked up."""
+    is_elsewhere = not dialect_of(engine).enforces_keys and "." in (schema or "")  # project.dataset
+    return not schema or is_elsewhere or inspect(engine).has_schema(schema)
+
+
 def table_names(engine: Engine, schema: str | None) -> list[str]:
     """Return the names of all tables and views of a schema, in order."""
     inspector = inspect(engine)

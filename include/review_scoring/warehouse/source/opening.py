@@ -28,7 +28,7 @@ from review_scoring.job import ScoringJob
 from review_scoring.reviews import canonical_id
 from review_scoring.warehouse.dialects import dialect_name, dialect_of
 from review_scoring.warehouse.preflight_errors import with_explained_errors
-from review_scoring.warehouse.source.columns import columns_of, leading_keys, table_names
+from review_scoring.warehouse.source.columns import columns_of, has_schema, leading_keys, table_names
 from review_scoring.warehouse.source.pace import Pace
 from review_scoring.warehouse.source.review_source import ReviewSource
 
@@ -106,8 +106,7 @@ def open_source(engine: Engine, job: ScoringJob, stop: StopFlag | None = None) -
 def _columns(engine: Engine, job: ScoringJob, place: str) -> Mapping[str, ReflectedColumn]:
     where = f"connection {job.source_conn_id!r}"
     inspector = inspect(engine)
-    is_elsewhere = not dialect_of(engine).enforces_keys and "." in (job.source_schema or "")  # project.dataset
-    if job.source_schema and not is_elsewhere and not inspector.has_schema(job.source_schema):
+    if not has_schema(engine, job.source_schema):
         found = ", ".join(inspector.get_schema_names())
         raise PreflightError([f"{where} has no schema {job.source_schema!r}; there is {found}"])
     try:
