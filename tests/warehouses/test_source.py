@@ -108,22 +108,13 @@ def test_a_row_that_is_late_within_the_lookback_is_scored(warehouse: Emulated, s
     assert any(f"{cursor} >=" in each.replace("`", "").replace("reviews.", "") for each in ran)
 
 
+@pytest.mark.parametrize("warehouse", ["bigquery"], indirect=True)
 @pytest.mark.parametrize("type_", ["DATETIME", "TIMESTAMP"])
-def test_a_time_of_each_type_is_a_cursor(bigquery: Emulated, sqlite_engine: Engine, type_: str) -> None:
-    settings = {"cursor_column": "made", "updated_at_column": "made", "cursor_lookback": 0}
-    job = ScoringJob(
-        name="films",
-        source_conn_id=CONN_ID,
-        source_schema=bigquery.schema,
-        source_table="reviews",
-        text_column="body",
-        target_conn_id="ledger",
-        **settings,
-    )
-    scored = Warehouse(bigquery.engine, target=sqlite_engine, job=job)
-    bigquery.run(f"CREATE TABLE {{table}} (id INT64, body STRING, made {type_})")
+def test_a_time_of_each_type_is_a_cursor(warehouse: Emulated, scored: Warehouse, type_: str) -> None:
+    scored.job = scored.job.replace(cursor_column="made", updated_at_column="made", cursor_lookback=0)
+    warehouse.run(f"CREATE TABLE {{table}} (id INT64, body STRING, made {type_})")
     for n in range(1, 4):
-        bigquery.run(f"INSERT INTO {{table}} (id, body, made) VALUES ({n}, 'avis', CAST('2026-05-0{n}' AS {type_}))")
+        warehouse.run(f"INSERT INTO {{table}} (id, body, made) VALUES ({n}, 'avis', CAST('2026-05-0{n}' AS {type_}))")
         assert scored.score(f"night {n}").counts.read == 1
 
 

@@ -74,7 +74,7 @@ def refuse(engine: Engine, conn_id: str, role: Role) -> None:
 
 
 def reach(engine: Engine, conn_id: str, schema: str | None) -> None:
-    """Log in, and look for a schema, so that what every promise would meet is told once.
+    """Log in, and look for a schema: what is wrong with them is reported once, and not by each promise.
 
     :param schema: None to log in only
     :raises ConfigurationError: if the login is refused, or there is no such schema

@@ -64,14 +64,14 @@ class LedgerChanges(JobTransactions):
     def since(
         self, published: Published | None, own: RunKey | None, *, excludes_failed: bool = True, is_full: bool = False
     ) -> Changes:
-        """Return what has changed since a publication; everything for None.
+        """Return what has changed since a publication; everything if there was none.
 
         Rows of shards that are running are left to the publication of their own run.
 
         :param own: the task that scored the run that publishes: its rows are published whatever its checks said, since
             Airflow runs the publication only if they passed, or somebody has marked them as passed
         :param excludes_failed: whether rows of runs whose checks failed are not published, unless they were before
-        :param is_full: return everything
+        :param is_full: whether everything is returned in any case
         """
         last, published = published, None if is_full else published
         # In this order: a review that is erased and scored again is then never published as an erasure alone.
@@ -174,5 +174,5 @@ class LedgerChanges(JobTransactions):
 
 
 def _was_published(shard: Any, last: Published | None) -> bool:
-    """Return whether the rows of a shard are in the table since the last publication, whatever its checks say."""
+    """Return whether the last publication has written the rows of a shard, or one before it."""
     return last is not None and shard.fencing_token <= last.token and shard.id not in last.left
