@@ -76,8 +76,8 @@ def test_loading_the_model_does_not_make_a_small_run_look_slow(sqlite_engine: En
     warehouse.classifier.on_prepare = lambda _: time.sleep(load_s)
     warehouse.classifier.before_batch = lambda _: time.sleep(classify_s)
     summary = warehouse.score("night 1")
-    assert summary.seconds > load_s
-    assert 20 / load_s < summary.reviews_per_second <= 20 / classify_s
+    assert summary.reviews_per_second <= 20 / classify_s
+    assert summary.seconds - 20 / summary.reviews_per_second > 0.9 * load_s, "the load is no part of the speed"
     with sqlite_engine.connect() as connection:
         job = find_job(connection, warehouse.tables, "films")
         assert job is not None
