@@ -70,7 +70,7 @@ def test_a_source_that_falls_silent_is_told_in_the_log_and_given_up(
     started = time.monotonic()
     with caplog.at_level(logging.WARNING), pytest.raises(WarehouseUnavailableError, match="reading reviews"):
         behind.warehouse.score(chunk_rows=5)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 30
     assert "reading reviews: the database has not answered for" in caplog.text
 
 
@@ -80,7 +80,7 @@ def test_a_run_that_is_told_to_stop_ends_although_its_source_is_silent(behind: B
     started = time.monotonic()
     with pytest.raises(ScoringInterruptedError):
         behind.warehouse.score(chunk_rows=5)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 30
 
 
 def test_preflight_that_is_told_to_stop_ends_although_its_source_is_silent(behind: Behind) -> None:
@@ -97,7 +97,7 @@ def test_preflight_that_is_told_to_stop_ends_although_its_source_is_silent(behin
 
     with pytest.raises(ScoringInterruptedError):
         with_retries(look, what="looking", stop=stop)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 30
 
 
 def test_a_process_ends_although_a_thread_of_it_waits_for_ever() -> None:
@@ -150,7 +150,7 @@ def test_a_page_whose_database_falls_silent_gives_its_thread_back(
             proxy.fall_silent()
             connection.execute(text("SELECT 1"))
     assert fault_of(error.value) is Fault.AWAY
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 20
 
 
 def test_a_pages_connection_that_was_dropped_overnight_is_watched_no_longer(postgres_engine: Engine) -> None:

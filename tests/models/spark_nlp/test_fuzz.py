@@ -28,7 +28,7 @@ from tests.models.spark_nlp.test_fixtures import FIXTURES
 
 COUNT = int(os.environ.get("REVIEW_SCORING_FUZZ", "10000" if PROVE else "150"))
 FIRST = int(os.environ.get("REVIEW_SCORING_FUZZ_SEED", "0"))
-SECONDS_EACH = 30.0
+SECONDS_EACH = 10.0
 LONGEST_MESSAGE = 2_000
 SENTENCE = "Un film drôle, touchant 😀 et ﬁn… «très» bon <s> [MASK]"
 
