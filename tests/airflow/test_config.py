@@ -85,19 +85,19 @@ def test_airflow_lists_every_option_with_its_default(name: str) -> None:
     assert option["description"]
 
 
-def test_airflows_own_command_and_configuration_file_know_the_options(airflow_home: AirflowHome) -> None:
+def test_airflows_own_command_and_configuration_file_know_the_options(
+    airflow_home: AirflowHome, tmp_path: Path
+) -> None:
+    environment = airflow_home.environment(AIRFLOW_HOME=str(tmp_path))  # other tests need the secrets in the usual file
+
     def value_of(option: str) -> str:
         command = [airflow(), "config", "get-value", "review_scoring", option]
-        done = subprocess.run(command, env=airflow_home.environment(), text=True, capture_output=True, check=True)
+        done = subprocess.run(command, env=environment, text=True, capture_output=True, check=True)
         return done.stdout.splitlines()[-1]
 
     assert value_of("pool") == "default_pool"
-    configuration = airflow_home.folder / "airflow.cfg"
-    configuration.write_text("[review_scoring]\npool = of the file\n")
-    try:
-        assert value_of("pool") == "of the file"
-    finally:
-        configuration.unlink()
+    (tmp_path / "airflow.cfg").write_text("[review_scoring]\npool = of the file\n")
+    assert value_of("pool") == "of the file"
 
 
 @pytest.mark.parametrize(
